@@ -1,0 +1,62 @@
+"""What a reader returns: one `ImageRecord` an image, a `Dataset` a split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class ImageRecord:
+    """One image and its annotated objects.
+
+    Attributes:
+        id: name of the image within its data set, without suffix.
+        path: the image file.
+        size: (H, W) in pixels, as annotated.
+        boxes: float32 (G, 4), xyxy, 0-based inclusive image pixels; (0, 4) for an image without objects.
+        labels: int64 (G,), index into the data set's `classes`.
+        difficult: bool (G,), objects that evaluation neither rewards nor punishes.
+    """
+
+    id: str
+    path: Path
+    size: tuple[int, int]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    difficult: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset(Sequence[ImageRecord]):
+    """The records of one split, in the order of its list file.
+
+    Attributes:
+        name: of the data set and split, for messages and reports ("VOC2007 trainval").
+        classes: names of the K classes, in label order.
+        records: the images.
+        bad: id -> reason of the images left out on request.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    records: tuple[ImageRecord, ...]
+    bad: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @overload
+    def __getitem__(self, index: int) -> ImageRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[ImageRecord, ...]: ...
+    def __getitem__(self, index: int | slice) -> ImageRecord | tuple[ImageRecord, ...]:
+        return self.records[index]
+
+    def __iter__(self) -> Iterator[ImageRecord]:
+        return iter(self.records)

@@ -1,0 +1,105 @@
+"""Boxes: pure functions on (N, 4) arrays.
+
+Everywhere: xyxy, 0-based pixels, inclusive corners, so that width = x2 - x1 + 1 (the VOC and R-CNN
+convention). Stored as float32, computed in float64: single precision already changes non-maximum
+suppression where an overlap is exactly the threshold.
+"""
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def as_boxes(boxes: ArrayLike) -> Floats:
+    """`boxes` as float64 (N, 4); an empty sequence becomes (0, 4).
+
+    Raises:
+        ValueError: the array is not (N, 4).
+    """
+    array = np.asarray(boxes, np.float64)
+    if array.size == 0:
+        return array.reshape(0, 4)
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ValueError(f"boxes: expected shape (N, 4), got {array.shape}")
+    return array
+
+
+def area(boxes: ArrayLike) -> Floats:
+    """Pixels in each box: (N, 4) -> float64 (N,)."""
+    b = as_boxes(boxes)
+    return (b[:, 2] - b[:, 0] + 1) * (b[:, 3] - b[:, 1] + 1)
+
+
+def iou(a: ArrayLike, b: ArrayLike) -> Floats:
+    """Intersection over union of every pair, counted in inclusive pixels.
+
+    Args:
+        a: (A, 4) boxes.
+        b: (B, 4) boxes.
+
+    Returns:
+        float64 (A, B) in [0, 1].
+
+    Source: utils/boxoverlap.m.
+    """
+    a, b = as_boxes(a), as_boxes(b)
+    corner_min = np.maximum(a[:, None, :2], b[None, :, :2])  # (A, B, 2)
+    corner_max = np.minimum(a[:, None, 2:], b[None, :, 2:])  # (A, B, 2)
+    sides = np.clip(corner_max - corner_min + 1, 0, None)
+    intersection = sides[..., 0] * sides[..., 1]  # (A, B)
+    union = area(a)[:, None] + area(b)[None, :] - intersection
+    return intersection / union
+
+
+def clip(boxes: ArrayLike, image_size: tuple[int, int]) -> Floats:
+    """Boxes moved inside an image of (H, W) pixels: (N, 4) -> float64 (N, 4)."""
+    height, width = image_size
+    limits = np.array([width - 1, height - 1, width - 1, height - 1], np.float64)
+    return np.clip(as_boxes(boxes), 0, limits)
+
+
+def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
+    """Greedy non-maximum suppression.
+
+    Args:
+        boxes: (N, 4) boxes.
+        scores: (N,) scores; of equal ones the larger index goes first.
+        threshold: a box goes when its IoU with a kept one is strictly greater.
+
+    Returns:
+        int64 indices of the kept boxes, best first.
+
+    Source: nms/nms.m.
+    """
+    b = np.ascontiguousarray(as_boxes(boxes))
+    order = np.argsort(np.asarray(scores, np.float64), kind="stable")[::-1]
+    if len(order) != len(b):
+        raise ValueError(f"scores: expected {len(b)}, one a box, got {len(order)}")
+    return order[_suppress(b[order], float(threshold))]
+
+
+@numba.njit(cache=True)
+def _suppress(boxes: Floats, threshold: float) -> NDArray[np.bool_]:
+    """Which of the boxes, sorted best first, survive."""
+    n = len(boxes)
+    keep = np.ones(n, np.bool_)
+    for i in range(n):
+        if not keep[i]:
+            continue
+        x1, y1, x2, y2 = boxes[i]
+        area_i = (x2 - x1 + 1) * (y2 - y1 + 1)
+        for j in range(i + 1, n):
+            if not keep[j]:
+                continue
+            w = min(x2, boxes[j, 2]) - max(x1, boxes[j, 0]) + 1
+            h = min(y2, boxes[j, 3]) - max(y1, boxes[j, 1]) + 1
+            if w <= 0 or h <= 0:
+                continue
+            intersection = w * h
+            area_j = (boxes[j, 2] - boxes[j, 0] + 1) * (boxes[j, 3] - boxes[j, 1] + 1)
+            keep[j] = intersection / (area_i + area_j - intersection) <= threshold
+    return keep

@@ -1,0 +1,1 @@
+"""Object proposals: image to candidate boxes, best first."""

@@ -1,0 +1,13 @@
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of real data and golden numbers that do not travel with the project."""
+    root = Path(os.environ.get("SPPNET_SHARED", Path(__file__).parents[2] / "shared"))
+    if not root.is_dir():
+        pytest.skip(f"needs the shared data folder, absent at {root} (set SPPNET_SHARED)")
+    return root
