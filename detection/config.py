@@ -1,0 +1,104 @@
+"""The numbers of the system, each with its source, as two presets.
+
+`PAPER` is what He et al. (2014) describe, `RELEASED` what the authors' program does where it differs.
+Only the tools and `SPPDetector` see these classes; everything below them takes plain values.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+ScaleRule = Literal["paper", "released"]
+
+
+@dataclass(frozen=True)
+class PoolingConfig:
+    """From a box to its pooled vector: paper section 4.1 and appendix; spp_features_convX_to_poolX.m."""
+
+    scales: tuple[int, ...] = (480, 576, 688, 864, 1200)  # short sides in pixels; section 4.1
+    rule: ScaleRule = "paper"  # how a window picks its scale and is scaled
+    offset: float | None = None  # pixels a window shrinks a side before rounding; None: centres strictly inside
+    levels: tuple[int, ...] = (1, 2, 3, 6)  # bins a side; the order is the one fc6 was trained with
+
+
+@dataclass(frozen=True)
+class SVMConfig:
+    """Per-class linear SVMs with one pass of hard-negative mining: paper section 4.1; spp_train.m."""
+
+    cost: float = 1e-3  # liblinear -c
+    positive_weight: float = 2.0  # liblinear -w1
+    bias_feature: float = 10.0  # liblinear -B; the bias is regularised
+    feature_norm: float = 20.0  # mean L2 norm that features are scaled to; spp_scale_features.m
+    negative_iou: float = 0.3  # negatives overlap every object of the class by less
+    hard_threshold: float = -1.0001  # a negative above this score is hard
+    evict_threshold: float = -1.2  # a cached negative below this score is dropped after training
+    retrain_after: int = 2000  # new negatives of a class that start a new training
+    thinning_iou: float | None = 0.7  # of negatives overlapping more, only the best-scored stays; section 4.1
+    difficult: bool = True  # difficult objects are positives
+
+
+@dataclass(frozen=True)
+class BoxRegressionConfig:
+    """Ridge regression from pooled conv5 to the object's box: paper section 4.1; bbox_regression/*.m."""
+
+    min_iou: float = 0.5  # training windows overlap their object by at least this much
+    strict: bool = False  # by strictly more
+    ridge: float = 1000.0  # lambda
+    feature_norm: float = 20.0
+
+
+@dataclass(frozen=True)
+class TestConfig:
+    """From scores to detections: spp_test.m."""
+
+    score_threshold: float = -1.5
+    nms_iou: float = 0.3
+    max_per_image: int = 100  # of each class
+
+    __test__ = False  # not a test case, whatever pytest makes of the name
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a trained detector computes, apart from its network and its data."""
+
+    preset: str = "paper"
+    pooling: PoolingConfig = field(default_factory=PoolingConfig)
+    svm: SVMConfig = field(default_factory=SVMConfig)
+    bbox: BoxRegressionConfig = field(default_factory=BoxRegressionConfig)
+    test: TestConfig = field(default_factory=TestConfig)
+
+    def with_scales(self, scales: tuple[int, ...]) -> Config:
+        """The same configuration at other short sides."""
+        return replace(self, pooling=replace(self.pooling, scales=scales))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for json."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Config:
+        """Inverse of `to_dict`.
+
+        Raises:
+            TypeError: a field is unknown or missing.
+        """
+        pooling: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["pooling"].items()}
+        return cls(
+            values["preset"],
+            PoolingConfig(**pooling),
+            SVMConfig(**values["svm"]),
+            BoxRegressionConfig(**values["bbox"]),
+            TestConfig(**values["test"]),
+        )
+
+
+PAPER = Config()
+RELEASED = Config(
+    preset="released",
+    pooling=PoolingConfig(scales=(480, 576, 688, 874, 1200), rule="released", offset=6.5),
+    svm=SVMConfig(thinning_iou=None),
+    bbox=BoxRegressionConfig(strict=True, ridge=4000.0),
+)
+PRESETS = {config.preset: config for config in (PAPER, RELEASED)}

@@ -1,0 +1,144 @@
+"""From an image to pooled window features: the one path that training and testing share.
+
+image --resize, convolve--> FeaturePyramid --choose scale, project--> cells --pyramid pool--> pool5
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+
+from detection import image as pixels
+from detection import spp
+from detection.cache import FeatureCache
+from detection.config import PoolingConfig
+from detection.network import ConvBody
+
+if TYPE_CHECKING:
+    from data.records import ImageRecord
+
+
+@dataclass(frozen=True, eq=False)
+class FeaturePyramid:
+    """The conv5 maps of one image.
+
+    Attributes:
+        maps: one (C, h, w) map a scale: float32 arrays, or tensors on the network's device. Values are exact
+            in half precision, so that maps read from the cache and fresh ones give the same detections.
+        scales: short side in pixels of the resized image of each map.
+        image_size: (H, W) of the image.
+        stride: pixels between cells of the resized image.
+        center: its pixel at the centre of cell 0.
+    """
+
+    maps: Sequence[spp.Array]
+    scales: tuple[int, ...]
+    image_size: tuple[int, int]
+    stride: int
+    center: float
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Where windows lie on a pyramid.
+
+    Attributes:
+        scale_index: int64 (R,), which map.
+        windows: int64 (R, 4), inclusive cells x0, y0, x1, y1 of that map.
+    """
+
+    scale_index: NDArray[np.int64]
+    windows: NDArray[np.int64]
+
+    def unique(self) -> tuple[Cells, NDArray[np.int64]]:
+        """The different windows, in order of first appearance, and int64 (R,) which of them each row is.
+
+        Windows on the same cells at the same scale have the same features.
+        """
+        keys = np.column_stack([self.scale_index, self.windows])
+        _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        order = np.argsort(first)  # np.unique sorts by key
+        rank = np.argsort(order)
+        kept = first[order]
+        return Cells(self.scale_index[kept], self.windows[kept]), rank[inverse.reshape(-1)]
+
+    def __getitem__(self, rows: NDArray[Any]) -> Cells:
+        return Cells(self.scale_index[rows], self.windows[rows])
+
+
+def compute_pyramid(image: NDArray[np.uint8], body: ConvBody, scales: Sequence[int]) -> FeaturePyramid:
+    """Run the convolutions once a scale.
+
+    Args:
+        image: uint8 RGB (H, W, 3).
+        body: the convolution layers; they say which device the maps lie on.
+        scales: short sides in pixels.
+    """
+    maps = [body.conv5(pixels.resize_short_side(image, s)).half().float() for s in scales]
+    size = (image.shape[0], image.shape[1])
+    if body.device.type == "cpu":
+        return FeaturePyramid([m.numpy() for m in maps], tuple(scales), size, body.stride, body.center)
+    return FeaturePyramid(maps, tuple(scales), size, body.stride, body.center)
+
+
+def locate(pyramid: FeaturePyramid, boxes: ArrayLike, pooling: PoolingConfig) -> Cells:
+    """The scale and the cells of every box: (R, 4) image pixels -> Cells of R windows."""
+    index = spp.choose_scales(boxes, pyramid.image_size, pyramid.scales, pooling.rule)
+    sides = np.asarray(pyramid.scales)[index]
+    boxes_scaled = spp.scale_boxes(boxes, pyramid.image_size, sides, pooling.rule)
+    map_sizes = np.array([m.shape[1:] for m in pyramid.maps])[index]
+    windows = spp.project(boxes_scaled, map_sizes, pyramid.stride, pyramid.center, pooling.offset)
+    return Cells(index, windows)
+
+
+def pool(pyramid: FeaturePyramid, cells: Cells, levels: Sequence[int]) -> spp.Array:
+    """pool5 of R windows: (R, C * sum(n * n)), of the kind of the pyramid's maps."""
+    return spp.pyramid_pool(pyramid.maps, cells.windows, cells.scale_index, levels)
+
+
+def cache_manifest(body: ConvBody, scales: Sequence[int]) -> dict[str, Any]:
+    """All that decides what a cached map holds."""
+    return {
+        "network": body.name,
+        "weights": body.weights_hash,
+        "scales": list(scales),
+        "stride": body.stride,
+        "center": body.center,
+        "preprocessing": asdict(body.preprocessing),
+        "resize": "uint8, bilinear without antialiasing, long side rounded up",
+    }
+
+
+def extract(record: ImageRecord, body: ConvBody, scales: Sequence[int], cache: FeatureCache) -> None:
+    """Compute one image's maps and put them in the cache.
+
+    Raises:
+        ValueError: the file is no readable image or does not have the annotated size.
+        OSError: it cannot be read, or the cache cannot be written.
+    """
+    pyramid = compute_pyramid(pixels.read(record.path, record.size), body, scales)
+    maps = [m.cpu().numpy() if isinstance(m, torch.Tensor) else m for m in pyramid.maps]
+    cache.write(record.id, maps, {"image_size": list(pyramid.image_size)})
+
+
+def load_pyramid(cache: FeatureCache, image_id: str) -> FeaturePyramid:
+    """A cached image's maps.
+
+    Raises:
+        OSError, ValueError: the file is absent or damaged.
+    """
+    maps, meta = cache.read(image_id)
+    height, width = meta["image_size"]
+    manifest = cache.manifest
+    return FeaturePyramid(
+        [m.astype(np.float32) for m in maps],
+        tuple(manifest["scales"]),
+        (height, width),
+        manifest["stride"],
+        manifest["center"],
+    )

@@ -1,0 +1,96 @@
+"""From window scores to detections (spp_test.m, spp_test_bbox_regressor.m)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from detection import features
+from detection.bbox_regression import BoxRegressor
+from detection.boxes import clip, nms
+from detection.config import PoolingConfig, TestConfig
+from detection.detections import Detections
+from detection.features import FeaturePyramid
+from detection.svm import LinearDetectors
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredWindows:
+    """The windows of one image with their scores and features.
+
+    Attributes:
+        boxes: float32 (R, 4), image pixels.
+        scores: float32 (R, K).
+        pooled: (U, D) unscaled pool5 of the different windows.
+        group: int64 (R,), row of `pooled` that each window has.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    pooled: features.spp.Array
+    group: NDArray[np.int64]
+
+    def features(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """pool5 of the given windows: float32 (len(rows), D)."""
+        pooled = self.pooled[self.group[rows]]
+        return pooled.cpu().numpy() if isinstance(pooled, torch.Tensor) else pooled
+
+
+def score_windows(
+    pyramid: FeaturePyramid, boxes: NDArray[np.float32], svms: LinearDetectors, pooling: PoolingConfig
+) -> ScoredWindows:
+    """Pool and score every window; windows on the same cells once."""
+    cells, group = features.locate(pyramid, boxes, pooling).unique()
+    pooled = features.pool(pyramid, cells, pooling.levels)
+    return ScoredWindows(boxes, svms.scores(pooled)[group], pooled, group)
+
+
+def select(windows: ScoredWindows, test: TestConfig) -> tuple[NDArray[np.int64], Detections]:
+    """Threshold, non-maximum suppression and the cap, class by class.
+
+    Returns:
+        int64 (N,), the windows kept, and the detections they are, in the same order.
+    """
+    kept: list[NDArray[np.int64]] = []
+    for k in range(windows.scores.shape[1]):
+        above = np.flatnonzero(windows.scores[:, k] > test.score_threshold)
+        best = nms(windows.boxes[above], windows.scores[above, k], test.nms_iou)
+        kept.append(above[best[: test.max_per_image]])
+    rows = np.concatenate(kept) if kept else np.zeros(0, np.int64)
+    labels = np.repeat(np.arange(len(kept)), [len(r) for r in kept])
+    return rows, Detections(windows.boxes[rows], windows.scores[rows, labels], labels)
+
+
+def regress(
+    windows: ScoredWindows,
+    rows: NDArray[np.int64],
+    detections: Detections,
+    regressors: Sequence[BoxRegressor | None],
+    feature_scale: float,
+    image_size: tuple[int, int],
+    test: TestConfig,
+) -> Detections:
+    """Tighten the boxes, clip them to the image and suppress again; scores stay.
+
+    Args:
+        windows: of the image.
+        rows: the window of each detection.
+        detections: from `select`.
+        regressors: one a class; None leaves the class' boxes as they are.
+        feature_scale: what features are multiplied by.
+        image_size: (H, W).
+        test: the overlap of the second suppression.
+    """
+    boxes, keep = detections.boxes.copy(), np.zeros(len(detections), np.bool_)
+    for k in np.unique(detections.labels):
+        mine = np.flatnonzero(detections.labels == k)
+        regressor = regressors[k]
+        if regressor is not None:
+            scaled = windows.features(rows[mine]) * np.float32(feature_scale)
+            boxes[mine] = clip(regressor.apply(scaled, boxes[mine]), image_size)
+        keep[mine[nms(boxes[mine], detections.scores[mine], test.nms_iou)]] = True
+    return Detections(boxes[keep], detections.scores[keep], detections.labels[keep])

@@ -1,0 +1,119 @@
+"""Training windows: ground truth and proposals of an image, their overlaps with the classes, their features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection import features
+from detection.boxes import iou
+from detection.cache import FeatureCache
+from detection.config import PoolingConfig
+
+if TYPE_CHECKING:
+    from data.records import ImageRecord
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSamples:
+    """The windows of one training image, ground truth first (roidb_from_voc.m).
+
+    Attributes:
+        id: of the image.
+        boxes: float32 (G + R, 4), image pixels.
+        labels: int64 (G,), classes of the ground truth.
+        difficult: bool (G,).
+        gt_overlaps: float64 (G + R, G), IoU with every object.
+        overlaps: float64 (G + R, K), largest IoU with an object of each class, 0 without one.
+    """
+
+    id: str
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    difficult: NDArray[np.bool_]
+    gt_overlaps: NDArray[np.float64]
+    overlaps: NDArray[np.float64]
+
+
+def image_samples(record: ImageRecord, proposals: NDArray[np.float32], n_classes: int) -> ImageSamples:
+    """Join an image's ground truth and proposals."""
+    boxes = np.concatenate([record.boxes, proposals]).astype(np.float32)
+    gt_overlaps = iou(boxes, record.boxes)  # (G + R, G)
+    overlaps = np.zeros((len(boxes), n_classes))
+    for g, label in enumerate(record.labels):
+        overlaps[:, label] = np.maximum(overlaps[:, label], gt_overlaps[:, g])
+    return ImageSamples(record.id, boxes, record.labels, record.difficult, gt_overlaps, overlaps)
+
+
+class TrainingImages:
+    """All training images: samples at once, features read off the cache when asked for.
+
+    Args:
+        records: the images.
+        proposals: image id -> float32 (R, 4).
+        cache: conv5 maps of every image.
+        pooling: how boxes become features.
+        n_classes: K.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[ImageRecord],
+        proposals: Mapping[str, NDArray[np.float32]],
+        cache: FeatureCache,
+        pooling: PoolingConfig,
+        n_classes: int,
+    ) -> None:
+        self.records = records
+        self.proposals = proposals
+        self.cache = cache
+        self.pooling = pooling
+        self.n_classes = n_classes
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def samples(self, index: int) -> ImageSamples:
+        """The windows of image `index`, without features."""
+        record = self.records[index]
+        return image_samples(record, self.proposals[record.id], self.n_classes)
+
+    def pool(self, index: int, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Unscaled pool5 of boxes of image `index`: (N, 4) -> float32 (N, D)."""
+        pyramid = features.load_pyramid(self.cache, self.records[index].id)
+        return np.asarray(features.pool(pyramid, features.locate(pyramid, boxes, self.pooling), self.pooling.levels))
+
+    def pool_unique(self, index: int, boxes: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The different rows of `pool`, float32 (U, D), and which of them each box has, int64 (N,)."""
+        pyramid = features.load_pyramid(self.cache, self.records[index].id)
+        cells, group = features.locate(pyramid, boxes, self.pooling).unique()
+        return np.asarray(features.pool(pyramid, cells, self.pooling.levels)), group
+
+
+def mean_norm(images: TrainingImages, seed: int = 3, n_images: int = 200, n_boxes: int = 200) -> float:
+    """Mean L2 norm of the features of a sample of windows, ground truth among them (spp_feature_stats.m).
+
+    Args:
+        images: the training images.
+        seed: of the sample; the authors' is 3.
+        n_images: most images drawn.
+        n_boxes: most windows drawn of each.
+
+    Raises:
+        ValueError: no image has a window, or every feature is zero.
+    """
+    rng = np.random.default_rng(seed)
+    norms = []
+    for index in rng.permutation(len(images))[:n_images]:
+        boxes = images.samples(index).boxes
+        chosen = rng.permutation(len(boxes))[:n_boxes]
+        if len(chosen):
+            norms.append(np.linalg.norm(images.pool(index, boxes[chosen]), axis=1))
+    mean = float(np.concatenate(norms).mean(dtype=np.float64)) if norms else 0.0
+    if mean == 0:
+        raise ValueError("features: no training window has a feature other than zero; nothing can be learned")
+    return mean

@@ -1,0 +1,256 @@
+"""Per-class linear SVMs with one pass of hard-negative mining (paper section 4.1; spp_train.m).
+
+Positives are the ground-truth boxes; negatives are windows that overlap every object of the class by less than
+0.3. The images are visited once, in order: windows that score above the margin join the class' cache, a class
+with 2,000 new ones is trained again, and what then scores clearly below the margin leaves. All classes share
+one copy of the windows.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection import checkpoint
+from detection.boxes import nms
+from detection.config import SVMConfig
+from detection.hard_windows import HardWindows
+from detection.liblinear import fit_liblinear
+from detection.samples import ImageSamples, TrainingImages, mean_norm
+from detection.solver import Objective, Problem, margins, solve
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MiningOptions:
+    """How the work is done; except for `max_negatives`, without influence on what is trained.
+
+    Attributes:
+        folder: holds the checkpoint, and feature rows beyond `memory`.
+        memory: bytes of feature rows held in memory.
+        solver: "shared" trains all classes on one copy of the rows; "liblinear" trains scikit-learn's LinearSVC
+            where a class' copy fits into `memory`, and falls back on "shared" where it does not.
+        max_negatives: of an image and class, only this many, the best-scored; None for all.
+        tolerance: relative duality gap that training stops at.
+        seed: of the order in which rows are visited.
+        checkpoint_seconds: time between two checkpoints.
+    """
+
+    folder: Path
+    memory: int = 6 * 2**30
+    solver: Literal["shared", "liblinear"] = "shared"
+    max_negatives: int | None = None
+    tolerance: float = 1e-3
+    seed: int = 0
+    checkpoint_seconds: float = 120.0
+
+
+@dataclass(frozen=True, eq=False)
+class LinearDetectors:
+    """K linear classifiers of window features.
+
+    Attributes:
+        weights: float32 (K, D), for features times `feature_scale`.
+        bias: float32 (K,); minus infinity for a class that had no positives.
+        feature_scale: makes the mean norm of training features 20.
+    """
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    feature_scale: float
+
+    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Margins of unscaled features: (N, D) -> float32 (N, K)."""
+        return features @ (self.weights.T * np.float32(self.feature_scale)) + self.bias
+
+
+def train(
+    images: TrainingImages,
+    config: SVMConfig,
+    options: MiningOptions,
+    on_image: Callable[[int], None] = lambda done: None,
+) -> LinearDetectors:
+    """Mine hard negatives over all images once and train every class.
+
+    Args:
+        images: with their windows and features.
+        config: the published constants.
+        options: memory, solver, checkpoints.
+        on_image: called with the number of images done, for a progress bar.
+
+    Returns:
+        the detectors. An interrupted call continues from its last checkpoint in `options.folder`, to the same
+        result.
+
+    Raises:
+        ValueError: no image holds a usable object.
+    """
+    miner = _Miner.resume(images, config, options)
+    saved = time.monotonic()
+    on_image(miner.next_image)
+    for index in range(miner.next_image, len(images)):
+        miner.visit(index)
+        miner.retrain(miner.due(last=index == len(images) - 1))
+        miner.next_image = index + 1
+        on_image(miner.next_image)
+        if time.monotonic() - saved > options.checkpoint_seconds:
+            miner.save()
+            saved = time.monotonic()
+    return miner.finish()
+
+
+class _Miner:
+    """The windows cached so far and the SVMs trained on them."""
+
+    def __init__(
+        self,
+        images: TrainingImages,
+        config: SVMConfig,
+        options: MiningOptions,
+        feature_scale: float,
+        dim: int,
+    ) -> None:
+        self.images, self.config, self.options = images, config, options
+        self.problem = Problem(config.cost, config.positive_weight, config.bias_feature, feature_scale)
+        self.windows = HardWindows(dim, images.n_classes, options.memory, options.folder)
+        self.trainable = np.zeros(images.n_classes, np.bool_)
+        self.new = np.zeros(images.n_classes, np.int64)  # negatives since the class was last trained
+        self.trainings = 0
+        self.next_image = 0
+        self.key = ""
+
+    @classmethod
+    def resume(cls, images: TrainingImages, config: SVMConfig, options: MiningOptions) -> _Miner:
+        """Continue from the checkpoint of the same training, or start with the positives of all images."""
+        key = checkpoint.fingerprint(images, config, (options.solver, options.max_negatives, options.tolerance))
+        found = checkpoint.load(options.folder, key)
+        if found is None:
+            scale = config.feature_norm / mean_norm(images)
+            dim = images.pool(0, np.array([[0, 0, 0, 0]], np.float32)).shape[1]
+            miner = cls(images, config, options, scale, dim)
+            miner.add_positives()
+        else:
+            miner = cls(images, config, options, found.feature_scale, found.state.weights.shape[1])
+            miner.next_image, miner.trainings, miner.new = found.next_image, found.trainings, found.new
+            miner.windows.restore(found.image, found.box, found.state)
+            for i in np.unique(found.image[found.image >= 0]):
+                slots = np.flatnonzero(found.image == i)
+                miner.windows.refill(slots, images.pool(int(i), images.samples(int(i)).boxes[found.box[slots]]))
+            log.info("continuing at image %d of %d", found.next_image, len(images))
+        miner.key = key
+        miner.trainable = np.asarray((miner.windows.state.labels > 0).any(axis=0))
+        if not miner.trainable.any():
+            raise ValueError("training set: no image holds an object that may serve as a positive")
+        return miner
+
+    def add_positives(self) -> None:
+        """Every ground-truth box is a positive of its class."""
+        for index in range(len(self.images)):
+            samples = self.images.samples(index)
+            used = np.flatnonzero(~samples.difficult | self.config.difficult)
+            if len(used):
+                labels = np.zeros((len(used), self.images.n_classes), np.int8)
+                labels[np.arange(len(used)), samples.labels[used]] = 1
+                self.windows.add(index, used, self.images.pool(index, samples.boxes[used]), labels)
+
+    def visit(self, index: int) -> None:
+        """Add the hard negatives of one image."""
+        samples = self.images.samples(index)
+        if not len(samples.boxes):
+            return
+        rows, group = self.images.pool_unique(index, samples.boxes)
+        scores = self.detectors().scores(rows)[group] if self.trainings else None  # (R, K)
+        labels = np.zeros((len(rows), self.images.n_classes), np.int8)
+        for k in np.flatnonzero(self.trainable).tolist():
+            hard = self.hard_negatives(samples, group, k, None if scores is None else scores[:, k])
+            labels[group[hard], k] = -1
+        held = np.flatnonzero(labels.any(axis=1))
+        first_box = np.unique(group, return_index=True)[1]
+        self.windows.add(index, first_box[held], rows[held], labels[held])
+        self.new += (labels < 0).sum(axis=0)
+
+    def hard_negatives(
+        self, samples: ImageSamples, group: NDArray[np.int64], k: int, scores: NDArray[np.float32] | None
+    ) -> NDArray[np.int64]:
+        """Windows of one image that class k adds; all eligible ones while there is no SVM to score them."""
+        eligible = np.flatnonzero(samples.overlaps[:, k] < self.config.negative_iou)
+        # Of windows on the same cells the first is enough; after eligibility, or a positive could stand for them.
+        eligible = eligible[np.sort(np.unique(group[eligible], return_index=True)[1])]
+        if scores is None:
+            priority = -np.arange(len(eligible), dtype=np.float32)  # proposals come best first
+        else:
+            eligible = eligible[scores[eligible] > self.config.hard_threshold]
+            priority = scores[eligible]
+        if self.config.thinning_iou is not None:
+            kept = nms(samples.boxes[eligible], priority, self.config.thinning_iou)
+        else:
+            kept = np.argsort(-priority, kind="stable")
+        return eligible[kept[: self.options.max_negatives]]
+
+    def due(self, last: bool) -> NDArray[np.int64]:
+        """Classes to train now: those with enough new negatives, after the first windows any, at the end all."""
+        enough = self.config.retrain_after if self.trainings else 0
+        return np.flatnonzero(self.trainable & (last | (self.new > enough)))
+
+    def retrain(self, classes: NDArray[np.int64]) -> None:
+        """Train the given classes and drop their easy negatives."""
+        if not len(classes):
+            return
+        objectives = self.fit(classes)
+        state = self.windows.state
+        scores = margins(self.windows.rows, state, classes, self.problem)
+        pairs = np.zeros(state.labels.shape, np.bool_)
+        pairs[:, classes] = scores < self.config.evict_threshold
+        held = (state.labels < 0).sum(axis=0)
+        evicted = self.windows.evict(pairs)
+        self.new[classes] = 0
+        self.trainings += 1
+        for k, o in objectives.items():
+            log.info(
+                "class %d: %d negatives, objective %.5g = positives %.5g + negatives %.5g + regularizer %.5g",
+                k, held[k], o.total, o.positives, o.negatives, o.regularizer,
+            )  # fmt: skip
+        log.info("%d windows held, %d (window, class) pairs evicted", len(self.windows), evicted)
+
+    def fit(self, classes: NDArray[np.int64]) -> dict[int, Objective]:
+        """Solve with the chosen solver."""
+        w, p, o = self.windows, self.problem, self.options
+        if o.solver == "liblinear":
+            return fit_liblinear(w.rows, w.state, classes, p, memory=o.memory, tolerance=o.tolerance)
+        return solve(w.rows, w.state, classes, p, tolerance=o.tolerance, seed=o.seed + self.trainings)
+
+    def detectors(self) -> LinearDetectors:
+        """The SVMs as they stand."""
+        state = self.windows.state
+        bias = np.where(self.trainable, state.bias_weights * self.problem.bias_feature, -np.inf)
+        return LinearDetectors(state.weights, bias.astype(np.float32), self.problem.feature_scale)
+
+    def save(self) -> None:
+        """Write a checkpoint: keys and SVM state; features can be pooled again."""
+        checkpoint.save(
+            self.options.folder,
+            checkpoint.Checkpoint(
+                self.key,
+                self.windows.image,
+                self.windows.box,
+                self.windows.state,
+                self.problem.feature_scale,
+                self.new,
+                self.trainings,
+                self.next_image,
+            ),
+        )
+
+    def finish(self) -> LinearDetectors:
+        """Clean up and return the result."""
+        result = self.detectors()
+        self.windows.rows.close()
+        return result
