@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
-import os
 import zipfile
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.bbox_regression import BoxRegressor
+from detection.cache import write_atomically
 from detection.config import SVMConfig
 from detection.samples import TrainingImages
 from detection.solver import SharedState
@@ -62,14 +65,10 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{FILE}.{os.getpid()}"
     values = {k: v for k, v in vars(checkpoint).items() if k != "state"} | vars(checkpoint.state)
-    try:
-        with temporary.open("wb") as file:
-            np.savez(file, **values)
-        temporary.replace(folder / FILE)
-    finally:
-        temporary.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    np.savez(buffer, **values)
+    write_atomically(folder / FILE, [buffer.getvalue()])
 
 
 def load(folder: Path, key: str) -> Checkpoint | None:
@@ -78,7 +77,7 @@ def load(folder: Path, key: str) -> Checkpoint | None:
     if not path.is_file():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             values = {name: file[name] for name in file.files}
         if str(values["key"]) != key:
             log.warning("%s belongs to a training with other settings or data; starting anew", path)
@@ -92,6 +91,40 @@ def load(folder: Path, key: str) -> Checkpoint | None:
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         log.warning("%s is damaged (%s); starting anew", path, error)
         return None
+
+
+class RegressorParts:
+    """The box regressors trained so far, one file a class, so that an interrupted training goes on.
+
+    Args:
+        folder: where they lie.
+        key: of the training; files of another one are not used.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder, self.key = folder, key
+
+    def get(self, k: int, train: Callable[[], BoxRegressor | None]) -> BoxRegressor | None:
+        """The regressor of class k, None for a class without windows; trained if it is not there yet."""
+        path = self.folder / f"regressor-{k}.npz"
+        try:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                if str(file["key"]) == self.key:
+                    return BoxRegressor(file["weights"], file["mean"]) if len(file["mean"]) else None
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+            pass  # absent or damaged: train it
+        regressor = train()
+        weights, mean = (regressor.weights, regressor.mean) if regressor else (np.zeros(0), np.zeros(0))
+        buffer = io.BytesIO()
+        np.savez(buffer, key=self.key, weights=weights, mean=mean)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, [buffer.getvalue()])
+        return regressor
+
+    def remove(self) -> None:
+        """Drop the files of a finished training."""
+        for path in self.folder.glob("regressor-*.npz"):
+            path.unlink()
 
 
 def remove(folder: Path) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,9 +18,6 @@ from detection import spp
 from detection.cache import FeatureCache
 from detection.config import PoolingConfig
 from detection.network import ConvBody
-
-if TYPE_CHECKING:
-    from data.records import ImageRecord
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,16 +111,15 @@ def cache_manifest(body: ConvBody, scales: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def extract(record: ImageRecord, body: ConvBody, scales: Sequence[int], cache: FeatureCache) -> None:
-    """Compute one image's maps and put them in the cache.
+def store_pyramid(cache: FeatureCache, image_id: str, pyramid: FeaturePyramid) -> None:
+    """Put one image's maps in the cache.
 
     Raises:
-        ValueError: the file is no readable image or does not have the annotated size.
-        OSError: it cannot be read, or the cache cannot be written.
+        OSError: it cannot be written; nothing is left of it then.
+        ValueError: a value is beyond half precision.
     """
-    pyramid = compute_pyramid(pixels.read(record.path, record.size), body, scales)
     maps = [m.cpu().numpy() if isinstance(m, torch.Tensor) else m for m in pyramid.maps]
-    cache.write(record.id, maps, {"image_size": list(pyramid.image_size)})
+    cache.write(image_id, maps, {"image_size": list(pyramid.image_size)})
 
 
 def load_pyramid(cache: FeatureCache, image_id: str) -> FeaturePyramid:

@@ -6,7 +6,9 @@ the machine slows down rather than fails.
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
+from typing import IO
 
 import numba
 import numpy as np
@@ -23,7 +25,7 @@ class RowStore:
     Args:
         dim: D, numbers a row.
         memory: bytes of rows held in memory; further blocks are mapped files.
-        folder: where those files lie; they are removed by `close`.
+        folder: where those files lie; they go when the process ends, however it ends.
     """
 
     def __init__(self, dim: int, memory: int, folder: Path) -> None:
@@ -31,7 +33,7 @@ class RowStore:
         self.folder = folder
         self.blocks: list[NDArray[np.float16]] = []  # each (BLOCK_ROWS, D)
         self._in_memory = max(1, memory // (BLOCK_ROWS * dim * 2))
-        self._files: list[Path] = []
+        self._files: list[IO[bytes]] = []
 
     def __len__(self) -> int:
         """Slots there is room for."""
@@ -47,9 +49,9 @@ class RowStore:
         if len(self.blocks) < self._in_memory:
             return np.zeros(shape, np.float16)
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / f"rows-{len(self.blocks):05d}.bin"
-        self._files.append(path)
-        return np.memmap(path, np.float16, "w+", shape=shape)
+        file = tempfile.TemporaryFile(prefix="rows-", dir=self.folder)  # noqa: SIM115 (closed by `close`)
+        self._files.append(file)
+        return np.memmap(file, np.float16, "w+", shape=shape)
 
     def write(self, slots: NDArray[np.int64], values: NDArray[np.float32]) -> None:
         """Store (n, D) `values`, which must be finite in half precision, at the given slots.
@@ -72,13 +74,11 @@ class RowStore:
         return out
 
     def close(self) -> None:
-        """Release the memory and remove the files."""
+        """Release memory and disk space."""
         self.blocks.clear()
-        for path in self._files:
-            path.unlink(missing_ok=True)
+        for file in self._files:
+            file.close()
         self._files.clear()
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
 
 
 @numba.njit(nogil=True, inline="always")

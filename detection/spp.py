@@ -291,4 +291,4 @@ def _pool_level(map_chw: torch.Tensor, cells: NDArray[np.int64], n: int) -> torc
     regions[..., 2], regions[..., 4] = starts[:, :, None, 1], ends[:, :, None, 1]
     rois = torch.from_numpy(regions.reshape(-1, 5)).to(map_chw)
     maxima = roi_pool(map_chw[None], rois, output_size=1)  # (R * n * n, C, 1, 1)
-    return maxima.reshape(len(cells), n, n, -1).permute(0, 3, 1, 2)
+    return maxima.reshape(len(cells), n, n, len(map_chw)).permute(0, 3, 1, 2)

@@ -134,7 +134,7 @@ class _Miner:
         found = checkpoint.load(options.folder, key)
         if found is None:
             scale = config.feature_norm / mean_norm(images)
-            dim = images.pool(0, np.array([[0, 0, 0, 0]], np.float32)).shape[1]
+            dim = images.pool(0, np.zeros((0, 4), np.float32)).shape[1]
             miner = cls(images, config, options, scale, dim)
             miner.add_positives()
         else:
@@ -253,4 +253,5 @@ class _Miner:
         """Clean up and return the result."""
         result = self.detectors()
         self.windows.rows.close()
+        checkpoint.remove(self.options.folder)
         return result

@@ -1,1 +1,5 @@
 """Object proposals: image to candidate boxes, best first."""
+
+from proposals.selective_search import selective_search
+
+__all__ = ["selective_search"]

@@ -1,0 +1,213 @@
+"""Pascal VOC on disk -> records: the devkit itself, and anything laid out like one year of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PureWindowsPath
+
+import numpy as np
+
+from data.records import Dataset, ImageRecord
+from data.voc_xml import Annotation, read_annotation
+
+VOC_CLASSES = (
+    *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
+    *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
+    "tvmonitor",
+)
+"""The twenty classes in the order of the devkit (VOCinit.m)."""
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""In order of preference where one id has several files."""
+
+_FOLDERS = ("Annotations", "ImageSets", "JPEGImages")
+_NAMED_IN_WARNING = 3
+
+log = logging.getLogger(__name__)
+
+
+def load(
+    root: str | os.PathLike[str],
+    year: str | None = None,
+    split: str = "trainval",
+    *,
+    classes: Sequence[str] | None = None,
+    skip_bad: bool = False,
+) -> Dataset:
+    """Read one split.
+
+    Boxes come out 0-based: one is subtracted from every coordinate of the files, fractions are kept.
+    Boxes that mark nothing (corners swapped, a single pixel, wholly outside the image) are dropped and
+    boxes that reach over the border are clipped, each with one warning a data set. A box one pixel wide
+    or high is a legal VOC box and stays. Parts of objects (`<part>`) are not objects.
+
+    Args:
+        root: a VOCdevkit, or a folder that itself holds Annotations, ImageSets and JPEGImages.
+        year: which VOC<year> of a devkit; None takes the only one.
+        split: name of a list in ImageSets/Main.
+        classes: the names, in label order. None: the twenty of VOC if no other name occurs in this
+            split, otherwise the names that occur, sorted. Give the training set's classes when
+            reading a test set, so that labels agree.
+        skip_bad: leave out an image that cannot be used and list it in `Dataset.bad`, instead of
+            raising at the first one. Faults of the list itself always raise.
+
+    Returns:
+        The records in the order of the list file.
+
+    Raises:
+        FileNotFoundError: no devkit, year or list there; an annotation or image is missing.
+        ValueError: the list is empty, repeats an id or leads out of the folder; an annotation is broken
+            or holds a class that is not in `classes`.
+
+    Source: VOCdevkit/VOCcode/PASreadrecord.m, VOCinit.m.
+    """
+    folder = _find_folder(Path(root), year)
+    name = f"{folder.resolve().name} {split}"
+    ids = _read_list(folder, split)
+    images = _image_files(folder / "JPEGImages")
+    annotations: dict[str, Annotation] = {}
+    bad: dict[str, str] = {}
+    for image_id in ids:
+        try:
+            annotations[image_id] = _read_one(folder, image_id, images, classes)
+        except (ValueError, OSError) as error:
+            if not skip_bad:
+                raise
+            bad[image_id] = str(error)
+    if not annotations:
+        raise ValueError(f"{name}: none of the {len(ids)} images can be used; the first: {bad[ids[0]]}")
+    if bad:
+        log.warning("%s: left out %d bad images of %d; %s", name, len(bad), len(ids), _first(bad.values()))
+    _warn_of_boxes(name, annotations)
+    if classes is None:
+        classes = _class_names(annotations.values())
+    label_of = {c: label for label, c in enumerate(classes)}
+    records = tuple(_record(i, images[i], a, label_of) for i, a in annotations.items())
+    return Dataset(name, tuple(classes), records, bad)
+
+
+def _find_folder(root: Path, year: str | None) -> Path:
+    """The folder that holds Annotations, ImageSets and JPEGImages."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"no such folder: {root}; {_how_to_get_one()}")
+    if _is_voc_folder(root):
+        if year is not None and re.fullmatch(r"VOC\d{4}", root.name) and root.name != f"VOC{year}":
+            raise ValueError(f"{root} is {root.name}, and VOC{year} was asked for; give its parent folder")
+        return root
+    years = sorted(p.name for p in root.glob("VOC*") if re.fullmatch(r"VOC\d{4}", p.name) and _is_voc_folder(p))
+    if year is not None:
+        if f"VOC{year}" not in years:
+            found = f"it holds {', '.join(years)}" if years else _how_to_get_one()
+            raise FileNotFoundError(f"no VOC{year} with {', '.join(_FOLDERS)} in {root}; {found}")
+        return root / f"VOC{year}"
+    if not years:
+        raise FileNotFoundError(f"{root} is no VOCdevkit; {_how_to_get_one()}")
+    if len(years) > 1:
+        raise ValueError(f"{root} holds {', '.join(years)}; say which year")
+    return root / years[0]
+
+
+def _is_voc_folder(path: Path) -> bool:
+    return all((path / name).is_dir() for name in _FOLDERS)
+
+
+def _how_to_get_one() -> str:
+    return (
+        "expected VOC<year>/{Annotations,ImageSets/Main,JPEGImages} or a folder that holds these three "
+        "itself; VOC 2007 can be fetched with --download"
+    )
+
+
+def _read_list(folder: Path, split: str) -> list[str]:
+    """Ids of ImageSets/Main/<split>.txt, without the second column that per-class lists have."""
+    _check_name(split, "split")
+    path = folder / "ImageSets" / "Main" / f"{split}.txt"
+    if not path.is_file():
+        there = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "nothing"
+        raise FileNotFoundError(f"no list {path}; ImageSets/Main holds {there}")
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file in UTF-8 ({error.reason})") from None
+    if not lines:
+        raise ValueError(f"{path}: the list is empty; expected one image id a line")
+    annotated = {name.removesuffix(".xml") for name in os.listdir(folder / "Annotations")}
+    # a name may hold a blank; only where there is no such annotation is the rest of the line a column
+    ids = [line if line in annotated else line.split()[0] for line in lines]
+    seen: set[str] = set()
+    for image_id in ids:
+        _check_name(image_id, f"{path}: image id")
+        if image_id in seen:
+            raise ValueError(f"{path}: image id {image_id!r} is listed twice; expected each image once")
+        seen.add(image_id)
+    return ids
+
+
+def _check_name(name: str, what: str) -> None:
+    """Refuse what is not the plain name of a file, on any system."""
+    plain = PureWindowsPath(name).name == name and name not in ("", ".", "..") and name.isprintable()
+    if not plain:
+        raise ValueError(f"{what} {name!r} is not a plain file name; separators, drives and '..' may not occur")
+
+
+def _image_files(folder: Path) -> dict[str, Path]:
+    """Stem -> image file, the preferred suffix where there are several."""
+    rank = {suffix: i for i, suffix in enumerate(IMAGE_SUFFIXES)}
+    found: dict[str, tuple[int, str]] = {}
+    for entry in os.scandir(folder):
+        stem, suffix = os.path.splitext(entry.name)
+        order = rank.get(suffix.lower())
+        if order is not None and entry.is_file():
+            found[stem] = min(found.get(stem, (order, entry.name)), (order, entry.name))
+    return {stem: folder / file_name for stem, (_, file_name) in found.items()}
+
+
+def _read_one(
+    folder: Path, image_id: str, images: dict[str, Path], classes: Sequence[str] | None
+) -> Annotation:
+    path = folder / "Annotations" / f"{image_id}.xml"
+    if not path.is_file():
+        raise FileNotFoundError(f"annotation is missing: {path}")
+    if image_id not in images:
+        wanted = folder / "JPEGImages" / f"{image_id}.jpg"
+        raise FileNotFoundError(f"image is missing: {wanted} (nor with {', '.join(IMAGE_SUFFIXES[1:])})")
+    annotation = read_annotation(path)
+    for number, name in enumerate(annotation.names, 1):
+        if classes is not None and name not in classes:
+            raise ValueError(f"{path}: object {number} is {name!r}, expected one of {', '.join(classes)}")
+    return annotation
+
+
+def _warn_of_boxes(name: str, annotations: dict[str, Annotation]) -> None:
+    """One line for all dropped boxes, one for all clipped boxes."""
+    total = sum(len(a.names) + len(a.dropped) for a in annotations.values())
+    for what in ("dropped", "clipped"):
+        notes = [f"{i}: {note}" for i, a in annotations.items() for note in getattr(a, what)]
+        if notes:
+            why = "mark nothing in the image" if what == "dropped" else "reach over the border of the image"
+            log.warning("%s: %s %d boxes of %d, which %s; %s", name, what, len(notes), total, why, _first(notes))
+
+
+def _first(notes: Iterable[str]) -> str:
+    notes = list(notes)
+    more = f"; and {len(notes) - _NAMED_IN_WARNING} more" if len(notes) > _NAMED_IN_WARNING else ""
+    return "; ".join(notes[:_NAMED_IN_WARNING]) + more
+
+
+def _class_names(annotations: Iterable[Annotation]) -> tuple[str, ...]:
+    found = {name for a in annotations for name in a.names}
+    return VOC_CLASSES if found <= set(VOC_CLASSES) else tuple(sorted(found))
+
+
+def _record(image_id: str, path: Path, annotation: Annotation, label_of: dict[str, int]) -> ImageRecord:
+    return ImageRecord(
+        id=image_id,
+        path=path,
+        size=annotation.size,
+        boxes=annotation.boxes.astype(np.float32),
+        labels=np.array([label_of[name] for name in annotation.names], np.int64),
+        difficult=annotation.difficult,
+    )

@@ -1,0 +1,101 @@
+"""`SPPDetector`: a photo in, detections out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from detection import features, inference, network
+from detection import image as pixels
+from detection import model as models
+from detection.boxes import as_boxes
+from detection.detections import Detections
+from detection.features import FeaturePyramid
+from detection.model import Model
+from detection.network import ConvBody
+from proposals import selective_search
+
+
+class SPPDetector:
+    """Convolve once, pool every window, score it, tighten the boxes.
+
+    Args:
+        body: the convolutions; they must be those the model was trained on.
+        model: SVMs and box regressors.
+
+    Raises:
+        ValueError: the model belongs to other convolutions.
+    """
+
+    def __init__(self, body: ConvBody, model: Model) -> None:
+        if body.weights_hash != model.weights_hash:
+            raise ValueError(
+                f"model: trained on {model.network} with weights {model.weights_hash[:12]}, "
+                f"got {body.name} with {body.weights_hash[:12]}; load the weights it was trained on"
+            )
+        self.body = body
+        self.model = model
+        self.classes = model.classes
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_dir: str | Path, device: str = "auto", weights: str | Path = "pretrained"
+    ) -> SPPDetector:
+        """Load a model folder and the convolutions it names.
+
+        Args:
+            name_or_dir: the folder.
+            device: "auto", "cpu", "cuda" or "cuda:N".
+            weights: file of the convolutions, for a model trained on others than the pretrained ones.
+
+        Raises:
+            FileNotFoundError: no model in the folder, or the weights are not there.
+            ValueError: a file is damaged, or the device is absent.
+        """
+        model = models.load(Path(name_or_dir))
+        return cls(network.build(model.network, weights, device), model)
+
+    def save(self, folder: str | Path) -> None:
+        """Write the model folder that `from_pretrained` reads; the convolutions stay in the weight cache."""
+        self.model.save(Path(folder))
+
+    def detect(self, image: NDArray[np.uint8] | str | Path, boxes: ArrayLike | None = None) -> Detections:
+        """All objects of one photo.
+
+        Args:
+            image: uint8 RGB (H, W, 3), or a file.
+            boxes: (R, 4) windows to score, image pixels; selective search's if left out.
+
+        Returns:
+            boxes float32 (N, 4) image pixels, scores float32 (N,), labels int64 (N,) into `classes`.
+
+        Raises:
+            ValueError, OSError: the photo cannot be read.
+        """
+        photo = pixels.read(Path(image)) if isinstance(image, str | Path) else pixels.as_rgb(image)
+        windows = selective_search(photo) if boxes is None else as_boxes(boxes).astype(np.float32)
+        pyramid = features.compute_pyramid(photo, self.body, self.model.config.pooling.scales)
+        return detect_windows(pyramid, windows, self.model)[1]
+
+
+def detect_windows(pyramid: FeaturePyramid, boxes: NDArray[np.float32], model: Model) -> tuple[Detections, Detections]:
+    """Score the windows of one image.
+
+    Args:
+        pyramid: its maps.
+        boxes: float32 (R, 4), image pixels.
+        model: SVMs and box regressors.
+
+    Returns:
+        the detections before and after box regression; the same twice for a model without.
+    """
+    windows = inference.score_windows(pyramid, boxes, model.svms, model.config.pooling)
+    rows, found = inference.select(windows, model.config.test)
+    if not model.regressors:
+        return found, found
+    refined = inference.regress(
+        windows, rows, found, model.regressors, model.bbox_feature_scale, pyramid.image_size, model.config.test
+    )
+    return found, refined

@@ -1,0 +1,215 @@
+"""Results as files and text: VOC's comp4 files, COCO's json, tables, summaries."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.cache import write_atomically
+from detection.detections import Detections, DetectionTable
+from detection.evaluation.coco import to_coco_json
+from detection.evaluation.voc import EvaluationResult
+
+_FIELDS = "image id, score, left, top, right, bottom"
+
+
+def write_comp4(
+    folder: str | os.PathLike[str],
+    detections: Mapping[str, Detections],
+    classes: Sequence[str],
+    split: str,
+    prefix: str = "comp4",
+) -> list[Path]:
+    """Write one file a class in the format of the VOC devkit and server.
+
+    `<prefix>_det_<split>_<class>.txt` holds a line "id score left top right bottom" a detection, 1-based
+    inclusive pixels, with all digits: `read_comp4` gives back the same numbers. Classes without a detection
+    get an empty file.
+
+    Returns:
+        The paths, in label order.
+
+    Raises:
+        ValueError: a label has no class, an id holds white space, a class name cannot be in a file name.
+        OSError: the folder or a file cannot be written.
+
+    Source: VOCdevkit/VOCcode/VOCinit.m (VOCopts.detrespath), VOCevaldet.m.
+    """
+    table = DetectionTable.of(detections)
+    rows = table.rows
+    if len(rows) and not 0 <= rows.labels.min() <= rows.labels.max() < len(classes):
+        raise ValueError(f"detections: labels {rows.labels.min()}..{rows.labels.max()}, but {len(classes)} classes")
+    for image_id in table.ids:
+        if not image_id or image_id.split() != [image_id]:
+            raise ValueError(f"image id {image_id!r}: comp4 files cannot hold empty ids or white space; rename it")
+    paths = [_comp4_path(folder, name, split, prefix) for name in classes]
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    for k, path in enumerate(paths):
+        mine = np.flatnonzero(rows.labels == k)
+        write_atomically(path, [_comp4_text(table, mine).encode()])
+    return paths
+
+
+def read_comp4(
+    folder: str | os.PathLike[str], classes: Sequence[str], split: str, prefix: str = "comp4"
+) -> DetectionTable:
+    """Read the comp4 files of any program.
+
+    Returns:
+        Image id -> `Detections`, for the images that occur. Boxes (0-based inclusive image pixels) and scores
+        are float64, and equal scores keep the order of the lines.
+
+    Raises:
+        FileNotFoundError: a class has no file.
+        ValueError: a line is not "id score left top right bottom".
+    """
+    ids: list[str] = []
+    values: list[NDArray[np.float64]] = []
+    counts: list[int] = []
+    for name in classes:
+        path = _comp4_path(folder, name, split, prefix)
+        if not path.is_file():
+            raise FileNotFoundError(f"no detections of class {name!r}: {path} is missing (an empty file says none)")
+        class_ids, class_values = _parse_comp4(path)
+        ids.extend(class_ids)
+        values.append(class_values)
+        counts.append(len(class_ids))
+    columns = np.concatenate([np.zeros((0, 5)), *values])  # score, left, top, right, bottom
+    place = {image_id: i for i, image_id in enumerate(dict.fromkeys(ids))}
+    image = np.fromiter((place[i] for i in ids), np.int64, len(ids))
+    labels = np.repeat(np.arange(len(counts)), counts)
+    return DetectionTable(tuple(place), image, Detections(columns[:, 1:] - 1, columns[:, 0], labels))
+
+
+def _comp4_path(folder: str | os.PathLike[str], name: str, split: str, prefix: str) -> Path:
+    file = f"{prefix}_det_{split}_{name}.txt"
+    if Path(file).name != file or "\0" in file:
+        raise ValueError(f"class {name!r}, split {split!r}: cannot be part of a file name")
+    return Path(folder) / file
+
+
+def _comp4_text(table: DetectionTable, rows: NDArray[np.int64]) -> str:
+    boxes = table.rows.boxes[rows].astype(np.float64) + 1  # 1-based
+    # 9 digits tell any two float32 apart, 17 any two float64
+    digits = 9 if table.rows.scores.dtype == np.float32 else 17
+    columns = (table.image[rows].tolist(), table.rows.scores[rows].tolist(), *boxes.T.tolist())
+    return "".join(
+        f"{table.ids[i]} {score:.{digits}g} {left:.17g} {top:.17g} {right:.17g} {bottom:.17g}\n"
+        for i, score, left, top, right, bottom in zip(*columns, strict=True)
+    )
+
+
+def _parse_comp4(path: Path) -> tuple[list[str], NDArray[np.float64]]:
+    """Ids and float64 (N, 5) score, left, top, right, bottom, of one file."""
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not a text file ({error}); expected lines of {_FIELDS}") from error
+    if not text.strip():
+        return [], np.zeros((0, 5))
+    try:
+        table = np.loadtxt(io.StringIO(text), [("id", object), ("values", np.float64, 5)], comments=None, ndmin=1)
+    except ValueError:
+        raise _malformed(path, text) from None
+    if not np.isfinite(table["values"]).all():
+        raise _malformed(path, text)
+    return table["id"].tolist(), table["values"]
+
+
+def _malformed(path: Path, text: str) -> ValueError:
+    """The error that names the first bad line."""
+    at, line = next((n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip() and not _is_comp4(line))
+    return ValueError(f"{path}, line {at}: expected 6 fields, {_FIELDS}; got {line.strip()[:80]!r}")
+
+
+def _is_comp4(line: str) -> bool:
+    _, *numbers = line.split()
+    try:
+        return len(numbers) == 5 and all(np.isfinite(float(v)) and v.isascii() and "_" not in v for v in numbers)
+    except ValueError:
+        return False
+
+
+def write_coco_json(
+    path: str | os.PathLike[str],
+    detections: Mapping[str, Detections],
+    image_ids: Mapping[str, int] | None = None,
+    category_ids: Sequence[int] | None = None,
+) -> None:
+    """Write COCO's results file; the arguments are those of `coco.to_coco_json`.
+
+    Raises:
+        ValueError: an image or label has no number, or a score is infinite.
+        OSError: the file cannot be written.
+    """
+    results = to_coco_json(detections, image_ids, category_ids)
+    write_atomically(Path(path), [json.dumps(results, allow_nan=False).encode()])
+
+
+def format_table(classes: Sequence[str], columns: Mapping[str, EvaluationResult]) -> str:
+    """Average precisions in percent, one line a class and their mean, one column a result.
+
+    A class without an object to find reads n/a and is left out of the mean.
+
+    Raises:
+        ValueError: a result is of another number of classes.
+    """
+    for title, result in columns.items():
+        if len(result.ap) != len(classes):
+            raise ValueError(f"{title}: results of {len(result.ap)} classes, expected {len(classes)}")
+    rows = [["class", *columns]]
+    rows += [[name, *(_percent(r.ap[k]) for r in columns.values())] for k, name in enumerate(classes)]
+    rows += [["mean", *(_percent(r.mean_ap) for r in columns.values())]]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = list(_aligned(rows, widths))
+    rule = "-" * max(map(len, lines))
+    return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def _aligned(rows: Iterable[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:
+    """First column to the left, numbers to the right."""
+    for first, *rest in rows:
+        cells = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:], strict=True))]
+        yield "  ".join(cells).rstrip()
+
+
+def _percent(value: float) -> str:
+    return "n/a" if np.isnan(value) else f"{100 * value:.1f}"
+
+
+def summary(result: EvaluationResult, curves: bool = False) -> dict[str, Any]:
+    """A result as json can hold it, nan as None.
+
+    Args:
+        result: of `voc.evaluate`.
+        curves: with the precision, recall and score after each detection, class by class.
+    """
+    data: dict[str, Any] = {
+        "metric": result.metric,
+        "iou_threshold": result.iou_threshold,
+        "mean_ap": _or_none(result.mean_ap),
+        "ap": {name: _or_none(ap) for name, ap in zip(result.classes, result.ap, strict=True)},
+        "n_objects": dict(zip(result.classes, result.n_objects.tolist(), strict=True)),
+    }
+    if curves:
+        columns = zip(result.classes, result.precision, result.recall, result.scores, strict=True)
+        data["curves"] = {
+            name: {
+                "precision": p.tolist(),
+                "recall": [_or_none(v) for v in r.tolist()],
+                "score": s.tolist(),
+            }
+            for name, p, r, s in columns
+        }
+    return data
+
+
+def _or_none(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -1,0 +1,265 @@
+"""Pixels: decoding, resizing and mean subtraction. The only place that knows the order of channels.
+
+Everywhere else an image is uint8 RGB (H, W, 3).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+if TYPE_CHECKING:  # proposals need no torch, and start faster without
+    import torch
+
+MAX_PIXELS = 178_000_000
+"""Largest image read or made by resizing: above any camera but few, below where Pillow refuses (178,956,970)."""
+
+_ORIENTATION = 0x0112  # EXIF tag
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SWAPS_SIDES = (5, 6, 7, 8)
+_WARNINGS_LOCK = threading.Lock()  # warnings.catch_warnings is not thread-safe
+
+
+def read(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
+    """Decode an image file.
+
+    Grey, palette and CMYK files become RGB; alpha is composited on white; of 16 bits the upper 8 are kept.
+    Of an animation, the first frame is read.
+
+    Args:
+        path: any file Pillow decodes.
+        size: (H, W) the annotation states, or None. It decides about the EXIF orientation: the picture is
+            turned only if that makes its size the annotated one and as stored it is not. None: it is
+            turned, as a viewer shows it.
+
+    Returns:
+        uint8 RGB (H, W, 3).
+
+    Raises:
+        OSError: the file cannot be opened (FileNotFoundError, PermissionError, ...).
+        ValueError: it is empty, no image, truncated or otherwise damaged, larger than `MAX_PIXELS`, of a
+            pixel type without a known range, or of another size than annotated.
+    """
+    name = os.fspath(path)
+    if os.path.isfile(name) and os.path.getsize(name) == 0:
+        raise ValueError(f"{name}: the file is empty (0 bytes), expected an image")
+    with open(name, "rb") as file:
+        picture, orientation = _open(file, name)
+        _check_pixels(picture.width, picture.height, name)
+        orientation = _choose_orientation(picture, orientation, size, name)
+        try:
+            picture.load()
+            pixels = _to_rgb(picture, name)
+        except _UnknownRange as error:
+            raise ValueError(str(error)) from None
+        except MemoryError:
+            raise
+        except Exception as error:  # decoders raise nearly anything on damaged data
+            raise ValueError(f"{name}: damaged or unsupported image ({_one_line(error)}); replace the file") from error
+    if orientation in _TURNS:
+        pixels = pixels.transpose(_TURNS[orientation])
+    return np.array(pixels)  # (H, W, 3)
+
+
+def as_rgb(image: ArrayLike) -> NDArray[np.uint8]:
+    """Check an image given as an array.
+
+    Args:
+        image: uint8, RGB (H, W, 3) or grey (H, W) or (H, W, 1).
+
+    Returns:
+        uint8 RGB (H, W, 3), C-contiguous.
+
+    Raises:
+        ValueError: another type or shape, or no pixels.
+    """
+    array = np.asarray(image)
+    if array.dtype != np.uint8:
+        raise ValueError(
+            f"image: expected uint8 RGB, got {array.dtype}; {_TO_UINT8.get(array.dtype.kind, 'convert it')}"
+        )
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3):
+        hint = ""
+        if array.ndim == 3 and array.shape[2] == 4:
+            hint = "; drop the alpha channel with image[..., :3]"
+        elif array.ndim == 3 and array.shape[0] == 3:
+            hint = "; move the channels last with image.transpose(1, 2, 0)"
+        elif array.ndim == 4:
+            hint = "; give one image at a time"
+        raise ValueError(f"image: expected shape (H, W, 3) or (H, W), got {array.shape}{hint}")
+    if array.size == 0:
+        raise ValueError(f"image: expected at least one pixel, got shape {array.shape}")
+    if array.shape[2] == 1:
+        array = np.repeat(array, 3, axis=2)
+    return np.ascontiguousarray(array)
+
+
+_TO_UINT8 = {
+    "f": "scale it to 0..255 and use .astype(np.uint8)",
+    "u": "scale it to 0..255, for 16 bits (image >> 8).astype(np.uint8)",
+    "i": "scale it to 0..255 and use .astype(np.uint8)",
+    "b": "use image.astype(np.uint8) * 255",
+}
+
+
+def resized_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    """(H, W) after `resize_short_side`: the short side exactly `short_side`, the long one rounded up."""
+    height, width = size
+    short, long = min(size), max(size)
+    new_long = -(-short_side * long // short)  # ceil in integers: floats round 1200 * 375 / 500 and the like up
+    return (short_side, new_long) if height <= width else (new_long, short_side)
+
+
+def resize_short_side(image: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
+    """Resize an image, keeping its aspect.
+
+    Bilinear without antialiasing, rounded to integers before any arithmetic of the network.
+
+    Args:
+        image: uint8 (H, W, 3).
+        short_side: pixels of the shorter side of the result; the other is rounded up.
+
+    Returns:
+        uint8 (h, w, 3).
+
+    Raises:
+        ValueError: `short_side` is not positive, or the result would exceed `MAX_PIXELS`.
+
+    Source: spp_features_convX.m (imresize of uint8, bilinear, antialiasing off).
+    """
+    if short_side < 1:
+        raise ValueError(f"short_side: expected at least 1 pixel, got {short_side}")
+    height, width = image.shape[:2]
+    new_height, new_width = resized_size((height, width), int(short_side))
+    _check_pixels(new_width, new_height, f"image of {width} x {height} pixels at a short side of {short_side}")
+    if (new_height, new_width) == (height, width):
+        return image
+    resized: NDArray[Any] = cv2.resize(image, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
+    return resized.astype(np.uint8, copy=False)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What a network expects of its input: (x * scale - mean) / std for each channel.
+
+    Attributes:
+        mean: of the three channels, in the order the network takes them, after `scale`.
+        std: likewise.
+        scale: factor on 0..255.
+        bgr: the network takes blue first.
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    scale: float = 1.0
+    bgr: bool = False
+
+    def __call__(self, image: NDArray[np.uint8]) -> torch.Tensor:
+        """uint8 RGB (H, W, 3) -> float32 (3, H, W).
+
+        The tensor is a view of (H, W, 3) memory: with [None] it is channels-last, as CPU convolutions like it.
+
+        Raises:
+            ValueError: the image is not uint8 (H, W, 3).
+        """
+        import torch
+
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"image: expected uint8 (H, W, 3), got {image.dtype} {image.shape}")
+        if self.bgr:
+            image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
+        values: NDArray[Any] = cv2.LUT(image, self._table)  # (H, W, 3)
+        return torch.from_numpy(values).permute(2, 0, 1)
+
+    @cached_property
+    def _table(self) -> NDArray[np.float32]:
+        """float32 (1, 256, 3): the value of each byte in each channel, rounded once."""
+        levels = np.arange(256, dtype=np.float64)[:, None] * self.scale  # (256, 1)
+        table = (levels - np.array(self.mean)) / np.array(self.std)  # (256, 3)
+        return table[None].astype(np.float32)
+
+
+class _UnknownRange(Exception):
+    """Pixels whose white is not known."""
+
+
+def _open(file: Any, name: str) -> tuple[Image.Image, int]:
+    """The undecoded picture and its EXIF orientation (1 where it has none, or a broken one)."""
+    with _WARNINGS_LOCK, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of Pillow's stricter limit on pixels, and of odd metadata
+        try:
+            picture = Image.open(file)
+        except Image.DecompressionBombError as error:
+            raise ValueError(f"{name}: {_one_line(error)}; the limit is {MAX_PIXELS}, resize the file") from None
+        except Image.UnidentifiedImageError:
+            raise ValueError(f"{name}: not an image, or of a format that Pillow cannot decode") from None
+        except Exception as error:  # decoders raise nearly anything on damaged data
+            raise ValueError(f"{name}: damaged image ({_one_line(error)}); replace the file") from error
+        if picture.format == "TIFF":
+            return picture, 1  # Pillow's TIFF decoder turns the pixels by itself
+        try:
+            return picture, int(picture.getexif().get(_ORIENTATION, 1))
+        except Exception:  # the pixels are of use without their metadata
+            return picture, 1
+
+
+def _choose_orientation(picture: Image.Image, orientation: int, size: tuple[int, int] | None, name: str) -> int:
+    """The EXIF orientation to apply, 1 for none; raises where the annotated size fits neither way."""
+    stored = (picture.height, picture.width)
+    turned = stored[::-1] if orientation in _SWAPS_SIDES else stored
+    if size is None:
+        return orientation
+    if tuple(size) == stored:
+        return 1
+    if tuple(size) == turned:
+        return orientation
+    raise ValueError(
+        f"{name}: the image is {stored[1]} x {stored[0]} pixels, its annotation says {size[1]} x {size[0]} "
+        "(width x height); they do not belong together"
+    )
+
+
+def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
+    """A decoded picture as mode RGB."""
+    if picture.mode == "RGB" and "transparency" not in picture.info:
+        return picture
+    if picture.mode.startswith("I"):  # 16 bit grey; some versions of Pillow widen it to 32
+        wide = np.asarray(picture)
+        if wide.min() < 0 or wide.max() > 65535:
+            raise _UnknownRange(f"{name}: 32-bit pixels of unknown range; save it with 8 or 16 bits")
+        return Image.fromarray((wide.astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
+    if picture.mode == "F":
+        raise _UnknownRange(f"{name}: floating-point pixels of unknown range; save it with 8 or 16 bits")
+    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        white = Image.new("RGBA", picture.size, "white")
+        return Image.alpha_composite(white, picture).convert("RGB")
+    return picture.convert("RGB")
+
+
+def _check_pixels(width: int, height: int, what: str) -> None:
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{what}: {width} x {height} pixels, at most {MAX_PIXELS:,} are handled; resize or crop it")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,128 @@
+"""What training leaves behind: SVMs, box regressors and the settings they hold for, as one folder.
+
+    model.json                  classes, network, configuration, scales of features, notes on the training
+    svms.safetensors            weights (K, D), bias (K,)
+    bbox_regressors.safetensors weights.<k> (D + 1, 4), mean.<k> (4,), once box regression is trained
+
+Loading reads numbers and text, and executes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from detection.bbox_regression import BoxRegressor
+from detection.cache import write_atomically
+from detection.config import Config
+from detection.svm import LinearDetectors
+
+FORMAT = 1
+MODEL, SVMS, REGRESSORS = "model.json", "svms.safetensors", "bbox_regressors.safetensors"
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A trained detector without its convolutions.
+
+    Attributes:
+        classes: names, in label order.
+        config: what it was trained with, scales among it.
+        network: name of the convolution body.
+        weights_hash: of the body's weights.
+        svms: the classifiers.
+        regressors: one a class, None where a class had no window to learn from; empty before that training.
+        bbox_feature_scale: what features are multiplied by before regression.
+        notes: how it was trained, for reports.
+    """
+
+    classes: tuple[str, ...]
+    config: Config
+    network: str
+    weights_hash: str
+    svms: LinearDetectors
+    regressors: Sequence[BoxRegressor | None] = ()
+    bbox_feature_scale: float = 1.0
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def with_regressors(self, regressors: Sequence[BoxRegressor | None], feature_scale: float) -> Model:
+        """The same model with box regression."""
+        return replace(self, regressors=tuple(regressors), bbox_feature_scale=feature_scale)
+
+    def save(self, folder: Path) -> None:
+        """Write all files, each atomically, `model.json` last.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / SVMS, [save({"weights": self.svms.weights, "bias": self.svms.bias})])
+        if self.regressors:
+            write_atomically(folder / REGRESSORS, [save(_pack(self.regressors))])
+        else:
+            (folder / REGRESSORS).unlink(missing_ok=True)
+        settings = {
+            "format": FORMAT,
+            "classes": list(self.classes),
+            "network": self.network,
+            "weights_hash": self.weights_hash,
+            "config": self.config.to_dict(),
+            "svm_feature_scale": self.svms.feature_scale,
+            "bbox_feature_scale": self.bbox_feature_scale,
+            "box_regression": bool(self.regressors),
+            "notes": self.notes,
+        }
+        write_atomically(folder / MODEL, [(json.dumps(settings, indent=1) + "\n").encode()])
+
+
+def load(folder: Path) -> Model:
+    """Read a model folder.
+
+    Raises:
+        FileNotFoundError: there is no model in the folder.
+        ValueError: a file is damaged, or of a newer format.
+    """
+    path = folder / MODEL
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such model; train one with train_svms, or name another folder")
+    try:
+        settings = json.loads(path.read_text())
+        if settings["format"] != FORMAT:
+            raise ValueError(f"format {settings['format']}, this version reads {FORMAT}")
+        svms = load_file(folder / SVMS)
+        classes = tuple(settings["classes"])
+        regressors = _unpack(load_file(folder / REGRESSORS), len(classes)) if settings["box_regression"] else ()
+        return Model(
+            classes,
+            Config.from_dict(settings["config"]),
+            settings["network"],
+            settings["weights_hash"],
+            LinearDetectors(svms["weights"], svms["bias"], settings["svm_feature_scale"]),
+            regressors,
+            settings["bbox_feature_scale"],
+            settings["notes"],
+        )
+    except (KeyError, TypeError, ValueError, SafetensorError, FileNotFoundError) as error:
+        raise ValueError(f"{folder}: damaged model ({error}); train it again") from error
+
+
+def _pack(regressors: Sequence[BoxRegressor | None]) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    for k, regressor in enumerate(regressors):
+        if regressor is not None:
+            arrays[f"weights.{k}"], arrays[f"mean.{k}"] = regressor.weights, regressor.mean
+    return arrays
+
+
+def _unpack(arrays: dict[str, NDArray[Any]], n_classes: int) -> tuple[BoxRegressor | None, ...]:
+    return tuple(
+        BoxRegressor(arrays[f"weights.{k}"], arrays[f"mean.{k}"]) if f"weights.{k}" in arrays else None
+        for k in range(n_classes)
+    )

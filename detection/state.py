@@ -1,0 +1,69 @@
+"""Tensors by name: files of them, and modules made of them."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from detection.cache import write_atomically
+
+State = Mapping[str, torch.Tensor]
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a .safetensors file, or of one written by `torch.save`, read without running pickled code.
+
+    Raises:
+        ValueError: the file is damaged or does not hold tensors by name.
+        OSError: it cannot be read.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError) as error:
+        reason = (str(error).splitlines() or ["it ends too early"])[0]
+        raise ValueError(
+            f"{path}: no readable weights ({reason}); give a .safetensors file or a state dict written by torch.save"
+        ) from error
+    if not isinstance(state, Mapping) or not all(isinstance(t, torch.Tensor) for t in state.values()):
+        raise ValueError(f"{path}: expected tensors by name, got {type(state).__name__}; save model.state_dict()")
+    return dict(state)
+
+
+def write_state(path: Path, state: State) -> None:
+    """Write tensors as safetensors, atomically; the folder is made if absent.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, [save({name: tensor.contiguous() for name, tensor in state.items()})])
+
+
+def assign(module: nn.Module, state: State, what: str) -> None:
+    """Make `state` the module's tensors, in float32; the module may be on the meta device.
+
+    Args:
+        module: takes the tensors over, uncopied where they are float32.
+        state: tensors by name.
+        what: what they are, for the message.
+
+    Raises:
+        ValueError: names or shapes differ.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    got = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    for name in sorted(expected.keys() | got.keys()):
+        if expected.get(name) != got.get(name):
+            raise ValueError(
+                f"{what}: {name}: expected {expected.get(name, 'no such tensor')}, "
+                f"got {got.get(name, 'no such tensor')}; give weights of this network"
+            )
+    module.load_state_dict({name: tensor.float() for name, tensor in state.items()}, assign=True)

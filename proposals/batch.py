@@ -1,0 +1,242 @@
+"""Proposals of many images, into one proposal file.
+
+One function of one image, `search_file`, in a loop or a process pool. Each finished image is a file in the
+folder `<output>.parts`; an interrupted run goes on from there. At the end they become the output.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from detection.image import read
+from proposals.io import load, save
+from proposals.selective_search import MAX_SIDE, MIN_SIDE, check_settings, selective_search
+
+if TYPE_CHECKING:
+    from data.records import ImageRecord
+
+METHOD = "selective_search"
+VERSION = 1  # of the boxes: raised whenever the same settings give others
+QUEUE = 4  # images handed out ahead, a worker
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """Arguments of `selective_search`, the same for all images."""
+
+    mode: str = "fast"
+    min_side: int = MIN_SIDE
+    seed: int = 0
+    max_side: int = MAX_SIDE
+
+    def __post_init__(self) -> None:
+        check_settings(self.mode, self.min_side, self.seed, self.max_side)
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """What a proposal file states about its making."""
+        return {"method": METHOD, "version": VERSION, **asdict(self)}
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One image to search, and where its boxes go."""
+
+    id: str
+    path: Path
+    size: tuple[int, int]
+    part: Path
+    settings: SearchSettings
+
+
+def search_file(
+    path: str | os.PathLike[str], settings: SearchSettings, size: tuple[int, int] | None = None
+) -> NDArray[np.float32]:
+    """Boxes of one image file: float32 (R, 4), xyxy, 0-based inclusive image pixels, best first.
+
+    Args:
+        path: the image.
+        settings: of the search.
+        size: (H, W) as annotated, see `detection.image.read`.
+
+    Raises:
+        OSError, ValueError: the file cannot be read as an image.
+    """
+    return selective_search(read(Path(path), size), **asdict(settings))
+
+
+def compute(
+    records: Sequence[ImageRecord],
+    output: str | os.PathLike[str],
+    settings: SearchSettings | None = None,
+    *,
+    workers: int = 1,
+    skip_bad: bool = False,
+    progress: bool = True,
+) -> dict[str, str]:
+    """Write the proposal file of a data set; images that it or an interrupted run already has are skipped.
+
+    The file's bytes depend on the images and settings alone, not on `workers` or interruptions.
+
+    Args:
+        records: the images; the file has them in this order.
+        output: the proposal file.
+        settings: of the search.
+        workers: processes; 1 searches in this one.
+        skip_bad: leave images out that cannot be read, rather than raise.
+        progress: show a bar on stderr.
+
+    Returns:
+        id -> reason, of the images left out.
+
+    Raises:
+        OSError, ValueError: an image cannot be read, and `skip_bad` is off; the line names it.
+        ValueError: the output or its parts were made with other settings; the line names them.
+    """
+    settings, output = settings or SearchSettings(), Path(output)
+    if workers < 1:
+        raise ValueError(f"workers: expected at least 1, got {workers}")
+    finished = _finished(output, settings)
+    if all(record.id in finished for record in records):
+        return {}
+    parts = _open_parts(output, settings)
+    tasks = [
+        _Task(r.id, r.path, r.size, parts / f"{r.id}.npy", settings)
+        for r in records
+        if r.id not in finished and _load_part(parts / f"{r.id}.npy") is None
+    ]
+    bad: dict[str, str] = {}
+    done = len(records) - len(tasks)
+    with tqdm(total=len(records), initial=done, unit="img", desc="proposals", disable=not progress) as bar:
+        for name, reason in _run(tasks, workers):
+            if reason is not None and not skip_bad:
+                raise ValueError(f"image {name}: {reason}")
+            if reason is not None:
+                bad[name] = reason
+            bar.update()
+    _merge(records, finished, parts, output, settings)
+    return {record.id: bad[record.id] for record in records if record.id in bad}
+
+
+def _run(tasks: Sequence[_Task], workers: int) -> Iterator[tuple[str, str | None]]:
+    """Do the tasks; yield each image's id and why it failed, None if it did not."""
+    if workers == 1 or len(tasks) < 2:
+        yield from map(_do, tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    waiting = iter(tasks)
+    with ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_start_worker) as pool:
+        running: set[Future[tuple[str, str | None]]] = set()
+        try:
+            while True:
+                room = QUEUE * workers - len(running)
+                running |= {pool.submit(_do, task) for task in itertools.islice(waiting, room)}
+                if not running:
+                    break
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, so that images under way are finished; one thread a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(1)
+
+
+def _do(task: _Task) -> tuple[str, str | None]:
+    """Search one image and keep its boxes in its part; (id, why it cannot be read or None)."""
+    try:
+        boxes = search_file(task.path, task.settings, task.size)
+    except (OSError, ValueError) as error:
+        return task.id, (str(error).splitlines() or [type(error).__name__])[0]
+    temporary = task.part.with_name(f".{task.part.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb") as file:
+        np.save(file, boxes, allow_pickle=False)
+    os.replace(temporary, task.part)
+    return task.id, None
+
+
+def _finished(output: Path, settings: SearchSettings) -> dict[str, NDArray[np.float32]]:
+    """What the output already holds, which must be of these settings."""
+    if not output.exists():
+        return {}
+    proposals, meta = load(output)
+    _check_meta(meta, settings, output)
+    return proposals
+
+
+def _open_parts(output: Path, settings: SearchSettings) -> Path:
+    """The folder of finished images, new or of an interrupted run of these settings."""
+    parts = output.with_name(output.name + ".parts")
+    parts.mkdir(parents=True, exist_ok=True)
+    note = parts / "settings.json"
+    if note.exists():
+        try:
+            meta = json.loads(note.read_text("utf-8"))
+        except ValueError:
+            raise ValueError(f"{note}: damaged; delete the folder {parts} and start again") from None
+        _check_meta(meta, settings, parts)
+    else:
+        temporary = parts / f".settings.{os.getpid()}.tmp"
+        temporary.write_text(json.dumps(settings.meta, sort_keys=True), "utf-8")
+        os.replace(temporary, note)
+    return parts
+
+
+def _check_meta(meta: Any, settings: SearchSettings, path: Path) -> None:
+    """Raise ValueError naming the first setting of `path` that is another than asked for."""
+    for name, asked in settings.meta.items():
+        got = meta.get(name) if isinstance(meta, dict) else None
+        if got != asked:
+            raise ValueError(
+                f"{path}: made with {name} {got!r}, now asked for {asked!r}; delete it or choose another output"
+            )
+
+
+def _load_part(part: Path) -> NDArray[np.float32] | None:
+    """Boxes of a finished image; None if it is not finished, or its part is damaged."""
+    try:
+        with open(part, "rb") as file:
+            boxes = np.load(file, allow_pickle=False)
+    except (FileNotFoundError, ValueError, EOFError):
+        return None
+    return boxes if boxes.dtype == np.float32 and boxes.ndim == 2 and boxes.shape[1] == 4 else None
+
+
+def _merge(
+    records: Sequence[ImageRecord],
+    finished: dict[str, NDArray[np.float32]],
+    parts: Path,
+    output: Path,
+    settings: SearchSettings,
+) -> None:
+    """Write the output from what it held and the parts, in the order of the records; remove the parts."""
+    proposals = {}
+    for record in records:
+        boxes = finished.get(record.id)
+        if boxes is None:
+            boxes = _load_part(parts / f"{record.id}.npy")
+        if boxes is not None:  # else a bad image
+            proposals[record.id] = boxes
+    # Images of an earlier, larger run stay in the file, behind.
+    proposals.update({name: boxes for name, boxes in finished.items() if name not in proposals})
+    save(output, proposals, settings.meta)
+    shutil.rmtree(parts)

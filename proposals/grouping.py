@@ -1,0 +1,192 @@
+"""Hierarchical grouping: the two most similar neighbours become one, until the image is one region.
+
+Similarities are whole numbers, the sum of up to four measures of 0..ONE each (IJCV 2013, section 3.2):
+
+* colour, texture: what two normalised histograms share;
+* size: the part of the image that the two do not cover, so that small regions merge early;
+* fill: one less the part of the image that lies in the box around both and in neither.
+"""
+
+from __future__ import annotations
+
+import heapq
+from typing import NamedTuple
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from proposals.regions import COLOUR_BINS, TEXTURE_BINS, Regions
+
+SIMILARITY_BITS = 20
+ONE = 1 << SIMILARITY_BITS
+ID_BITS = 20  # dissimilarity (23 bits), first and second region are one key of 63 bits
+ID_MASK = (1 << ID_BITS) - 1
+
+
+class _Pool(NamedTuple):
+    """All regions of a hierarchy: N = 2 n - 1 in the end. A merged one takes over a histogram row."""
+
+    size: NDArray[np.int32]  # (N,) pixels
+    box: NDArray[np.int32]  # (N, 4)
+    row: NDArray[np.int32]  # (N,) of the two histogram arrays
+    counts: NDArray[np.int32]  # (n, D) pixels in each bin; colour, then texture, as far as used
+    shares: NDArray[np.int32]  # (n, D) the same, normalised to ONE over colour and over texture
+    weights: NDArray[np.float64]  # (D,) counts * weights / size = shares
+    pixels: int  # of the image
+    use_size: bool
+    use_fill: bool
+
+
+def group(regions: Regions, measures: str) -> NDArray[np.int32]:
+    """Boxes of all regions of a hierarchy, in the order in which they came to be.
+
+    Of equally similar pairs the one with the smaller lower, then smaller higher number merges first.
+
+    Args:
+        regions: the n regions to start from, connected.
+        measures: the similarities to add up, letters of "CTSF": colour, texture, size, fill.
+
+    Returns:
+        int32 (2 n - 1, 4), xyxy, 0-based inclusive pixels: the n given ones, then each merged one; the
+        last is the whole image.
+
+    Raises:
+        ValueError: more regions than can be numbered (2**19).
+    """
+    n = len(regions.sizes)
+    if 2 * n > 1 << ID_BITS:
+        raise ValueError(f"regions: expected at most {1 << (ID_BITS - 1)}, got {n}")
+    used = [
+        (counts, bins)
+        for letter, counts, bins in (
+            ("C", regions.colour, COLOUR_BINS),
+            ("T", regions.texture, TEXTURE_BINS),
+        )
+        if letter in measures
+    ]
+    counts = np.hstack([c for c, _ in used] or [np.empty((n, 0), np.int32)])  # (n, D)
+    weights = [np.full(c.shape[1], ONE * bins / c.shape[1]) for c, bins in used]
+    pool = _Pool(
+        size=np.concatenate([regions.sizes, np.zeros(n - 1, np.int32)]),
+        box=np.concatenate([regions.boxes, np.zeros((n - 1, 4), np.int32)]),
+        row=np.arange(2 * n - 1, dtype=np.int32),
+        counts=counts,
+        shares=np.zeros_like(counts),
+        weights=np.concatenate([*weights, np.empty(0)]),
+        pixels=regions.image_size[0] * regions.image_size[1],
+        use_size="S" in measures,
+        use_fill="F" in measures,
+    )
+    _group(pool, regions.neighbours)
+    return pool.box
+
+
+@numba.njit(nogil=True, cache=True)
+def _group(pool: _Pool, neighbours: NDArray[np.int32]) -> None:
+    """Fill the pool's merged regions, n onwards."""
+    total = len(pool.size)
+    n = (total + 1) // 2
+    for region in range(n):
+        _normalise(pool, region)
+    owner = np.arange(total)  # the region that swallowed this one, itself if alive
+    head, region_of, following = _chains(neighbours, total)
+    seen_by = np.full(total, -1)
+    heap = [_key(pool, a, b) for a, b in neighbours]
+    heapq.heapify(heap)
+    for new in range(n, total):
+        a, b = _pop_alive(heap, owner)
+        _merge(pool, a, b, new)
+        owner[a] = owner[b] = new
+        for old in (a, b):
+            node = head[old]
+            while node >= 0:
+                after = following[node]
+                other = _alive(owner, region_of[node])
+                if other != new and seen_by[other] != new:
+                    seen_by[other] = new
+                    region_of[node], following[node] = other, head[new]
+                    head[new] = node
+                    heapq.heappush(heap, _key(pool, other, new))
+                node = after
+
+
+@numba.njit(nogil=True, cache=True)
+def _chains(
+    neighbours: NDArray[np.int32], total: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
+    """Neighbours as one linked list a region: first node (total,); neighbour and next node of each node."""
+    head = np.full(total, -1, np.int32)
+    region_of = np.empty(2 * len(neighbours), np.int32)
+    following = np.empty(2 * len(neighbours), np.int32)
+    for i in range(len(neighbours)):
+        for side in range(2):
+            node, region = 2 * i + side, neighbours[i, side]
+            region_of[node] = neighbours[i, 1 - side]
+            following[node], head[region] = head[region], node
+    return head, region_of, following
+
+
+@numba.njit(nogil=True, cache=True)
+def _alive(owner: NDArray[np.int64], region: int) -> int:
+    """The region of now that `region` became part of."""
+    while owner[region] != region:
+        owner[region] = owner[owner[region]]
+        region = owner[region]
+    return region
+
+
+@numba.njit(nogil=True, cache=True)
+def _pop_alive(heap: list[int], owner: NDArray[np.int64]) -> tuple[int, int]:
+    """The most similar pair of which neither was merged since it was pushed."""
+    while True:
+        key = heapq.heappop(heap)
+        a, b = (key >> ID_BITS) & ID_MASK, key & ID_MASK
+        if owner[a] == a and owner[b] == b:
+            return a, b
+
+
+@numba.njit(nogil=True, cache=True)
+def _key(pool: _Pool, a: int, b: int) -> int:
+    """Sorts the most similar pair first, then the smaller a, then the smaller b; a < b."""
+    dissimilarity = 4 * ONE - _similarity(pool, a, b)
+    return int((dissimilarity << (2 * ID_BITS)) | (np.int64(a) << ID_BITS) | np.int64(b))
+
+
+@numba.njit(nogil=True, cache=True)
+def _similarity(pool: _Pool, a: int, b: int) -> int:
+    shares_a, shares_b = pool.shares[pool.row[a]], pool.shares[pool.row[b]]
+    shared = np.int32(0)
+    for i in range(len(shares_a)):
+        shared = np.int32(shared + min(shares_a[i], shares_b[i]))
+    similarity = np.int64(shared)
+    covered = np.int64(pool.size[a]) + pool.size[b]
+    if pool.use_size:
+        similarity += ONE - covered * ONE // pool.pixels
+    if pool.use_fill:
+        x1, y1 = min(pool.box[a, 0], pool.box[b, 0]), min(pool.box[a, 1], pool.box[b, 1])
+        x2, y2 = max(pool.box[a, 2], pool.box[b, 2]), max(pool.box[a, 3], pool.box[b, 3])
+        around = np.int64(x2 - x1 + 1) * (y2 - y1 + 1)
+        similarity += ONE - (around - covered) * ONE // pool.pixels
+    return int(similarity)
+
+
+@numba.njit(nogil=True, cache=True)
+def _merge(pool: _Pool, a: int, b: int, new: int) -> None:
+    """Region `new` from a and b."""
+    pool.size[new] = pool.size[a] + pool.size[b]
+    for side in range(2):
+        pool.box[new, side] = min(pool.box[a, side], pool.box[b, side])
+        pool.box[new, side + 2] = max(pool.box[a, side + 2], pool.box[b, side + 2])
+    pool.row[new] = pool.row[a]
+    pool.counts[pool.row[a]] += pool.counts[pool.row[b]]
+    _normalise(pool, new)
+
+
+@numba.njit(nogil=True, cache=True)
+def _normalise(pool: _Pool, region: int) -> None:
+    """Renew a region's histogram shares from its counts."""
+    counts, shares = pool.counts[pool.row[region]], pool.shares[pool.row[region]]
+    per_pixel = 1.0 / pool.size[region]
+    for i in range(len(counts)):
+        shares[i] = np.int32(counts[i] * pool.weights[i] * per_pixel)

@@ -1,0 +1,151 @@
+"""What selective search knows of a region: size, box, colour and texture histograms, neighbours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from proposals.filters import TAP_BITS, correlate, derivative_taps, gaussian_taps
+
+COLOUR_BINS = 25  # a channel; IJCV 2013, section 3.2
+TEXTURE_BINS = 10  # a channel and direction
+DIRECTIONS = 8  # 0, 45, 90, 135 degrees, each split into rises and falls
+TEXTURE_SIGMA = 1.0  # of the Gaussian derivatives
+STRONGEST = 255 << (2 * TAP_BITS - 1)  # response to a step from black to white, along an axis
+
+
+@dataclass(frozen=True, eq=False)
+class PixelBins:
+    """The histogram bins that each pixel of an image falls into.
+
+    Attributes:
+        colour: uint8 (H, W, C).
+        texture: uint8 (H, W, C * 8), directions varying fastest.
+    """
+
+    colour: NDArray[np.uint8]
+    texture: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """The n regions of a segmentation.
+
+    Attributes:
+        sizes: int32 (n,), pixels.
+        boxes: int32 (n, 4), xyxy, 0-based inclusive pixels of the segmented image.
+        colour: int32 (n, C * 25), pixel counts.
+        texture: int32 (n, C * 8 * 10), pixel counts.
+        neighbours: int32 (m, 2), pairs a < b of regions that touch along a pixel side, sorted.
+        image_size: (H, W).
+    """
+
+    sizes: NDArray[np.int32]
+    boxes: NDArray[np.int32]
+    colour: NDArray[np.int32]
+    texture: NDArray[np.int32]
+    neighbours: NDArray[np.int32]
+    image_size: tuple[int, int]
+
+
+def pixel_bins(planes: NDArray[np.uint8]) -> PixelBins:
+    """Bins of every pixel of uint8 (C, H, W).
+
+    Colour bins split 0..255 evenly. Texture bins split evenly what a rise or fall can measure, from none to
+    the step from 0 to 255, so that a texture has the same histogram in every image.
+    """
+    smooth, slope = gaussian_taps(TEXTURE_SIGMA), derivative_taps(TEXTURE_SIGMA)
+    channels, height, width = planes.shape
+    texture = np.empty((height, width, channels * DIRECTIONS), np.uint8)
+    for c, plane in enumerate(planes):
+        along_x = correlate(plane, smooth, slope)
+        along_y = correlate(plane, slope, smooth)
+        # A Gaussian derivative at 45 degrees is the sum of the two over the root of 2.
+        diagonal = int(STRONGEST * 2**0.5)
+        _bin_response(along_x, STRONGEST, texture, c * DIRECTIONS)
+        _bin_response(along_y, STRONGEST, texture, c * DIRECTIONS + 2)
+        _bin_response(along_x + along_y, diagonal, texture, c * DIRECTIONS + 4)
+        _bin_response(along_x - along_y, diagonal, texture, c * DIRECTIONS + 6)
+    colour = (planes.astype(np.uint16) * COLOUR_BINS >> 8).astype(np.uint8)
+    return PixelBins(np.ascontiguousarray(colour.transpose(1, 2, 0)), texture)
+
+
+def describe(labels: NDArray[np.int32], bins: PixelBins) -> Regions:
+    """Measure the regions of a segmentation.
+
+    Args:
+        labels: int32 (H, W), 0..n-1, each present.
+        bins: of the image, (H, W) pixels.
+    """
+    n = int(labels.max()) + 1
+    sizes, boxes = _extents(labels, n)
+    colour = _histograms(labels, bins.colour, n, COLOUR_BINS)
+    texture = _histograms(labels, bins.texture, n, TEXTURE_BINS)
+    pairs = np.unique(_touching(labels, n))
+    neighbours = np.stack([pairs // n, pairs % n], 1).astype(np.int32)  # (m, 2)
+    height, width = labels.shape
+    return Regions(sizes, boxes, colour, texture, neighbours, (height, width))
+
+
+@numba.njit(nogil=True, cache=True)
+def _bin_response(response: NDArray[np.int32], strongest: int, out: NDArray[np.uint8], at: int) -> None:
+    """Write the bins of the rises to out[:, :, at] and of the falls to out[:, :, at + 1]."""
+    height, width = response.shape
+    for y in range(height):
+        for x in range(width):
+            value = np.int64(response[y, x])
+            size = min(int(abs(value)) * TEXTURE_BINS // strongest, TEXTURE_BINS - 1)
+            out[y, x, at] = size if value > 0 else 0
+            out[y, x, at + 1] = size if value < 0 else 0
+
+
+@numba.njit(nogil=True, cache=True)
+def _extents(labels: NDArray[np.int32], n: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Sizes (n,) and boxes (n, 4)."""
+    height, width = labels.shape
+    sizes = np.zeros(n, np.int32)
+    boxes = np.empty((n, 4), np.int32)
+    boxes[:, 0], boxes[:, 1], boxes[:, 2], boxes[:, 3] = width, height, -1, -1
+    for y in range(height):
+        for x in range(width):
+            region = labels[y, x]
+            sizes[region] += 1
+            boxes[region, 0] = min(boxes[region, 0], x)
+            boxes[region, 1] = min(boxes[region, 1], y)
+            boxes[region, 2] = max(boxes[region, 2], x)
+            boxes[region, 3] = max(boxes[region, 3], y)
+    return sizes, boxes
+
+
+@numba.njit(nogil=True, cache=True)
+def _histograms(labels: NDArray[np.int32], bins: NDArray[np.uint8], n: int, per_feature: int) -> NDArray[np.int32]:
+    """Pixels of each region in each bin of each feature: (n, features * per_feature)."""
+    height, width, features = bins.shape
+    counts = np.zeros((n, features * per_feature), np.int32)
+    for y in range(height):
+        for x in range(width):
+            row = counts[labels[y, x]]
+            for f in range(features):
+                row[f * per_feature + bins[y, x, f]] += 1
+    return counts
+
+
+@numba.njit(nogil=True, cache=True)
+def _touching(labels: NDArray[np.int32], n: int) -> NDArray[np.int64]:
+    """a * n + b for each pixel side between regions a < b, with repeats."""
+    height, width = labels.shape
+    pairs = np.empty(2 * height * width, np.int64)
+    m = 0
+    for y in range(height):
+        for x in range(width):
+            a = labels[y, x]
+            for below in range(2):
+                y2, x2 = y + below, x + 1 - below
+                if y2 < height and x2 < width and labels[y2, x2] != a:
+                    b = labels[y2, x2]
+                    pairs[m] = min(a, b) * np.int64(n) + max(a, b)
+                    m += 1
+    return pairs[:m]

@@ -1,0 +1,129 @@
+"""Selective search: boxes around the regions of several hierarchical groupings of an image.
+
+Source: Uijlings, van de Sande, Gevers, Smeulders, "Selective Search for Object Recognition", IJCV 2013; the
+modes and the order of the boxes as in its authors' program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.image import as_rgb
+from proposals.colour import planes
+from proposals.grouping import group
+from proposals.regions import describe, pixel_bins
+from proposals.segmentation import build_graph, segment
+
+MIN_SIDE = 20  # px; the authors drop boxes under it
+MAX_SIDE = 1000  # px; the longer side of the image that is searched
+
+
+@dataclass(frozen=True)
+class Mode:
+    """The hierarchies of a search: every colour space with every scale and every set of similarities.
+
+    Attributes:
+        spaces: colour spaces, of `colour.SPACES`.
+        measures: sets of similarities, each a word of the letters in `grouping.group`.
+        scales: (k, min_size in pixels) of each initial segmentation.
+    """
+
+    spaces: tuple[str, ...]
+    measures: tuple[str, ...]
+    scales: tuple[tuple[int, int], ...]
+
+
+MODES = {
+    "single": Mode(("hsv",), ("CTSF",), ((100, 100),)),
+    "fast": Mode(("hsv", "lab"), ("CTSF", "TSF"), ((50, 50), (100, 100))),
+    "quality": Mode(
+        ("hsv", "lab", "rgi", "h", "i"),
+        ("CTSF", "TSF", "F", "S"),
+        ((50, 50), (100, 100), (150, 150), (300, 300)),
+    ),
+}
+
+
+def selective_search(
+    image: NDArray[np.uint8],
+    mode: str = "fast",
+    min_side: int = MIN_SIDE,
+    seed: int = 0,
+    max_side: int = MAX_SIDE,
+) -> NDArray[np.float32]:
+    """Boxes likely to hold an object, best first.
+
+    The same arguments give the same boxes.
+
+    Args:
+        image: uint8, RGB (H, W, 3) or grey (H, W).
+        mode: "single" (1 hierarchy), "fast" (8, the detector's) or "quality" (80).
+        min_side: boxes less wide or less high than this many image pixels are dropped.
+        seed: of the random numbers that mix the hierarchies.
+        max_side: an image with a longer side is searched at this size, and its boxes are scaled back.
+
+    Returns:
+        float32 (R, 4), xyxy, 0-based inclusive image pixels, without repeats; (0, 4) where nothing is
+        large enough.
+
+    Raises:
+        ValueError: an argument is not as described.
+    """
+    check_settings(mode, min_side, seed, max_side)
+    image = as_rgb(image)
+    searched = _shrink(image, max_side)
+    hierarchies = list(_hierarchies(searched, MODES[mode]))
+    boxes = _ranked(hierarchies, seed)
+    scale = np.array([image.shape[1] / searched.shape[1], image.shape[0] / searched.shape[0]])
+    boxes_image = np.hstack([boxes[:, :2] * scale, (boxes[:, 2:] + 1) * scale - 1])  # pixel edges to edges
+    sides = boxes_image[:, 2:] - boxes_image[:, :2] + 1
+    return boxes_image[(sides >= min_side).all(1)].astype(np.float32)
+
+
+def _hierarchies(image: NDArray[np.uint8], mode: Mode) -> Iterator[NDArray[np.int32]]:
+    """The boxes of each hierarchy; see `group`."""
+    for space in mode.spaces:
+        channels = planes(image, space)
+        graph, bins = build_graph(channels), pixel_bins(channels)
+        for k, min_size in mode.scales:
+            regions = describe(segment(graph, k, min_size), bins)
+            for measures in mode.measures:
+                yield group(regions, measures)
+
+
+def _ranked(hierarchies: list[NDArray[np.int32]], seed: int) -> NDArray[np.int32]:
+    """Boxes of all hierarchies by rank times a uniform random number, ascending; of equal boxes the first.
+
+    The last box of a hierarchy, the whole image, has rank 1.
+    """
+    ranks = np.concatenate([np.arange(len(boxes), 0, -1) for boxes in hierarchies])
+    order = np.argsort(ranks * np.random.default_rng(seed).random(len(ranks)), kind="stable")
+    boxes = np.concatenate(hierarchies)[order]
+    first = np.unique(boxes, axis=0, return_index=True)[1]
+    return boxes[np.sort(first)]
+
+
+def _shrink(image: NDArray[np.uint8], max_side: int) -> NDArray[np.uint8]:
+    """The image with its longer side at most `max_side`."""
+    height, width = image.shape[:2]
+    ratio = max_side / max(height, width)
+    if ratio >= 1:
+        return image
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    shrunk: NDArray[Any] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return shrunk.astype(np.uint8, copy=False)
+
+
+def check_settings(mode: str, min_side: int, seed: int, max_side: int) -> None:
+    """Raise ValueError for settings that `selective_search` does not take."""
+    if mode not in MODES:
+        raise ValueError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
+    for name, value, least in (("min_side", min_side, 0), ("seed", seed, 0), ("max_side", max_side, 1)):
+        if value < least:
+            raise ValueError(f"{name}: expected {least} or more, got {value}")

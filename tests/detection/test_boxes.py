@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from detection import boxes
+
+
+def literal_nms(candidates, scores, threshold):
+    """Greedy suppression, pair by pair."""
+    order = sorted(range(len(scores)), key=lambda i: (scores[i], i), reverse=True)
+    kept = []
+    for i in order:
+        if all(boxes.iou(candidates[i : i + 1], candidates[j : j + 1])[0, 0] <= threshold for j in kept):
+            kept.append(i)
+    return kept
+
+
+def test_iou_counts_inclusive_pixels():
+    overlaps = boxes.iou([[0, 0, 9, 9]], [[0, 0, 9, 9], [5, 0, 14, 9], [9, 9, 9, 9], [10, 0, 12, 9]])
+    np.testing.assert_allclose(overlaps, [[1, 50 / 150, 1 / 100, 0]])
+
+
+def test_iou_of_nothing_is_empty():
+    assert boxes.iou([], [[0, 0, 1, 1]]).shape == (0, 1)
+
+
+def test_area_of_one_pixel_is_one():
+    np.testing.assert_array_equal(boxes.area([[3, 4, 3, 4], [0, 0, 1, 2]]), [1, 6])
+
+
+def test_clip_moves_corners_inside():
+    np.testing.assert_array_equal(boxes.clip([[-5, -1, 30, 12]], (10, 20)), [[0, 0, 19, 9]])
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7, 1.0])
+def test_nms_agrees_with_its_literal_twin(threshold):
+    rng = np.random.default_rng(0)
+    candidates = np.sort(rng.integers(0, 40, (80, 2, 2)), axis=1).reshape(-1, 4).astype(np.float32)
+    scores = rng.integers(0, 10, 80) / 10  # with ties
+    assert boxes.nms(candidates, scores, threshold).tolist() == literal_nms(candidates, scores, threshold)
+
+
+def test_nms_keeps_an_overlap_of_exactly_the_threshold():
+    pair = [[0, 0, 9, 9], [0, 0, 9, 4]]  # IoU 0.5
+    assert boxes.nms(pair, [2, 1], 0.5).tolist() == [0, 1]
+    assert boxes.nms(pair, [2, 1], 0.49).tolist() == [0]
+
+
+def test_nms_of_equal_scores_takes_the_larger_index():
+    assert boxes.nms([[0, 0, 9, 9], [0, 0, 9, 9]], [1, 1], 0.5).tolist() == [1]
+
+
+def test_nms_of_nothing_keeps_nothing():
+    assert boxes.nms(np.zeros((0, 4)), [], 0.3).tolist() == []
+
+
+@pytest.mark.parametrize(("key", "threshold"), [("nms_keep_03", 0.3), ("nms_keep_05", 0.5)])
+def test_nms_keeps_what_the_authors_program_keeps(shared, key, threshold):
+    with np.load(shared / "golden" / "sppnet_matlab_1.npz") as golden:
+        candidates = golden["nms_boxes_scores"]
+        np.testing.assert_array_equal(boxes.nms(candidates[:, :4], candidates[:, 4], threshold), golden[key])
+
+
+def test_arrays_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"expected shape \(N, 4\)"):
+        boxes.area([[1, 2, 3]])
+    with pytest.raises(ValueError, match="scores"):
+        boxes.nms([[0, 0, 1, 1]], [1, 2], 0.5)

@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+
+from detection.detections import Detections, DetectionTable, load_npz, save_npz
+
+
+def make(scores, labels=None):
+    n = len(scores)
+    boxes = np.arange(4 * n, dtype=np.float32).reshape(n, 4)
+    return Detections(boxes, np.array(scores, np.float32), np.array(labels if labels is not None else [0] * n))
+
+
+class TestDetections:
+    def test_types_follow_the_convention(self):
+        d = Detections([[1, 2, 3, 4]], [1], np.array([2], np.int32))
+        assert (d.boxes.dtype, d.scores.dtype, d.labels.dtype) == (np.float32, np.float32, np.int64)
+
+    def test_float64_stays(self):
+        d = Detections(np.zeros((1, 4)), np.array([1 + 1e-12]), np.array([0]))
+        assert d.scores[0] > 1
+
+    def test_empty_keeps_its_shapes(self):
+        for d in (Detections.empty(), Detections([], [], []), make([1.0]).filter(2.0), Detections.concatenate([])):
+            assert (len(d), d.boxes.shape, d.scores.shape, d.labels.shape) == (0, (0, 4), (0,), (0,))
+            assert d.labels.dtype == np.int64
+
+    def test_sorted_is_best_first_and_stable(self):
+        d = make([1, 3, 2, 3], [0, 1, 2, 3]).sorted()
+        assert d.labels.tolist() == [1, 3, 2, 0]
+        assert d.boxes[:, 0].tolist() == [4, 12, 8, 0]
+
+    def test_top_gives_the_best_in_order(self):
+        assert make([1, 3, 2]).top(2).scores.tolist() == [3, 2]
+        assert len(make([1, 3, 2]).top(9)) == 3
+        assert len(make([1]).top(0)) == 0
+        with pytest.raises(ValueError, match="at least 0"):
+            make([1]).top(-1)
+
+    def test_filter_keeps_a_score_of_exactly_the_minimum(self):
+        assert make([0.5, 0.25, 1]).filter(0.5).scores.tolist() == [0.5, 1]
+
+    def test_filter_keeps_the_labels_asked_for(self):
+        assert make([1, 2, 3], [0, 1, 2]).filter(labels=[0, 2]).labels.tolist() == [0, 2]
+        assert make([1, 2, 3], [0, 1, 2]).filter(2, {2, 0}).labels.tolist() == [2]
+        assert len(make([1, 2]).filter(labels=[])) == 0
+
+    def test_concatenate_keeps_the_order(self):
+        d = Detections.concatenate([make([1], [5]), Detections.empty(), make([3, 2], [6, 7])])
+        assert d.scores.tolist() == [1, 3, 2]
+        assert d.labels.tolist() == [5, 6, 7]
+
+    @pytest.mark.parametrize(
+        "columns",
+        [
+            (np.zeros((2, 4)), np.zeros(1), np.zeros(2, int)),
+            (np.zeros((2, 4)), np.zeros(2), np.zeros(1, int)),
+            (np.zeros((2, 5)), np.zeros(2), np.zeros(2, int)),
+            (np.zeros((2, 4)), np.zeros((2, 1)), np.zeros(2, int)),
+        ],
+    )
+    def test_columns_that_do_not_fit_are_refused(self, columns):
+        with pytest.raises(ValueError, match=r"expected boxes \(N, 4\)"):
+            Detections(*columns)
+
+    def test_nan_is_refused(self):
+        with pytest.raises(ValueError, match="NaN"):
+            make([np.nan])
+
+    def test_fractional_labels_are_refused(self):
+        with pytest.raises(ValueError, match="expected integers, got float64"):
+            make([1.0], np.array([0.5]))
+
+
+class TestDetectionTable:
+    def test_it_is_the_mapping_it_was_made_of(self):
+        images = {"b": make([1, 2], [0, 1]), "none": Detections.empty(), "a": make([3], [2])}
+        table = DetectionTable.of(images)
+        assert list(table) == ["b", "none", "a"]
+        assert len(table) == 3
+        for image_id, d in images.items():
+            np.testing.assert_array_equal(table[image_id].boxes, d.boxes)
+            np.testing.assert_array_equal(table[image_id].labels, d.labels)
+        assert DetectionTable.of(table) is table
+
+    def test_interleaved_rows_keep_their_order(self):
+        table = DetectionTable(("a", "b"), np.array([1, 0, 1]), make([1, 2, 3]))
+        assert table["b"].scores.tolist() == [1, 3]
+        with pytest.raises(KeyError):
+            table["c"]
+
+    def test_no_image_at_all(self):
+        assert dict(DetectionTable.of({})) == {}
+
+
+class TestNpz:
+    def test_round_trip(self, tmp_path):
+        images = {"000012": make([1, 2], [0, 1]), "ünï code": Detections.empty(), "a": make([0.1], [2])}
+        save_npz(tmp_path / "d.npz", images, {"classes": ["x", "y", "z"]})
+        back, meta = load_npz(tmp_path / "d.npz")
+        assert meta == {"classes": ["x", "y", "z"]}
+        assert list(back) == list(images)
+        for image_id, d in images.items():
+            for name in ("boxes", "scores", "labels"):
+                got, want = getattr(back[image_id], name), getattr(d, name)
+                assert got.dtype == want.dtype
+                np.testing.assert_array_equal(got, want)
+
+    def test_nothing_saved_is_nothing_loaded(self, tmp_path):
+        save_npz(tmp_path / "d.npz", {})
+        assert dict(load_npz(tmp_path / "d.npz")[0]) == {}
+
+    def test_every_truncation_is_found_and_names_the_file(self, tmp_path):
+        path = tmp_path / "d.npz"
+        save_npz(path, {"a": make([1, 2])})
+        data = path.read_bytes()
+        for end in range(0, len(data), 37):
+            path.write_bytes(data[:end])
+            with pytest.raises(ValueError, match=r"d\.npz: .*write it again"):
+                load_npz(path)
+
+    def test_flipped_bits_are_found(self, tmp_path):
+        path = tmp_path / "d.npz"
+        save_npz(path, {"a": make(range(100))})
+        data = bytearray(path.read_bytes())
+        data[data.index(b"boxes.npy") + 400] ^= 1
+        path.write_bytes(bytes(data))
+        with pytest.raises(ValueError, match=r"d\.npz"):
+            load_npz(path)
+
+    def test_another_npz_is_refused(self, tmp_path):
+        np.savez(tmp_path / "d.npz", boxes=np.zeros((1, 4)))
+        with pytest.raises(ValueError, match=r"d\.npz: no detections"):
+            load_npz(tmp_path / "d.npz")
+
+    def test_pickles_are_never_opened(self, tmp_path):
+        np.savez(tmp_path / "d.npz", header=np.array([{"a": 1}], object))
+        with pytest.raises(ValueError, match=r"d\.npz"):
+            load_npz(tmp_path / "d.npz")
+
+    def test_a_missing_file_is_a_file_not_found(self, tmp_path):
+        with pytest.raises(FileNotFoundError):
+            load_npz(tmp_path / "d.npz")
+
+    def test_a_failed_write_leaves_the_old_file_and_nothing_else(self, tmp_path):
+        path = tmp_path / "d.npz"
+        save_npz(path, {"a": make([1])})
+        with pytest.raises(TypeError):
+            save_npz(path, {"a": make([2])}, {"unserialisable": object()})
+        assert load_npz(path)[0]["a"].scores.tolist() == [1]
+        assert [p.name for p in tmp_path.iterdir()] == ["d.npz"]

@@ -1,0 +1,197 @@
+"""Image -> pyramid -> cells -> scores -> detections, and the model folder, on a network with random weights."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from detection import features, inference, model, network
+from detection.bbox_regression import BoxRegressor
+from detection.boxes import iou
+from detection.cache import FeatureCache
+from detection.config import PAPER, PRESETS, RELEASED, Config
+from detection.detector import SPPDetector, detect_windows
+from detection.samples import TrainingImages
+from detection.svm import LinearDetectors
+
+SCALES = (200, 260)
+
+
+@pytest.fixture(scope="module")
+def body():
+    return network.build("alexnet", weights=None)
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return np.random.default_rng(0).integers(0, 256, (150, 220, 3), np.uint8)
+
+
+def windows(n, seed=0):
+    rng = np.random.default_rng(seed)
+    corner = rng.integers(0, 120, (n, 2))
+    return np.hstack([corner, corner + rng.integers(5, 60, (n, 2))]).clip(0, [219, 149, 219, 149]).astype(np.float32)
+
+
+def trained(body, regressors=True):
+    rng = np.random.default_rng(1)
+    dim, classes = body.channels * 50, 3
+    svms = LinearDetectors(
+        (rng.standard_normal((classes, dim)) / 400).astype(np.float32), np.zeros(classes, np.float32), 0.7
+    )
+    fitted = tuple(
+        BoxRegressor((rng.standard_normal((dim + 1, 4)) / 5000).astype(np.float32), rng.standard_normal(4) / 50)
+        for _ in range(2)
+    )
+    return model.Model(
+        ("a", "b", "c"), PAPER.with_scales(SCALES), "alexnet", body.weights_hash, svms,
+        (*fitted, None) if regressors else (), 0.3, {"data": "none"},
+    )  # fmt: skip
+
+
+def test_maps_have_the_size_the_network_states(body, photo):
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    assert [m.shape[1:] for m in pyramid.maps] == [body.map_size((200, 294)), body.map_size((260, 382))]
+    assert pyramid.image_size == (150, 220)
+
+
+def test_cached_maps_are_the_fresh_ones_to_the_bit(body, photo, tmp_path):
+    cache = FeatureCache(tmp_path, features.cache_manifest(body, SCALES))
+    fresh = features.compute_pyramid(photo, body, SCALES)
+    features.store_pyramid(cache, "photo", fresh)
+    cached = features.load_pyramid(FeatureCache(tmp_path), "photo")
+    assert (cached.scales, cached.image_size, cached.stride, cached.center) == (
+        fresh.scales, fresh.image_size, fresh.stride, fresh.center,
+    )  # fmt: skip
+    for a, b in zip(cached.maps, fresh.maps, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_unique_cells_keep_the_first_of_each_and_lead_back(body, photo):
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    cells = features.locate(pyramid, np.repeat(windows(40), 3, axis=0), PAPER.pooling)
+    unique, group = cells.unique()
+    np.testing.assert_array_equal(unique.windows[group], cells.windows)
+    np.testing.assert_array_equal(unique.scale_index[group], cells.scale_index)
+    keys = {(s, *w) for s, w in zip(unique.scale_index.tolist(), unique.windows.tolist(), strict=True)}
+    assert len(keys) == len(unique.windows) <= 40
+    assert np.all(np.diff([np.flatnonzero(group == g)[0] for g in range(len(keys))]) > 0)
+
+
+def test_training_and_testing_see_the_same_features(body, photo, tmp_path):
+    cache = FeatureCache(tmp_path, features.cache_manifest(body, SCALES))
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    features.store_pyramid(cache, "0", pyramid)
+
+    class Record:
+        id = "0"
+
+    images = TrainingImages([Record()], {}, cache, PAPER.pooling, 3)
+    boxes = windows(30)
+    direct = features.pool(pyramid, features.locate(pyramid, boxes, PAPER.pooling), PAPER.pooling.levels)
+    np.testing.assert_array_equal(images.pool(0, boxes), direct)
+    rows, group = images.pool_unique(0, boxes)
+    np.testing.assert_array_equal(rows[group], direct)
+
+
+def test_pooling_commutes_with_half_precision(body, photo):
+    """Pooled values are exact in half precision, so rows kept for training lose nothing."""
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    pooled = features.pool(pyramid, features.locate(pyramid, windows(20), PAPER.pooling), (1, 2, 3, 6))
+    np.testing.assert_array_equal(pooled, pooled.astype(np.float16))
+
+
+def test_selection_is_threshold_suppression_and_cap(body, photo):
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    boxes = windows(200)
+    scored = inference.score_windows(pyramid, boxes, trained(body).svms, PAPER.pooling)
+    threshold = float(scored.scores.max(axis=0).min()) - 0.01
+    test = replace(PAPER.test, score_threshold=threshold, max_per_image=7)
+    rows, found = inference.select(scored, test)
+    for k in range(3):
+        mine = found.labels == k
+        assert 0 < mine.sum() <= 7
+        assert (found.scores[mine] > threshold).all()
+        assert found.scores[mine].max() == scored.scores[:, k].max()
+        overlaps = iou(found.boxes[mine], found.boxes[mine])
+        assert (overlaps[~np.eye(mine.sum(), dtype=bool)] <= 0.3).all()
+    np.testing.assert_array_equal(found.boxes, boxes[rows])
+
+
+def test_regression_keeps_scores_clips_and_suppresses_again(body, photo):
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    before, after = detect_windows(pyramid, windows(200), trained(body))
+    assert len(after) <= len(before)
+    assert set(after.scores) <= set(before.scores)
+    assert after.boxes.min() >= 0
+    assert (after.boxes.max(axis=0) <= [219, 149, 219, 149]).all()
+    for k in (0, 1):
+        assert not np.isin(after.boxes[after.labels == k], before.boxes).all()
+        overlaps = iou(after.boxes[after.labels == k], after.boxes[after.labels == k])
+        assert (overlaps[~np.eye(len(overlaps), dtype=bool)] <= 0.3).all()
+    np.testing.assert_array_equal(after.boxes[after.labels == 2], before.boxes[before.labels == 2])  # has no regressor
+
+
+def test_no_window_and_no_detection_are_ordinary(body, photo):
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    assert [len(d) for d in detect_windows(pyramid, np.zeros((0, 4), np.float32), trained(body))] == [0, 0]
+    picky = replace(trained(body), config=replace(PAPER, test=replace(PAPER.test, score_threshold=1e9)))
+    assert [len(d) for d in detect_windows(pyramid, windows(10), picky)] == [0, 0]
+
+
+def test_detector_saved_and_loaded_detects_the_same(body, photo, tmp_path, monkeypatch):
+    detector = SPPDetector(body, trained(body))
+    detector.save(tmp_path / "model")
+    monkeypatch.setattr(network, "build", lambda name, weights, device: body)
+    again = SPPDetector.from_pretrained(tmp_path / "model")
+    boxes = windows(100)
+    first, second = detector.detect(photo, boxes), again.detect(photo, boxes)
+    for name in ("boxes", "scores", "labels"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert again.model.notes == {"data": "none"}
+    assert again.classes == ("a", "b", "c")
+
+
+def test_detector_proposes_its_own_windows(body, photo):
+    found = SPPDetector(body, trained(body)).detect(photo)
+    assert len(found) > 0
+    assert found.labels.dtype == np.int64
+
+
+def test_detector_refuses_other_convolutions(body):
+    with pytest.raises(ValueError, match="load the weights it was trained on"):
+        SPPDetector(body, replace(trained(body), weights_hash="0" * 64))
+
+
+def test_saving_without_regressors_drops_those_of_before(body, tmp_path):
+    trained(body).save(tmp_path)
+    trained(body, regressors=False).save(tmp_path)
+    assert model.load(tmp_path).regressors == ()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.json", "svms.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["model.json", "svms.safetensors", "bbox_regressors.safetensors"])
+@pytest.mark.parametrize("damage", ["truncated", "missing"])
+def test_a_damaged_model_is_an_error_that_names_it(body, tmp_path, name, damage):
+    trained(body).save(tmp_path)
+    path = tmp_path / name
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises((ValueError, FileNotFoundError), match=str(tmp_path)):
+        model.load(tmp_path)
+
+
+@pytest.mark.parametrize("config", [PAPER, RELEASED, PAPER.with_scales((688,))])
+def test_configurations_survive_json(config):
+    import json
+
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_presets_differ_as_published():
+    assert set(PRESETS) == {"paper", "released"}
+    assert (PAPER.pooling.scales[3], RELEASED.pooling.scales[3]) == (864, 874)
+    assert (PAPER.bbox.ridge, RELEASED.bbox.ridge) == (1000.0, 4000.0)
+    assert (PAPER.svm.thinning_iou, RELEASED.svm.thinning_iou) == (0.7, None)

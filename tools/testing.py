@@ -1,0 +1,98 @@
+"""Detections of a run and their scores."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from data.records import Dataset
+from detection import features, model
+from detection.detections import Detections, load_npz, save_npz
+from detection.detector import detect_windows
+from detection.evaluation import coco, results, voc
+
+from .common import Run, exclusive, progress
+from .extraction import load_proposals, open_features, usable
+
+log = logging.getLogger("sppnet")
+SAVE_SECONDS = 60.0  # between two saves of unfinished detections
+STAGES = ("windows", "regressed")  # before and after box regression
+
+
+def detect(run: Run, trained: model.Model, split: str) -> tuple[Dataset, dict[str, dict[str, Detections]]]:
+    """Detections of a split, stage -> image id -> detections; those the run already holds are not made again."""
+    dataset = run.dataset(split, trained.classes)
+    proposals = load_proposals(run, split)
+    cache = open_features(run, trained.network, trained.config.pooling.scales)
+    records = usable(run, dataset, proposals, cache)
+    paths = {stage: run.detections(split, stage) for stage in STAGES}
+    inputs = [*sorted(run.model.glob("*.safetensors")), run.model / model.MODEL, run.proposals(split)]
+    key = {"inputs": hashlib.sha256(b"".join(p.read_bytes() for p in inputs)).hexdigest(), "features": cache.manifest}
+    with exclusive(run.detections(split, "all")):
+        found = {stage: _saved(path, key, run.options.overwrite) for stage, path in paths.items()}
+        todo = [r for r in records if any(r.id not in f for f in found.values())]
+        saved = time.monotonic()
+        with progress(len(records), len(records) - len(todo), "img", "detection") as bar:
+            for record in todo:
+                pyramid = features.load_pyramid(cache, record.id)
+                new = detect_windows(pyramid, proposals[record.id], trained)
+                for stage, detections in zip(STAGES, new, strict=True):
+                    found[stage][record.id] = detections
+                bar.update()
+                if time.monotonic() - saved > SAVE_SECONDS:
+                    _save(paths, found, key)
+                    saved = time.monotonic()
+        if todo:
+            _save(paths, found, key)
+    for path in paths.values():
+        log.info("detections: %s", path)
+    return _only(dataset, records), {stage: {r.id: f[r.id] for r in records} for stage, f in found.items()}
+
+
+def _saved(path: Path, key: Mapping[str, Any], overwrite: bool) -> dict[str, Detections]:
+    """What an earlier call left for the same inputs."""
+    if overwrite or not path.is_file():
+        return {}
+    detections, meta = load_npz(path)
+    return dict(detections) if meta == key else {}
+
+
+def _save(paths: Mapping[str, Path], found: Mapping[str, Mapping[str, Detections]], key: Mapping[str, Any]) -> None:
+    for stage, path in paths.items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_npz(path, found[stage], key)
+
+
+def _only(dataset: Dataset, records: Sequence[Any]) -> Dataset:
+    return Dataset(dataset.name, dataset.classes, tuple(records), dataset.bad)
+
+
+def report(run: Run, dataset: Dataset, stages: Mapping[str, Mapping[str, Detections]], metric: str) -> dict[str, Any]:
+    """Score every stage, print the table, and leave comp4 files, COCO json and curves in the results folder.
+
+    Returns:
+        stage -> the scores, for json.
+    """
+    scored = {stage: voc.evaluate(d, dataset, metric=metric) for stage, d in stages.items()}  # type: ignore[arg-type]
+    print(results.format_table(dataset.classes, scored))
+    out: dict[str, Any] = {}
+    for stage, detections in stages.items():
+        folder = run.results / f"{run.options.test_split}-{stage}"
+        folder.mkdir(parents=True, exist_ok=True)
+        results.write_comp4(folder, detections, dataset.classes, run.options.test_split)
+        results.write_coco_json(folder / "coco_results.json", detections)
+        c = coco.evaluate(detections, dataset)
+        figures = f"{metric} mAP {_percent(scored[stage].mean_ap)}, COCO AP {_percent(c.ap)}, AP50 {_percent(c.ap50)}"
+        print(f"{stage}: {figures}")
+        log.info("comp4 files, COCO json: %s", folder)
+        out[stage] = results.summary(scored[stage], curves=True)
+        out[stage]["coco"] = {"ap": c.ap, "ap50": c.ap50, "ap75": c.ap75}
+    return out
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.1f}"
