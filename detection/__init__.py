@@ -1,3 +1,20 @@
 """SPP-net object detection (He, Zhang, Ren, Sun, 2014): convolve once, pool every window, score with SVMs."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+__all__ = ["SPPDetector", "__version__"]
+
+if TYPE_CHECKING:
+    from detection.detector import SPPDetector
+
+
+def __getattr__(name: str) -> Any:
+    """Load the detector, and torch with it, on first use."""
+    if name == "SPPDetector":
+        from detection.detector import SPPDetector
+
+        return SPPDetector
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

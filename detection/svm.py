@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from detection import checkpoint
@@ -67,9 +68,12 @@ class LinearDetectors:
     bias: NDArray[np.float32]
     feature_scale: float
 
-    def scores(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Margins of unscaled features: (N, D) -> float32 (N, K)."""
-        return features @ (self.weights.T * np.float32(self.feature_scale)) + self.bias
+    def scores(self, features: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32]:
+        """Margins of unscaled features, arrays or tensors of any device: (N, D) -> float32 (N, K)."""
+        weights = self.weights.T * np.float32(self.feature_scale)  # (D, K)
+        if isinstance(features, torch.Tensor):
+            return (features @ torch.from_numpy(weights).to(features.device)).cpu().numpy() + self.bias
+        return features @ weights + self.bias
 
 
 def train(

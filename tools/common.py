@@ -153,14 +153,14 @@ class Run:
     def results(self) -> Path:
         return self.folder / "results"
 
-    def configuration(self) -> tuple[str, Config]:
-        """The network and the constants: as told, else as the run's only features were made, else the preset's."""
+    def configuration(self, made: bool = False) -> tuple[str, Config]:
+        """The network and the constants: as told; else, with `made`, as the run's only features; else the preset's."""
         options, config = self.options, PRESETS[self.options.preset]
         backbone, scales = options.backbone, options.scales
-        if backbone is None and scales is None:
-            made = sorted(self.folder.glob("features/*/manifest.json"))
-            if len(made) == 1:
-                manifest = FeatureCache(made[0].parent).manifest
+        if made and backbone is None and scales is None:
+            manifests = sorted(self.folder.glob("features/*/manifest.json"))
+            if len(manifests) == 1:
+                manifest = FeatureCache(manifests[0].parent).manifest
                 backbone, scales = manifest["network"], manifest["scales"]
         return backbone or "alexnet", config.with_scales(tuple(scales)) if scales else config
 

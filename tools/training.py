@@ -25,7 +25,7 @@ log = logging.getLogger("sppnet")
 
 def training_images(run: Run) -> tuple[Dataset, TrainingImages, str, Config]:
     """The training split with its windows and features; the network's name and the constants."""
-    name, config = run.configuration()
+    name, config = run.configuration(made=True)
     config = replace(config, svm=replace(config.svm, difficult=run.options.difficult))
     dataset, split = run.train, run.options.train_split
     proposals, cache = load_proposals(run, split), open_features(run, name, config.pooling.scales)

@@ -1,0 +1,266 @@
+"""The commands, whole: what they leave, what they skip, how they go on and how they fail."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data import voc
+from detection import svm
+from detection.detections import load_npz
+from detection.model import load
+from tools import (
+    evaluate,
+    extract_features,
+    extract_proposals,
+    test_net,
+    train_bbox_regressors,
+    train_svms,
+)
+
+ROOT = Path(__file__).parents[2]
+TOOLS = sorted(p.stem for p in (ROOT / "tools").glob("*.py") if "def main(argv" in p.read_text())
+
+
+def failure(capsys, tool, argv):
+    """The one line a failing tool prints."""
+    assert tool.main(argv) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def stamps(folder):
+    return {p.name: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and not p.name.endswith(".lock")}
+
+
+def test_three_commands_leave_every_artefact(finished):
+    for name in (
+        "proposals/trainval.npz", "proposals/test.npz", "features/alexnet-160/manifest.json", "model/model.json",
+        "model/svms.safetensors", "model/bbox_regressors.safetensors", "detections/test-windows.npz",
+        "detections/test-regressed.npz", "results/test-regressed/coco_results.json",
+    ):  # fmt: skip
+        assert (finished / name).is_file(), name
+    assert not list(finished.rglob("*.tmp"))
+    assert not list((finished / "model" / "training").glob("*"))
+
+
+def test_report_holds_metric_settings_versions_and_time(finished):
+    report = json.loads((finished / "test.json").read_text())
+    assert 0 <= report["result"]["regressed"]["mean_ap"] <= 1
+    assert report["settings"]["test_split"] == "test"
+    assert report["versions"]["torch"]
+    assert report["seconds"] > 0
+    assert report["hardware"]["cores"] == os.cpu_count()
+
+
+def test_finished_work_is_not_done_again(work):
+    before = stamps(work.run)
+    assert extract_features.main(work.extract) == 0
+    assert train_svms.main(work.data) == 0
+    assert test_net.main(work.data) == 0
+    after = stamps(work.run)
+    kept = [n for n in before if n.endswith((".npz", ".maps", ".safetensors", "model.json"))]
+    assert kept
+    assert {n: after[n] for n in kept} == {n: before[n] for n in kept}
+
+
+def test_overwrite_does_it_again(work):
+    before = stamps(work.run)
+    assert train_svms.main([*work.data, "--overwrite"]) == 0
+    assert stamps(work.run)["svms.safetensors"] != before["svms.safetensors"]
+
+
+def test_the_same_commands_give_the_same_model_and_detections(work, finished):
+    shutil.rmtree(work.run)
+    assert extract_features.main(work.extract) == 0
+    assert train_svms.main(work.data) == 0
+    assert test_net.main(work.data) == 0
+    np.testing.assert_array_equal(load(work.run / "model").svms.weights, load(finished / "model").svms.weights)
+    a, b = (dict(load_npz(r / "detections" / "test-regressed.npz")[0]) for r in (work.run, finished))
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name].boxes, b[name].boxes)
+
+
+def test_single_stage_tools_do_the_same(work, finished):
+    for part in ("proposals", "model"):
+        shutil.rmtree(work.run / part)
+    assert extract_proposals.main([*work.data, "-j", "1"]) == 0
+    assert train_svms.main([*work.data, "--no-bbox-regression"]) == 0
+    assert load(work.run / "model").regressors == ()
+    assert train_bbox_regressors.main(work.data) == 0
+    for k, regressor in enumerate(load(work.run / "model").regressors):
+        other = load(finished / "model").regressors[k]
+        assert (regressor is None) == (other is None)
+        if regressor is not None:
+            np.testing.assert_array_equal(regressor.weights, other.weights)
+
+
+def test_evaluate_scores_the_comp4_files_as_test_net_did(work, devkit, tmp_path):
+    out = tmp_path / "score.json"
+    folder = work.run / "results" / "test-regressed"
+    classes = load(work.run / "model").classes
+    argv = ["--comp4", str(folder), "--devkit", str(devkit), "--classes", *classes, "--json", str(out)]
+    assert evaluate.main(argv) == 0
+    reported = json.loads((work.run / "test.json").read_text())["result"]["regressed"]["ap"]
+    assert json.loads(out.read_text())["result"]["ap"] == pytest.approx(reported)
+
+
+def test_limit_uses_the_first_images(work):
+    shutil.rmtree(work.run / "proposals")
+    assert extract_proposals.main([*work.data, "-j", "1", "--limit", "2"]) == 0
+    with np.load(work.run / "proposals" / "trainval.npz") as file:
+        assert len(file["ids"]) == 2
+
+
+def test_test_net_without_regressors_reports_windows_alone(work, tmp_path):
+    assert train_svms.main([*work.data, "--overwrite", "--no-bbox-regression"]) == 0
+    assert test_net.main([*work.data, "--json", str(tmp_path / "r.json")]) == 0
+    assert list(json.loads((tmp_path / "r.json").read_text())["result"]) == ["windows"]
+
+
+def test_a_stage_without_the_one_before_says_which(work, capsys):
+    shutil.rmtree(work.run / "features")
+    assert "run extract_features" in failure(capsys, train_svms, [*work.data, "--scales", "160"])
+    shutil.rmtree(work.run / "proposals")
+    assert "extract_proposals" in failure(capsys, train_svms, [*work.data, "--scales", "160"])
+    shutil.rmtree(work.run / "model")
+    assert "train_svms" in failure(capsys, test_net, work.data)
+
+
+def test_features_of_other_settings_are_refused_by_field(work, capsys, tmp_path):
+    from detection import network
+
+    other = tmp_path / "other.safetensors"
+    body = network.build("alexnet", weights=None)
+    body.layers[0].bias += 1
+    body.save(other)
+    line = failure(capsys, extract_features, [*work.extract, "--weights", str(other)])
+    assert "weights" in line
+    assert "--overwrite" in line or "delete" in line
+
+
+def test_a_model_of_other_settings_is_refused(work, capsys):
+    line = failure(capsys, train_svms, [*work.data, "--preset", "released", "--scales", "160"])
+    assert "--overwrite" in line
+
+
+def test_a_truncated_cache_file_is_named_and_nothing_is_lost(work, capsys):
+    victim = next((work.run / "features" / "alexnet-160").glob("*.maps"))
+    victim.write_bytes(victim.read_bytes()[:-7])
+    model = (work.run / "model" / "svms.safetensors").read_bytes()
+    assert victim.name in failure(capsys, train_svms, [*work.data, "--overwrite"])
+    assert (work.run / "model" / "svms.safetensors").read_bytes() == model
+
+
+def test_a_missing_devkit_says_how_to_get_one(tmp_path, capsys):
+    line = failure(capsys, extract_features, ["--voc2007", "--data-root", str(tmp_path)])
+    assert "--download" in line
+    assert "which data" in failure(capsys, extract_features, [])
+
+
+def test_an_absent_gpu_is_an_error(work, capsys, monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    assert "cuda:0" in failure(capsys, extract_features, [*work.extract, "--device", "cuda:0"])
+
+
+def test_a_class_the_model_does_not_know_is_an_error(work, devkit, capsys, tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(devkit, mine)
+    for path in mine.rglob("Annotations/*.xml"):
+        path.write_text(path.read_text().replace("<name>", "<name>un", 1))
+    argv = ["--devkit", str(mine), *work.data[2:]]
+    assert "class" in failure(capsys, test_net, argv)
+
+
+def corrupt(devkit, tmp_path, split):
+    """A copy of the devkit with one photo of the split torn; (devkit, its id)."""
+    mine = tmp_path / "mine"
+    shutil.copytree(devkit, mine)
+    record = voc.load(mine, None, split)[1]
+    record.path.write_bytes(record.path.read_bytes()[:300])
+    return mine, record.id
+
+
+@pytest.mark.parametrize("split", ["trainval", "test"])
+def test_a_torn_photo_is_named_or_skipped_and_listed(devkit, weights, tmp_path, capsys, split):
+    mine, victim = corrupt(devkit, tmp_path, split)
+    data = ["--devkit", str(mine), "--run", str(tmp_path / "run")]
+    extract = [*data, "--scales", "160", "--weights", str(weights), "-j", "1"]
+    assert victim in failure(capsys, extract_features, extract)
+    assert extract_features.main([*extract, "--skip-bad"]) == 0
+    assert f"left out {victim}" in capsys.readouterr().err
+    blocked = train_svms if split == "trainval" else test_net
+    if split == "test":
+        assert train_svms.main(data) == 0
+    assert victim in failure(capsys, blocked, data)
+    assert train_svms.main([*data, "--skip-bad"]) == 0
+    assert test_net.main([*data, "--skip-bad"]) == 0
+
+
+@pytest.mark.parametrize("stage", ["proposals", "features", "svms", "regression", "detection"])
+def test_ctrl_c_in_a_stage_exits_130_and_the_same_command_finishes(work, stage, monkeypatch, capsys):
+    def interrupt(*_args, **_kwargs):
+        raise KeyboardInterrupt
+
+    where, part, tool, argv = {
+        "proposals": ("proposals.batch.search_file", "proposals", extract_proposals, [*work.data, "-j", "1"]),
+        "features": ("tools.extraction.features.store_pyramid", "features", extract_features, work.extract),
+        "svms": ("detection.svm.solve", "model", train_svms, work.data),
+        "regression": ("tools.training.fit", "model", train_svms, work.data),
+        "detection": ("tools.testing.detect_windows", "detections", test_net, work.data),
+    }[stage]
+    shutil.rmtree(work.run / part)
+    with monkeypatch.context() as patch:
+        patch.setattr(where, interrupt)
+        assert tool.main(argv) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert tool.main(argv) == 0
+
+
+def test_a_second_process_on_the_same_training_is_told(work, capsys):
+    from tools.common import exclusive
+
+    with exclusive(work.run / "model"):
+        assert "another process" in failure(capsys, train_svms, [*work.data, "--overwrite"])
+
+
+def test_a_full_disk_leaves_no_half_file(work, capsys, monkeypatch):
+    def full(*_args, **_kwargs):
+        raise OSError(28, "No space left on device", "somewhere")
+
+    shutil.rmtree(work.run / "features")
+    with monkeypatch.context() as patch:
+        patch.setattr("detection.cache.os.replace", full)
+        assert "No space left" in failure(capsys, extract_features, work.extract)
+    assert not list((work.run / "features").rglob("*.maps"))
+    assert not list((work.run / "features").rglob("*.tmp"))
+    assert extract_features.main(work.extract) == 0
+
+
+def test_unexpected_failures_show_their_traceback(work, monkeypatch):
+    monkeypatch.setattr(svm, "train", lambda *a, **k: 1 / 0)
+    shutil.rmtree(work.run / "model")
+    with pytest.raises(ZeroDivisionError):
+        train_svms.main(work.data)
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_every_tool_runs_as_a_file_from_any_folder(tool, tmp_path):
+    path = str(ROOT / "tools" / f"{tool}.py")
+    done = subprocess.run([sys.executable, path, "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage:" in done.stdout
+    assert subprocess.run([sys.executable, path, "--no-such-flag"], cwd=tmp_path, capture_output=True).returncode == 2
+
+
+def test_every_tool_has_a_console_command():
+    scripts = (ROOT / "setup.cfg").read_text()
+    for tool in TOOLS:
+        assert f"detection.tools.{tool}:main" in scripts
