@@ -16,7 +16,7 @@ from data.textures import Floats, Material, even, material, noise
 LONG_SIDE = (320, 420)
 """Of an image, pixels."""
 
-THING_SIDE = (34, 250)
+THING_SIDE = (40, 250)
 """Longer side of an object before cropping and occlusion, pixels."""
 
 LEAST_VISIBLE = 0.22
@@ -228,7 +228,9 @@ def _paint_part(canvas: _Canvas, layer: _Layer, part: Part, cover: Material) -> 
     depth = cv2.distanceTransform(mask, cv2.DIST_L2, 3)
     rim = np.clip(depth / max(2.0, 0.12 * float(extent.min())), 0, 1)[inside]
     y, x = np.mgrid[here[0], here[1]].astype(np.float32)
-    aside = ((x - corner[0]) / extent[0] - 0.5) * canvas.light[0] + ((y - corner[1]) / extent[1] - 0.5) * canvas.light[1]
+    aside = ((x - corner[0]) / extent[0] - 0.5) * canvas.light[0] + ((y - corner[1]) / extent[1] - 0.5) * canvas.light[
+        1
+    ]
     m = layer.to_frame.astype(np.float32)
     surface = cover.paint(m[0, 0] * x + m[0, 1] * y + m[0, 2], m[1, 0] * x + m[1, 1] * y + m[1, 2])
     surface *= ((0.7 + 0.3 * rim) * (1 + 0.35 * aside))[..., None].astype(np.float32)

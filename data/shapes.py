@@ -180,7 +180,9 @@ def teapot(rng: Rng) -> list[Part]:
     """A belly with spout, handle and a lid with its knob."""
     wide, tall = rng.uniform(0.5, 0.72), rng.uniform(0.42, 0.7)
     reach, up = wide + rng.uniform(0.25, 0.5), rng.uniform(0.2, 0.6)
-    loop = bend((0.75 * wide, -0.6 * tall), (reach + 0.35, -0.8 * tall), (reach + 0.2, 0.9 * tall), (0.75 * wide, 0.5 * tall))
+    loop = bend(
+        (0.75 * wide, -0.6 * tall), (reach + 0.35, -0.8 * tall), (reach + 0.2, 0.9 * tall), (0.75 * wide, 0.5 * tall)
+    )
     spout = bend((-0.7 * wide, 0.35 * tall), (-reach, 0.3 * tall), (-wide, -0.4 * up), (-reach - 0.1, -up))
     return [
         Part(stroke(loop, rng.uniform(0.06, 0.12)), SECOND),

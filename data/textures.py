@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 TILE = 128
-"""Side of a material's grain in pixels; it repeats beyond."""
+"""Side of a material's grain in pixels; beyond, it is mirrored."""
 
 
 def noise(rng: np.random.Generator, size: tuple[int, int], cells: int = 3, stretch: float = 1.0) -> Floats:
@@ -44,13 +44,18 @@ def color(rng: np.random.Generator) -> Floats:
     """An RGB colour of moderate saturation: float32 (3,) in 0..255."""
     hue = rng.uniform(0, 6) + np.array([0, 4, 2])
     pure = np.clip(np.abs((hue % 6) - 3) - 1, 0, 1)
-    saturation, value = rng.beta(2, 2.5), rng.uniform(0.25, 1.0)
+    saturation, value = rng.beta(1.6, 3), rng.uniform(0.25, 1.0)
     return np.asarray(255 * value * (1 - saturation + saturation * pure), np.float32)
 
 
 def mix(a: Floats, b: Floats, weight: Floats) -> Floats:
     """Colours a (weight 0) to b (weight 1): two (3,) and an (H, W) -> (H, W, 3)."""
     return a + (b - a) * weight[..., None]
+
+
+def _to_and_fro(x: Floats) -> Floats:
+    """Any coordinate -> [0, TILE - 1], without a jump."""
+    return np.float32(TILE - 1) - np.abs(x % (2 * (TILE - 1)) - np.float32(TILE - 1))
 
 
 def _plain(u: Floats, v: Floats, k: float) -> Floats:
@@ -121,7 +126,7 @@ class Material:
         """Colours at surface coordinates u, v (H, W): float32 (H, W, 3) in 0..255 or a little beyond."""
         c, s = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
         weight = self.pattern(c * u - s * v, s * u + c * v, self.frequency)
-        at_u, at_v = (u * 90) % (TILE - 1), (v * 90) % (TILE - 1)
+        at_u, at_v = _to_and_fro(u * 90), _to_and_fro(v * 90)
         grain = cv2.remap(self.grain, at_u, at_v, cv2.INTER_LINEAR)
         base = mix(*self.colors, np.clip(weight + 0.3 * (grain - 0.5), 0, 1))
         return np.asarray(base * (1 + self.roughness * (grain[..., None] - 0.5)), np.float32)

@@ -165,9 +165,7 @@ def _image_files(folder: Path) -> dict[str, Path]:
     return {stem: folder / file_name for stem, (_, file_name) in found.items()}
 
 
-def _read_one(
-    folder: Path, image_id: str, images: dict[str, Path], classes: Sequence[str] | None
-) -> Annotation:
+def _read_one(folder: Path, image_id: str, images: dict[str, Path], classes: Sequence[str] | None) -> Annotation:
     path = folder / "Annotations" / f"{image_id}.xml"
     if not path.is_file():
         raise FileNotFoundError(f"annotation is missing: {path}")

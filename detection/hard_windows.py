@@ -45,7 +45,8 @@ class HardWindows:
     def add(
         self, image: int, boxes: NDArray[np.int64], features: NDArray[np.float32], labels: NDArray[np.int8]
     ) -> None:
-        """Hold n windows of one image: box numbers (n,), unscaled features (n, D), labels (n, K)."""
+        """Hold n windows of one image: box numbers (n,), unscaled features (n, D), exact in half precision,
+        labels (n, K)."""
         free = np.flatnonzero(self.image < 0)
         if len(free) < len(boxes):
             self._grow(len(self.image) + len(boxes) - len(free))
@@ -79,8 +80,7 @@ class HardWindows:
 
     def _write(self, slots: NDArray[np.int64], features: NDArray[np.float32]) -> None:
         self.rows.write(slots, features)
-        half = features.astype(np.float16).astype(np.float64)
-        self.state.squares[slots] = np.einsum("ij,ij->i", half, half)
+        self.state.squares[slots] = np.einsum("ij,ij->i", features, features)
 
     def _grow(self, slots: int) -> None:
         self.rows.grow(slots)

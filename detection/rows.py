@@ -12,6 +12,7 @@ from typing import IO
 
 import numba
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 BLOCK_ROWS = 2048
@@ -59,11 +60,12 @@ class RowStore:
         Raises:
             ValueError: a value is beyond half precision's 65504.
         """
-        if len(values) and not np.abs(values).max() <= np.finfo(np.float16).max:
+        half = torch.from_numpy(values).half()  # several times as fast as numpy's conversion
+        if not torch.isfinite(half).all():
             raise ValueError("features: a value is beyond half precision (65504) or not a number")
         for block in np.unique(slots // BLOCK_ROWS):
             mine = slots // BLOCK_ROWS == block
-            self.blocks[block][slots[mine] % BLOCK_ROWS] = values[mine]
+            self.blocks[block][slots[mine] % BLOCK_ROWS] = half.numpy()[mine]
 
     def read(self, slots: NDArray[np.int64]) -> NDArray[np.float32]:
         """The rows at the given slots: float32 (n, D)."""

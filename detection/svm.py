@@ -40,7 +40,8 @@ class MiningOptions:
         solver: "shared" trains all classes on one copy of the rows; "liblinear" trains scikit-learn's LinearSVC
             where a class' copy fits into `memory`, and falls back on "shared" where it does not.
         max_negatives: of an image and class, only this many, the best-scored; None for all.
-        tolerance: relative duality gap that training stops at.
+        tolerance: relative duality gap that the last training of a class stops at.
+        mining_tolerance: that of the trainings before, which only serve to find more negatives.
         seed: of the order in which rows are visited.
         checkpoint_seconds: time between two checkpoints.
     """
@@ -50,6 +51,7 @@ class MiningOptions:
     solver: Literal["shared", "liblinear"] = "shared"
     max_negatives: int | None = None
     tolerance: float = 1e-3
+    mining_tolerance: float = 1e-2
     seed: int = 0
     checkpoint_seconds: float = 120.0
 
@@ -102,7 +104,8 @@ def train(
     on_image(miner.next_image)
     for index in range(miner.next_image, len(images)):
         miner.visit(index)
-        miner.retrain(miner.due(last=index == len(images) - 1))
+        last = index == len(images) - 1
+        miner.retrain(miner.due(last), options.tolerance if last else options.mining_tolerance)
         miner.next_image = index + 1
         on_image(miner.next_image)
         if time.monotonic() - saved > options.checkpoint_seconds:
@@ -134,7 +137,9 @@ class _Miner:
     @classmethod
     def resume(cls, images: TrainingImages, config: SVMConfig, options: MiningOptions) -> _Miner:
         """Continue from the checkpoint of the same training, or start with the positives of all images."""
-        key = checkpoint.fingerprint(images, config, (options.solver, options.max_negatives, options.tolerance))
+        key = checkpoint.fingerprint(
+            images, config, (options.solver, options.max_negatives, options.tolerance, options.mining_tolerance)
+        )
         found = checkpoint.load(options.folder, key)
         if found is None:
             scale = config.feature_norm / mean_norm(images)
@@ -204,11 +209,11 @@ class _Miner:
         enough = self.config.retrain_after if self.trainings else 0
         return np.flatnonzero(self.trainable & (last | (self.new > enough)))
 
-    def retrain(self, classes: NDArray[np.int64]) -> None:
+    def retrain(self, classes: NDArray[np.int64], tolerance: float) -> None:
         """Train the given classes and drop their easy negatives."""
         if not len(classes):
             return
-        objectives = self.fit(classes)
+        objectives = self.fit(classes, tolerance)
         state = self.windows.state
         scores = margins(self.windows.rows, state, classes, self.problem)
         pairs = np.zeros(state.labels.shape, np.bool_)
@@ -224,12 +229,12 @@ class _Miner:
             )  # fmt: skip
         log.info("%d windows held, %d (window, class) pairs evicted", len(self.windows), evicted)
 
-    def fit(self, classes: NDArray[np.int64]) -> dict[int, Objective]:
+    def fit(self, classes: NDArray[np.int64], tolerance: float) -> dict[int, Objective]:
         """Solve with the chosen solver."""
         w, p, o = self.windows, self.problem, self.options
         if o.solver == "liblinear":
-            return fit_liblinear(w.rows, w.state, classes, p, memory=o.memory, tolerance=o.tolerance)
-        return solve(w.rows, w.state, classes, p, tolerance=o.tolerance, seed=o.seed + self.trainings)
+            return fit_liblinear(w.rows, w.state, classes, p, memory=o.memory, tolerance=tolerance)
+        return solve(w.rows, w.state, classes, p, tolerance=tolerance, seed=o.seed + self.trainings)
 
     def detectors(self) -> LinearDetectors:
         """The SVMs as they stand."""

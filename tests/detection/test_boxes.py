@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -54,8 +56,8 @@ def test_nms_of_nothing_keeps_nothing():
 
 
 @pytest.mark.parametrize(("key", "threshold"), [("nms_keep_03", 0.3), ("nms_keep_05", 0.5)])
-def test_nms_keeps_what_the_authors_program_keeps(shared, key, threshold):
-    with np.load(shared / "golden" / "sppnet_matlab_1.npz") as golden:
+def test_nms_keeps_what_the_authors_program_keeps(key, threshold):
+    with np.load(Path(__file__).parents[1] / "golden" / "sppnet_matlab_1.npz") as golden:
         candidates = golden["nms_boxes_scores"]
         np.testing.assert_array_equal(boxes.nms(candidates[:, :4], candidates[:, 4], threshold), golden[key])
 

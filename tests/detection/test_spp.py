@@ -1,5 +1,7 @@
 """Pooling against the authors' program (tests/golden) and against literal twins."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ import torch
 from detection import spp
 from tests.reference.spp import project_one, pyramid_pool_one
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "sppnet_matlab_1.npz"
 GOLDEN_SCALES = (480, 576, 688, 874, 1200)
 # image (H, W), box 1-based, scales, 1-based cells x, cells y: independent re-computation of the authors' rule
 RELEASED_CASES = [
@@ -23,8 +26,8 @@ ZF5_MAPS = {(500, 353): {480: (41, 29)}, (375, 500): {480: (29, 39), 688: (42, 5
 
 
 @pytest.fixture(scope="module")
-def golden(shared):
-    with np.load(shared / "golden" / "sppnet_matlab_1.npz") as file:
+def golden():
+    with np.load(GOLDEN) as file:
         return dict(file)
 
 
