@@ -5,9 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from data.textures import Floats, color, material, mix, noise
-
-Rng = np.random.Generator
+from data.textures import Floats, Rng, blur, color, material, mix, noise
 
 
 def background(rng: Rng, size: tuple[int, int]) -> Floats:
@@ -48,10 +46,10 @@ def _foliage(rng: Rng, size: tuple[int, int]) -> Floats:
         x, y = rng.uniform(0, size[1]), rng.uniform(0, size[0])
         length, turn = rng.uniform(8, 34), lean + rng.normal(0, 0.5)
         tip = (x + length * np.sin(turn), y - length * np.cos(turn))
-        shade = mix(tones[0], tones[1], np.float32(rng.random())[None])[0] * rng.uniform(0.5, 1.1)
-        ends = np.array([(x, y), tip]).round().astype(int).tolist()
-        cv2.line(scene, *ends, shade.tolist(), int(rng.integers(1, 4)))
-    return cv2.GaussianBlur(scene, (0, 0), rng.uniform(0.4, 1.2))
+        shade = (tones[0] + (tones[1] - tones[0]) * rng.random()) * rng.uniform(0.5, 1.1)
+        start, end = np.array([(x, y), tip]).round().astype(int).tolist()
+        cv2.line(scene, start, end, shade.tolist(), int(rng.integers(1, 4)))
+    return blur(scene, rng.uniform(0.4, 1.2))
 
 
 def _surface(rng: Rng, size: tuple[int, int], tilt: float) -> Floats:
@@ -103,4 +101,4 @@ def _blurred(rng: Rng, size: tuple[int, int]) -> Floats:
     for _ in range(int(rng.integers(10, 40))):
         at = (int(rng.integers(size[1])), int(rng.integers(size[0])))
         cv2.circle(scene, at, int(rng.uniform(6, 45)), color(rng).tolist(), -1, cv2.LINE_AA)
-    return cv2.GaussianBlur(scene, (0, 0), rng.uniform(3, 10))
+    return blur(scene, rng.uniform(3, 10))

@@ -43,14 +43,16 @@ def generate(root: str | os.PathLike[str], train: int = 120, test: int = 60, see
         `root`, for `voc.load`.
 
     Raises:
-        ValueError: a number of images below one.
-        FileExistsError: the folder holds something else, or MiniVOC of other settings.
+        ValueError: a number of images below one, or a seed below zero.
+        FileExistsError: the folder holds something else, MiniVOC of other settings, or only a part of it.
         OSError: it cannot be written.
     """
     root = Path(root)
     settings = {"version": VERSION, "trainval": train, "test": test, "seed": seed}
     if train < 1 or test < 1:
         raise ValueError(f"MiniVOC: expected at least one image of each split, got {train} and {test}")
+    if seed < 0:
+        raise ValueError(f"MiniVOC: expected a seed of 0 or more, got {seed}")
     if root.exists() and any(root.iterdir()):
         _check_same(root, settings)
         return root
@@ -75,6 +77,11 @@ def _check_same(root: Path, settings: dict[str, int]) -> None:
     if found != settings:
         what = "MiniVOC of other settings" if found else "something else than MiniVOC"
         raise FileExistsError(f"{root}: holds {what}; choose another folder, or delete it")
+    wanted = sum(settings[split] for split in SPLITS)
+    for pattern in ("JPEGImages/*.jpg", "Annotations/*.xml"):
+        count = sum(1 for _ in (root / YEAR).glob(pattern))
+        if count != wanted:
+            raise FileExistsError(f"{root}: holds {count} {pattern}, expected {wanted}; delete it to have it made anew")
 
 
 def _write_split(year: Path, split: str, n: int, seed: list[int]) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from data import shapes
 from data.backgrounds import background
 from data.shapes import Part, Points, Rng
-from data.textures import Floats, Material, even, material, noise
+from data.textures import Floats, Material, blur, even, material, noise
 
 LONG_SIDE = (320, 420)
 """Of an image, pixels."""
@@ -207,7 +207,7 @@ def _cast_shadow(rng: Rng, canvas: _Canvas, layer: _Layer) -> None:
     """Darken the picture a little way off the layer, away from the light."""
     reach = 0.06 * max(layer.mask.shape)
     pad = int(3 * reach) + 2
-    soft = cv2.GaussianBlur(cv2.copyMakeBorder(layer.mask, *[pad] * 4, cv2.BORDER_CONSTANT), (0, 0), reach / 2 + 0.5)
+    soft = np.asarray(cv2.GaussianBlur(np.pad(layer.mask, pad), (0, 0), reach / 2 + 0.5), np.uint8)
     x, y = (int(c - pad - reach * d) for c, d in zip(layer.corner, canvas.light, strict=True))
     shadow = _Layer([], layer.to_frame, (x, y), soft, False)
     here, inside = _window_of(shadow, canvas.owner.shape)
@@ -244,8 +244,7 @@ def _photograph(rng: Rng, canvas: _Canvas) -> NDArray[np.uint8]:
     light = 1 + rng.uniform(0, 0.5) * (noise(rng, (size[0], size[1]), 2) - 0.5)
     image = np.clip(canvas.image / 255 * light[..., None], 0, 1) ** np.float32(rng.uniform(0.75, 1.35))
     image = image * rng.uniform(0.92, 1.05, 3).astype(np.float32)
-    sigma = rng.uniform(0.3, 1.1)
-    image = cv2.GaussianBlur(image, (0, 0), sigma)
+    image = blur(image, rng.uniform(0.3, 1.1))
     grain = rng.standard_normal(image.shape, np.float32) * np.float32(rng.uniform(0.005, 0.035))
     return np.asarray(np.clip(255 * (image + grain) + 0.5, 0, 255), np.uint8)
 

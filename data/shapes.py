@@ -8,6 +8,7 @@ never by colour or texture, which are drawn at random.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +47,7 @@ def bend(*controls: tuple[float, float]) -> Points:
     t = np.linspace(0, 1, 24)[:, None]
     points = [np.array(p, np.float64)[None] for p in controls]
     while len(points) > 1:
-        points = [(1 - t) * a + t * b for a, b in zip(points, points[1:], strict=False)]
+        points = [(1 - t) * a + t * b for a, b in pairwise(points)]
     return points[0]
 
 
@@ -164,7 +165,7 @@ def house(rng: Rng) -> list[Part]:
     ]
     columns = np.linspace(-wide, wide, int(rng.integers(3, 5)) + 1)
     for y in np.arange(0.12, tall - 0.6, 0.42) if tall > 0.9 else [0.12]:
-        for left, right in zip(columns, columns[1:], strict=False):
+        for left, right in pairwise(columns):
             parts += _window(left + 0.12, y, right - 0.12, y + 0.26)
     return parts
 
@@ -207,7 +208,7 @@ def umbrella(rng: Rng) -> list[Part]:
         Part(stroke([(0, -dome + 0.02), (0, -dome - rng.uniform(0.1, 0.2))], 0.05, 0.02), DARK),
         Part(stroke(handle, 0.075), ACCENT),
     ]
-    for i, (left, right) in enumerate(zip(ribs, ribs[1:], strict=False)):
+    for i, (left, right) in enumerate(pairwise(ribs)):
         up = bend((left, 0.0), (left, -0.62 * dome), (0.45 * left, -dome), (0, -dome))
         down = bend((0, -dome), (0.45 * right, -dome), (right, -0.62 * dome), (right, 0.0))
         hem = bend((right, 0.0), ((left + right) / 2, -0.16), (left, 0.0))

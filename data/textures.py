@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Rng = np.random.Generator
 
 TILE = 128
 """Side of a material's grain in pixels; beyond, it is mirrored."""
 
 
-def noise(rng: np.random.Generator, size: tuple[int, int], cells: int = 3, stretch: float = 1.0) -> Floats:
+def noise(rng: Rng, size: tuple[int, int], cells: int = 3, stretch: float = 1.0) -> Floats:
     """Smooth noise of several octaves.
 
     Args:
@@ -40,7 +41,7 @@ def noise(rng: np.random.Generator, size: tuple[int, int], cells: int = 3, stret
     return (total - low) / max(high - low, 1e-6)
 
 
-def color(rng: np.random.Generator) -> Floats:
+def color(rng: Rng) -> Floats:
     """An RGB colour of moderate saturation: float32 (3,) in 0..255."""
     hue = rng.uniform(0, 6) + np.array([0, 4, 2])
     pure = np.clip(np.abs((hue % 6) - 3) - 1, 0, 1)
@@ -58,6 +59,11 @@ def _to_and_fro(x: Floats) -> Floats:
     return np.float32(TILE - 1) - np.abs(x % (2 * (TILE - 1)) - np.float32(TILE - 1))
 
 
+def blur(image: Floats, sigma: float) -> Floats:
+    """Gaussian blur of a float32 picture, sigma in pixels."""
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
+
+
 def _plain(u: Floats, v: Floats, k: float) -> Floats:
     return np.full_like(u, 0.3)
 
@@ -72,7 +78,7 @@ def _checks(u: Floats, v: Floats, k: float) -> Floats:
 
 def _spots(u: Floats, v: Floats, k: float) -> Floats:
     a, b = u * k * 1.4, v * k * 1.4
-    a = a + 0.5 * (np.floor(b) % 2)  # every other row is set off by half
+    a = a + np.float32(0.5) * (np.floor(b) % 2)  # every other row is set off by half
     return np.clip(8 * (0.32 - np.hypot(a - np.floor(a) - 0.5, b - np.floor(b) - 0.5)), 0, 1)
 
 
@@ -132,13 +138,14 @@ class Material:
         return np.asarray(base * (1 + self.roughness * (grain[..., None] - 0.5)), np.float32)
 
 
-def material(rng: np.random.Generator, tint: Floats | None = None) -> Material:
+def material(rng: Rng, tint: Floats | None = None) -> Material:
     """A random material; with `tint` (3,) its colours lie half-way to that one."""
     first, second = color(rng), color(rng)
     if rng.random() < 0.5:  # tones of one hue are commoner than two hues
         second = first * np.float32(rng.uniform(0.45, 0.8))
     if tint is not None:
-        first, second = (first + tint) / 2, (second + tint) / 2
+        half = np.float32(0.5)
+        first, second = (first + tint) * half, (second + tint) * half
     return Material(
         PATTERNS[rng.integers(len(PATTERNS))],
         (first, second),
@@ -149,7 +156,7 @@ def material(rng: np.random.Generator, tint: Floats | None = None) -> Material:
     )
 
 
-def even(rng: np.random.Generator, rgb: tuple[int, int, int]) -> Material:
+def even(rng: Rng, rgb: tuple[int, int, int]) -> Material:
     """A plain material of a given colour, 0..255."""
     tone = np.array(rgb, np.float32) + rng.uniform(-18, 18, 3).astype(np.float32)
     grain = noise(rng, (TILE, TILE), cells=8)

@@ -47,7 +47,10 @@ def read_annotation(path: Path) -> Annotation:
     except (ParseError, DefusedXmlException, LookupError) as error:  # LookupError: unknown encoding
         raise ValueError(f"{path}: not a readable annotation ({' '.join(str(error).split())})") from None
     size = _size(root, path)
-    names, boxes, difficult, dropped, clipped = [], [], [], [], []
+    names: list[str] = []
+    boxes: list[list[float]] = []
+    difficult: list[bool] = []
+    remarks: dict[str, list[str]] = {"dropped": [], "clipped": []}
     for number, element in enumerate(root.findall("object"), 1):
         where = f"{path}: object {number}"
         name = _text(element, "name")
@@ -59,10 +62,10 @@ def read_annotation(path: Path) -> Annotation:
         box, fault = _inside(raw, size)
         remark = f"object {number} ({name}) {[_plain(v) for v in raw]} {fault}"
         if box is None:
-            dropped.append(remark)
+            remarks["dropped"].append(remark)
             continue
         if fault:
-            clipped.append(remark)
+            remarks["clipped"].append(remark)
         names.append(name)
         boxes.append(box)
         difficult.append(is_difficult)
@@ -71,8 +74,8 @@ def read_annotation(path: Path) -> Annotation:
         tuple(names),
         np.array(boxes, np.float64).reshape(-1, 4),
         np.array(difficult, np.bool_),
-        tuple(dropped),
-        tuple(clipped),
+        tuple(remarks["dropped"]),
+        tuple(remarks["clipped"]),
     )
 
 

@@ -84,7 +84,7 @@ def report(run: Run, dataset: Dataset, stages: Mapping[str, Mapping[str, Detecti
         folder = run.results / f"{run.options.test_split}-{stage}"
         folder.mkdir(parents=True, exist_ok=True)
         results.write_comp4(folder, detections, dataset.classes, run.options.test_split)
-        results.write_coco_json(folder / "coco_results.json", detections)
+        results.write_coco_json(folder / "coco_results.json", detections, _image_numbers(dataset))
         c = coco.evaluate(detections, dataset)
         figures = f"{metric} mAP {_percent(scored[stage].mean_ap)}, COCO AP {_percent(c.ap)}, AP50 {_percent(c.ap50)}"
         print(f"{stage}: {figures}")
@@ -92,6 +92,14 @@ def report(run: Run, dataset: Dataset, stages: Mapping[str, Mapping[str, Detecti
         out[stage] = results.summary(scored[stage], curves=True)
         out[stage]["coco"] = {"ap": c.ap, "ap50": c.ap50, "ap75": c.ap75}
     return out
+
+
+def _image_numbers(dataset: Dataset) -> dict[str, int]:
+    """COCO's number of each image: its id where that is one, as in VOC, else its place in the list, from 1."""
+    ids = [record.id for record in dataset]
+    if all(i.isdecimal() for i in ids):
+        return {i: int(i) for i in ids}
+    return {i: place for place, i in enumerate(ids, 1)}
 
 
 def _percent(value: float) -> str:

@@ -152,7 +152,7 @@ def test_a_model_of_other_settings_is_refused(work, capsys):
 
 
 def test_a_truncated_cache_file_is_named_and_nothing_is_lost(work, capsys):
-    victim = next((work.run / "features" / "alexnet-160").glob("*.maps"))
+    victim = work.run / "features" / "alexnet-160" / "trainval_00000.maps"
     victim.write_bytes(victim.read_bytes()[:-7])
     model = (work.run / "model" / "svms.safetensors").read_bytes()
     assert victim.name in failure(capsys, train_svms, [*work.data, "--overwrite"])

@@ -1,0 +1,165 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.records import ImageRecord
+from detection.detections import Detections, DetectionTable
+from detection.evaluation import results
+from detection.evaluation.voc import evaluate
+
+CLASSES = ("cat", "dog")
+
+
+def found(boxes, scores, labels, dtype=np.float32):
+    return Detections(np.array(boxes, dtype), np.array(scores, dtype), np.array(labels))
+
+
+def write(folder, name, text):
+    (folder / f"comp4_det_test_{name}.txt").write_bytes(text.encode("utf-8") if isinstance(text, str) else text)
+
+
+class TestComp4:
+    def test_lines_are_one_based(self, tmp_path):
+        detections = {"000001": found([[0, 1, 2.5, 3]], [0.1], [1])}
+        paths = results.write_comp4(tmp_path / "new", detections, CLASSES, "test")
+        assert [p.name for p in paths] == ["comp4_det_test_cat.txt", "comp4_det_test_dog.txt"]
+        assert [p.read_text() for p in paths] == ["", "000001 0.100000001 1 2 3.5 4\n"]
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_the_round_trip_changes_no_bit(self, tmp_path, dtype):
+        rng = np.random.default_rng(0)
+        n = 500
+        columns = rng.uniform(0, 500, (n, 4)).astype(dtype), rng.normal(size=n).astype(dtype), rng.integers(0, 2, n)
+        table = DetectionTable(("b", "a"), rng.integers(0, 2, n), Detections(*columns))
+        results.write_comp4(tmp_path, table, CLASSES, "test")
+        back = results.read_comp4(tmp_path, CLASSES, "test")
+        for image_id in table:
+            for k in (0, 1):
+                got, want = back[image_id].filter(labels=[k]), table[image_id].filter(labels=[k])
+                np.testing.assert_array_equal(got.boxes.astype(dtype), want.boxes)
+                np.testing.assert_array_equal(got.scores.astype(dtype), want.scores)
+
+    def test_files_of_others_are_read(self, tmp_path):
+        write(tmp_path, "cat", "2008_000003 1e-3 1 1 10.25 20\r\n\r\n\t2008_000002  -2  5\t5 6 7 ")
+        write(tmp_path, "dog", "\n \n")
+        table = results.read_comp4(tmp_path, CLASSES, "test")
+        assert list(table) == ["2008_000003", "2008_000002"]
+        assert table["2008_000003"].boxes.tolist() == [[0, 0, 9.25, 19]]
+        assert table["2008_000002"].scores.tolist() == [-2]
+        assert table.rows.labels.tolist() == [0, 0]
+
+    def test_another_prefix_can_be_read(self, tmp_path):
+        results.write_comp4(tmp_path, {}, CLASSES, "val", "comp3")
+        assert (tmp_path / "comp3_det_val_dog.txt").is_file()
+        assert dict(results.read_comp4(tmp_path, CLASSES, "val", "comp3")) == {}
+
+    def test_equal_scores_keep_the_order_of_lines(self, tmp_path):
+        write(tmp_path, "cat", "a 1 1 1 2 2\nb 1 1 1 3 3\na 1 1 1 4 4\n")
+        write(tmp_path, "dog", "")
+        table = results.read_comp4(tmp_path, CLASSES, "test")
+        assert table.image.tolist() == [0, 1, 0]
+
+    def test_scores_that_differ_in_the_twelfth_digit_stay_apart(self, tmp_path):
+        write(tmp_path, "cat", "a 0.900000000001 1 1 2 2\na 0.900000000002 1 1 3 3\n")
+        write(tmp_path, "dog", "")
+        assert results.read_comp4(tmp_path, CLASSES, "test")["a"].sorted().boxes[0, 2] == 2
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            "b 1 2 3 4",
+            "b 1 2 3 4 5 6",
+            "b x 2 3 4 5",
+            "b nan 2 3 4 5",
+            "b 1 2 inf 4 5",
+            "b 1_0 2 3 4 5",
+            "b",
+            "b 1,2,3,4,5",
+        ],
+    )
+    def test_a_malformed_line_is_named(self, tmp_path, bad):
+        write(tmp_path, "cat", f"a 1 1 1 2 2\n\n{bad}\na 1 1 1 2 2\n")
+        with pytest.raises(ValueError, match=rf"comp4_det_test_cat\.txt, line 3: expected 6 fields, .*; got '{bad}'"):
+            results.read_comp4(tmp_path, ["cat"], "test")
+
+    def test_binary_files_are_refused(self, tmp_path):
+        write(tmp_path, "cat", b"\xff\xfe\x00")
+        with pytest.raises(ValueError, match=r"cat\.txt: not a text file"):
+            results.read_comp4(tmp_path, ["cat"], "test")
+
+    def test_the_class_without_a_file_is_named(self, tmp_path):
+        write(tmp_path, "cat", "")
+        with pytest.raises(FileNotFoundError, match=r"class 'dog': .*comp4_det_test_dog\.txt is missing"):
+            results.read_comp4(tmp_path, CLASSES, "test")
+
+    def test_what_the_format_cannot_hold_is_refused_before_anything_is_written(self, tmp_path):
+        folder = tmp_path / "out"
+        for image_id, label, classes, match in (
+            ("my photo", 0, CLASSES, "'my photo'.*white space"),
+            ("", 0, CLASSES, "empty ids"),
+            ("a", 2, CLASSES, r"labels 2\.\.2, but 2 classes"),
+            ("a", 0, ("../cat",), "file name"),
+        ):
+            with pytest.raises(ValueError, match=match):
+                results.write_comp4(folder, {image_id: found([[0, 0, 1, 1]], [1], [label])}, classes, "test")
+        assert not folder.exists()
+
+
+def test_coco_json_is_written_whole(tmp_path):
+    results.write_coco_json(tmp_path / "r.json", {"7": found([[0, 0, 9, 9]], [0.5], [0])})
+    assert json.loads((tmp_path / "r.json").read_text()) == [
+        {"image_id": 7, "category_id": 1, "bbox": [0, 0, 10, 10], "score": 0.5}
+    ]
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        results.write_coco_json(tmp_path / "r.json", {"7": found([[0, 0, 9, 9]], [np.inf], [0])})
+    assert json.loads((tmp_path / "r.json").read_text())[0]["score"] == 0.5
+
+
+@pytest.fixture
+def result():
+    """Class cat is found, dog missed, cow absent, hen found after an error."""
+    box = [0, 0, 9, 9]
+    record = ImageRecord(
+        "a",
+        Path("a.jpg"),
+        (50, 50),
+        np.array([box] * 3, np.float32),
+        np.array([0, 1, 3]),
+        np.zeros(3, np.bool_),
+    )
+    detections = {"a": found([box, [20, 20, 29, 29], box, box], [1, 3, 2, 1], [0, 3, 3, 2])}
+    return evaluate(detections, [record], classes=["cat", "dog", "cow", "hen"])
+
+
+def test_the_table_prints_zero_as_zero_and_absent_as_na(result):
+    assert results.format_table(result.classes, {"AP": result, "again": result}).splitlines() == [
+        "class     AP  again",
+        "-------------------",
+        "cat    100.0  100.0",
+        "dog      0.0    0.0",
+        "cow      n/a    n/a",
+        "hen     50.0   50.0",
+        "-------------------",
+        "mean    50.0   50.0",
+    ]
+
+
+def test_a_table_of_other_classes_is_refused(result):
+    with pytest.raises(ValueError, match="AP: results of 4 classes, expected 2"):
+        results.format_table(CLASSES, {"AP": result})
+
+
+def test_the_summary_is_json_with_curves_on_request(result):
+    short = results.summary(result)
+    assert json.loads(json.dumps(short, allow_nan=False)) == {
+        "metric": "voc07",
+        "iou_threshold": 0.5,
+        "mean_ap": 0.5,
+        "ap": {"cat": 1.0, "dog": 0.0, "cow": None, "hen": 0.5},
+        "n_objects": {"cat": 1, "dog": 1, "cow": 0, "hen": 1},
+    }
+    curves = json.loads(json.dumps(results.summary(result, curves=True), allow_nan=False))["curves"]
+    assert curves["hen"] == {"precision": [0.0, 0.5], "recall": [0.0, 1.0], "score": [3.0, 2.0]}
+    assert curves["cow"]["recall"] == [None]
