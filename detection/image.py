@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # proposals need no torch, and start faster without
     import torch
 
 MAX_PIXELS = 178_000_000
-"""Largest image read or made by resizing: above any camera but few, below where Pillow refuses (178,956,970)."""
+"""Of an image read or made by resizing: a 108-megapixel photo is read, and Pillow refuses at 178,956,970."""
 
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {
@@ -125,7 +125,7 @@ def resized_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
     """(H, W) after `resize_short_side`: the short side exactly `short_side`, the long one rounded up."""
     height, width = size
     short, long = min(size), max(size)
-    new_long = -(-short_side * long // short)  # ceil in integers: floats round 1200 * 375 / 500 and the like up
+    new_long = -(-short_side * long // short)  # ceil in integers; a float quotient can come out one too many
     return (short_side, new_long) if height <= width else (new_long, short_side)
 
 

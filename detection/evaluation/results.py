@@ -30,8 +30,8 @@ def write_comp4(
     """Write one file a class in the format of the VOC devkit and server.
 
     `<prefix>_det_<split>_<class>.txt` holds a line "id score left top right bottom" a detection, 1-based
-    inclusive pixels, with all digits: `read_comp4` gives back the same numbers. Classes without a detection
-    get an empty file.
+    inclusive pixels, with all digits: `read_comp4` gives float32 detections back bit by bit. Classes without a
+    detection get an empty file.
 
     Returns:
         The paths, in label order.

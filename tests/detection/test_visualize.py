@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -132,7 +133,7 @@ def test_ground_truth_is_dashed_in_black_and_white():
     assert not colors_of(drawn) & set(PALETTE)
     edge = [tuple(p) for p in drawn[BOX[1], BOX[0] : BOX[2] + 1].tolist()]
     assert set(edge) == {BLACK, WHITE}
-    assert sum(a != b for a, b in zip(edge[:-1], edge[1:], strict=True)) > 10
+    assert sum(a != b for a, b in itertools.pairwise(edge)) > 10
 
 
 def test_difficult_objects_are_marked():
