@@ -6,14 +6,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from errno import ENOSPC
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from urllib.parse import quote, unquote
 
 from numpy.typing import NDArray
 
+from detection.files import write_atomically
 from detection.map_file import FORMAT, Maps, pack, unpack
 
 MANIFEST = "manifest.json"
@@ -135,25 +135,6 @@ def clear(root: str | os.PathLike[str]) -> None:
     ours = (folder / MANIFEST, *folder.glob("*" + SUFFIX), *folder.glob(f".*{SUFFIX}.*.tmp"))
     for path in ours[1:] + ours[:1]:  # the manifest last: files without one would have no owner
         path.unlink(missing_ok=True)
-
-
-def write_atomically(path: Path, chunks: Iterable[bytes]) -> None:
-    """Put `chunks` under `path` in one step: readers see the old file or the new one, never a part.
-
-    Raises:
-        OSError: the file cannot be written; nothing is left behind then.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.writelines(chunks)
-        os.replace(temporary, path)
-    except OSError as error:
-        reason = f"{error.strerror or error}; it was not written, make room or choose another folder"
-        raise OSError(error.errno, reason, str(path)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def estimate(bytes_per_image: float, n: int) -> str:

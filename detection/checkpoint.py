@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.bbox_regression import BoxRegressor
-from detection.cache import write_atomically
 from detection.config import SVMConfig
+from detection.files import write_atomically
 from detection.samples import TrainingImages
 from detection.solver import SharedState
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detection.cache import write_atomically
+from detection.files import write_atomically
 
 Floating = NDArray[np.floating[Any]]
 _FORMAT = "sppnet detections 1"

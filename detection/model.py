@@ -20,8 +20,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from detection.bbox_regression import BoxRegressor
-from detection.cache import write_atomically
 from detection.config import Config
+from detection.files import write_atomically
 from detection.svm import LinearDetectors
 
 FORMAT = 1

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from detection.cache import write_atomically
+from detection.files import write_atomically
 
 State = Mapping[str, torch.Tensor]
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from detection.cache import write_atomically
+from detection.files import write_atomically
 
 if TYPE_CHECKING:  # seconds to import, and fetching does without
     import torch

@@ -15,6 +15,7 @@ import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from detection.files import write_atomically
 from detection.image import read
 from proposals.io import load, save
 from proposals.selective_search import MAX_SIDE, MIN_SIDE, check_settings, selective_search
@@ -167,10 +169,9 @@ def _do(task: _Task) -> tuple[str, str | None]:
         boxes = search_file(task.path, task.settings, task.size)
     except (OSError, ValueError) as error:
         return task.id, (str(error).splitlines() or [type(error).__name__])[0]
-    temporary = task.part.with_name(f".{task.part.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        np.save(file, boxes, allow_pickle=False)
-    os.replace(temporary, task.part)
+    buffer = BytesIO()
+    np.save(buffer, boxes, allow_pickle=False)
+    write_atomically(task.part, [buffer.getvalue()])
     return task.id, None
 
 
@@ -195,9 +196,7 @@ def _open_parts(output: Path, settings: SearchSettings) -> Path:
             raise ValueError(f"{note}: damaged; delete the folder {parts} and start again") from None
         _check_meta(meta, settings, parts)
     else:
-        temporary = parts / f".settings.{os.getpid()}.tmp"
-        temporary.write_text(json.dumps(settings.meta, sort_keys=True), "utf-8")
-        os.replace(temporary, note)
+        write_atomically(note, [json.dumps(settings.meta, sort_keys=True).encode()])
     return parts
 
 

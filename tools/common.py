@@ -25,6 +25,7 @@ from data import voc
 from data.records import Dataset
 from detection.cache import FeatureCache
 from detection.config import PRESETS, Config
+from detection.files import write_atomically
 
 Options = argparse.Namespace
 PACKAGES = ("numpy", "torch", "torchvision", "scikit-learn", "opencv-python", "numba")
@@ -237,9 +238,7 @@ def write_json(path: Path, result: dict[str, Any], options: Options, seconds: fl
         "hardware": {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(report, indent=1) + "\n")
-    temporary.replace(path)
+    write_atomically(path, [(json.dumps(report, indent=1) + "\n").encode()])
 
 
 def peak_memory() -> int | None:

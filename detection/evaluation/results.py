@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.cache import write_atomically
 from detection.detections import Detections, DetectionTable
 from detection.evaluation.coco import to_coco_json
 from detection.evaluation.voc import EvaluationResult
+from detection.files import write_atomically
 
 _FIELDS = "image id, score, left, top, right, bottom"
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from detection import cache as module
-from detection.cache import FeatureCache, check_space, clear, estimate, write_atomically
+from detection.cache import FeatureCache, check_space, clear, estimate
+from detection.files import write_atomically
 
 SETTINGS = {"network": "alexnet", "weights": "ab12", "scales": (480, 688), "preprocessing": {"mean": [0.5]}}
 
