@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from data import voc
 from detection import svm
@@ -264,3 +265,35 @@ def test_every_tool_has_a_console_command():
     scripts = (ROOT / "setup.cfg").read_text()
     for tool in TOOLS:
         assert f"detection.tools.{tool}:main" in scripts
+
+
+def add_photo(devkit, name, size, box=None):
+    """Put a photo of (H, W) pixels, with an object or without, at the head of the training list."""
+    year = devkit / "VOC2007"
+    ramp = np.linspace(0, 255, size[1], dtype=np.uint8)
+    Image.fromarray(np.broadcast_to(ramp, size).copy()).save(year / "JPEGImages" / f"{name}.jpg")
+    corners = zip(("xmin", "ymin", "xmax", "ymax"), box or (), strict=bool(box))
+    thing = "".join(f"<{tag}>{value}</{tag}>" for tag, value in corners)
+    thing = f"<object><name>car</name><bndbox>{thing}</bndbox></object>" if box else ""
+    (year / "Annotations" / f"{name}.xml").write_text(
+        f"<annotation><size><width>{size[1]}</width><height>{size[0]}</height></size>{thing}</annotation>"
+    )
+    path = year / "ImageSets" / "Main" / "trainval.txt"
+    path.write_text(f"{name}\n{path.read_text()}")
+
+
+def test_tiny_huge_thin_and_empty_photos_go_through(devkit, weights, tmp_path):
+    mine = tmp_path / "mine"
+    shutil.copytree(devkit, mine)
+    add_photo(mine, "one_pixel", (1, 1), (1, 1, 1, 1))
+    add_photo(mine, "thin", (2, 500))
+    add_photo(mine, "huge", (9000, 12000), (3000, 2000, 9000, 7000))
+    # the single pixel is a point, which marks nothing; a second one-pixel photo has a legal box, two pixels wide
+    add_photo(mine, "two_pixels", (1, 2), (1, 1, 2, 1))
+    data = ["--devkit", str(mine), "--run", str(tmp_path / "run")]
+    assert extract_features.main([*data, "--scales", "64", "--weights", str(weights), "-j", "1"]) == 0
+    assert train_svms.main(data) == 0
+    assert test_net.main([*data, "--test-split", "trainval"]) == 0
+    detections = load_npz(tmp_path / "run" / "detections" / "trainval-regressed.npz")[0]
+    assert len(detections["one_pixel"]) == 0  # no proposal
+    assert len(detections["huge"]) > 0

@@ -1,0 +1,125 @@
+"""Every flag does something, and the commands around the pipeline work."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from data import minivoc
+from detection import network, svm
+from detection.model import load
+from tools import demo, extract_features, extract_proposals, make_minivoc, test_net, train_svms
+
+
+def boxes_of(run):
+    with np.load(run / "proposals" / "trainval.npz") as file:
+        return file["boxes"]
+
+
+@pytest.mark.parametrize("flags", [["--mode", "single"], ["--min-side", "60"], ["--max-side", "150"], ["--seed", "5"]])
+def test_proposal_flags_change_the_proposals(work, finished, flags):
+    shutil.rmtree(work.run / "proposals")
+    assert extract_proposals.main([*work.data, "-j", "1", "--limit", "2", *flags]) == 0
+    ours = boxes_of(work.run)
+    assert not np.array_equal(ours, boxes_of(finished)[: len(ours)])
+
+
+def test_workers_do_not_change_the_proposals(work, finished):
+    shutil.rmtree(work.run / "proposals")
+    assert extract_proposals.main([*work.data, "-j", "2"]) == 0
+    for split in ("trainval", "test"):
+        name = f"proposals/{split}.npz"
+        assert (work.run / name).read_bytes() == (finished / name).read_bytes()
+
+
+@pytest.mark.parametrize("flags", [["--max-negatives-per-image", "1"], ["--solver", "liblinear"]])
+def test_svm_flags_change_the_svms(work, finished, flags):
+    assert train_svms.main([*work.data, "--overwrite", "--no-bbox-regression", *flags]) == 0
+    assert not np.array_equal(load(work.run / "model").svms.weights, load(finished / "model").svms.weights)
+
+
+def test_no_difficult_reaches_the_configuration(work, finished):
+    assert train_svms.main([*work.data, "--overwrite", "--no-bbox-regression", "--no-difficult"]) == 0
+    assert [load(run / "model").config.svm.difficult for run in (work.run, finished)] == [False, True]
+
+
+def test_memory_reaches_the_row_store_in_bytes(work, monkeypatch):
+    seen = []
+    monkeypatch.setattr(svm.HardWindows, "__init__", lambda self, dim, n, memory, folder: seen.append(memory) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train_svms.main([*work.data, "--overwrite", "--memory", "0.5"])
+    assert seen == [2**29]
+
+
+def test_preset_reaches_scales_and_constants(work):
+    assert extract_features.main([*work.extract, "--preset", "released"]) == 0
+    assert train_svms.main([*work.data, "--overwrite", "--preset", "released", "--no-bbox-regression"]) == 0
+    config = load(work.run / "model").config
+    assert (config.preset, config.pooling.offset, config.svm.thinning_iou) == ("released", 6.5, None)
+    assert config.pooling.scales == (160,)
+
+
+def test_backbone_picks_the_network(work, capsys):
+    assert extract_features.main([*work.extract, "--backbone", "vgg16"]) == 1
+    assert "weights of vgg16" in capsys.readouterr().err
+
+
+def test_metric_is_the_one_reported(work, tmp_path):
+    for metric in ("voc07", "area"):
+        assert test_net.main([*work.data, "--metric", metric, "--json", str(tmp_path / "r.json")]) == 0
+        assert json.loads((tmp_path / "r.json").read_text())["result"]["windows"]["metric"] == metric
+
+
+def test_debug_shows_the_traceback(tmp_path, capsys):
+    missing = ["--devkit", str(tmp_path / "none"), "--run", str(tmp_path)]
+    assert extract_proposals.main(missing) == 1
+    assert "Traceback" not in capsys.readouterr().err
+    assert extract_proposals.main([*missing, "--debug"]) == 1
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_download_fetches_a_devkit_that_is_not_there(devkit, tmp_path, monkeypatch):
+    asked = []
+
+    def stand_in(root, year):
+        asked.append((root, year))
+        return devkit
+
+    monkeypatch.setattr("data.download.download_voc", stand_in)
+    argv = ["--voc2007", "--data-root", str(tmp_path), "--download", "--run", str(tmp_path / "run"), "--limit", "1"]
+    assert extract_proposals.main([*argv, "-j", "1"]) == 0
+    assert asked == [(tmp_path, "2007")]
+
+
+def test_voc2007_names_the_run_folder(devkit, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert extract_proposals.main(["--voc2007", "--devkit", str(devkit), "--limit", "1", "-j", "1"]) == 0
+    assert (tmp_path / "runs" / "voc2007" / "proposals" / "test.npz").is_file()
+
+
+def test_make_minivoc_writes_what_was_asked(tmp_path, capsys):
+    assert make_minivoc.main([str(tmp_path / "set"), "--train", "2", "--test", "1", "--seed", "3"]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "set")
+    again = minivoc.generate(tmp_path / "again", 2, 1, 3)
+    for path in again.rglob("*.jpg"):
+        assert path.read_bytes() == (tmp_path / "set" / path.relative_to(again)).read_bytes()
+
+
+def test_demo_ends_in_a_table_both_figures_and_pictures(weights, tmp_path, capsys):
+    folders = ["--devkit", str(tmp_path / "set"), "--run", str(tmp_path / "run")]
+    argv = [*folders, "--train", "6", "--test", "13", "--scales", "160", "--weights", str(weights), "-j", "1"]
+    assert demo.main(argv) == 0
+    out = capsys.readouterr().out
+    assert "mean" in out
+    assert "before box regression" in out
+    assert len(list((tmp_path / "run" / "pictures").glob("*.png"))) >= 12
+
+
+def test_a_model_of_given_weights_loads_with_them(work, weights):
+    from detection import SPPDetector
+
+    detector = SPPDetector.from_pretrained(work.run / "model", weights=weights)
+    photo = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
+    assert set(detector.detect(photo).labels) <= set(range(len(detector.classes)))
+    assert network.build("alexnet", weights).weights_hash == detector.body.weights_hash
