@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
 from . import common
+
+if TYPE_CHECKING:
+    from data.records import Dataset
 
 
 def run(options: common.Options) -> dict[str, Any]:
@@ -20,7 +23,8 @@ def run(options: common.Options) -> dict[str, Any]:
     from .extraction import extract_features, extract_proposals
 
     run = common.Run.of(options)
-    datasets, bad = [], {}
+    datasets: list[Dataset] = []
+    bad: dict[str, str] = {}
     for split in dict.fromkeys((options.train_split, options.test_split)):
         dataset, unreadable = extract_proposals(run, split)
         datasets.append(dataset)

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -265,6 +266,15 @@ def test_every_tool_has_a_console_command():
     scripts = (ROOT / "setup.cfg").read_text()
     for tool in TOOLS:
         assert f"detection.tools.{tool}:main" in scripts
+
+
+def test_console_commands_run_from_any_folder(tmp_path):
+    if not (scripts := list(metadata.entry_points(group="console_scripts").select(module="detection.tools.evaluate"))):
+        pytest.skip("needs the package installed")
+    command = Path(sys.executable).with_name(scripts[0].name)
+    done = subprocess.run([command, "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "usage: sppnet-evaluate" in done.stdout
 
 
 def add_photo(devkit, name, size, box=None):
