@@ -68,7 +68,7 @@ def fit(
     features: NDArray[np.floating] | Iterable[Block],
     boxes: ArrayLike | None = None,
     gt_boxes: ArrayLike | None = None,
-    ridge: float = 1000.0,
+    ridge: float = 4000.0,
 ) -> BoxRegressor:
     """Train the regressor of one class.
 

@@ -44,7 +44,7 @@ class BoxRegressionConfig:
 
     min_iou: float = 0.5  # training windows overlap their object by at least this much
     strict: bool = False  # by strictly more
-    ridge: float = 1000.0  # lambda
+    ridge: float = 4000.0  # lambda; the paper gives none, this is train_bbox_regressor.m's
     feature_norm: float = 20.0
 
 
@@ -99,6 +99,6 @@ RELEASED = Config(
     preset="released",
     pooling=PoolingConfig(scales=(480, 576, 688, 874, 1200), rule="released", offset=6.5),
     svm=SVMConfig(thinning_iou=None),
-    bbox=BoxRegressionConfig(strict=True, ridge=4000.0),
+    bbox=BoxRegressionConfig(strict=True),
 )
 PRESETS = {config.preset: config for config in (PAPER, RELEASED)}
