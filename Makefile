@@ -1,8 +1,6 @@
 # Everything runs in .venv, built from the pinned versions of constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
-MPLBACKEND := Agg
-export MPLBACKEND
 
 .PHONY: demo test lint weights clean
 
@@ -24,7 +22,7 @@ weights: .venv/ready
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[vis,dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 clean:

@@ -56,6 +56,19 @@ class Model:
         """The same model with box regression."""
         return replace(self, regressors=tuple(regressors), bbox_feature_scale=feature_scale)
 
+    def summary(self) -> dict[str, Any]:
+        """All settings, as plain values for a report."""
+        return {
+            "network": self.network,
+            "weights_hash": self.weights_hash,
+            "classes": list(self.classes),
+            "config": self.config.to_dict(),
+            "svm_feature_scale": self.svms.feature_scale,
+            "bbox_feature_scale": self.bbox_feature_scale,
+            "box_regression": bool(self.regressors),
+            "notes": self.notes,
+        }
+
     def save(self, folder: Path) -> None:
         """Write all files, each atomically, `model.json` last.
 
@@ -68,17 +81,7 @@ class Model:
             write_atomically(folder / REGRESSORS, [save(_pack(self.regressors))])
         else:
             (folder / REGRESSORS).unlink(missing_ok=True)
-        settings = {
-            "format": FORMAT,
-            "classes": list(self.classes),
-            "network": self.network,
-            "weights_hash": self.weights_hash,
-            "config": self.config.to_dict(),
-            "svm_feature_scale": self.svms.feature_scale,
-            "bbox_feature_scale": self.bbox_feature_scale,
-            "box_regression": bool(self.regressors),
-            "notes": self.notes,
-        }
+        settings = {"format": FORMAT, **self.summary()}
         write_atomically(folder / MODEL, [(json.dumps(settings, indent=1) + "\n").encode()])
 
 

@@ -6,6 +6,7 @@ the machine slows down rather than fails.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import IO
@@ -52,6 +53,8 @@ class RowStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         file = tempfile.TemporaryFile(prefix="rows-", dir=self.folder)  # noqa: SIM115 (closed by `close`)
         self._files.append(file)
+        if hasattr(os, "posix_fallocate"):  # a full disk is an error here; in a mapped page it would end the process
+            os.posix_fallocate(file.fileno(), 0, BLOCK_ROWS * self.dim * 2)
         return np.memmap(file, np.float16, "w+", shape=shape)
 
     def write(self, slots: NDArray[np.int64], values: NDArray[np.float32]) -> None:

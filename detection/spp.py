@@ -265,7 +265,6 @@ def _pool_tensors(
 ) -> torch.Tensor:
     """`roi_pool` over bins computed in integers: exact for any level, differentiable, on any device."""
     order = np.concatenate([np.flatnonzero(index == s) for s in range(len(maps))])
-    pooled: list[torch.Tensor] = []  # (R, C * n * n) a level, rows in `order`
     grids: dict[int, torch.Tensor] = {}  # level -> (R, C, n, n)
     for position in sorted(range(len(levels)), key=lambda i: -levels[i]):
         n, finer = levels[position], _finer_level(levels, position)
@@ -275,7 +274,7 @@ def _pool_tensors(
             grids[n] = torch.nn.functional.max_pool2d(grids[levels[finer]], levels[finer] // n)
         else:
             grids[n] = torch.cat([_pool_level(m, cells[index == s], n) for s, m in enumerate(maps)])
-    pooled = [grids[n].flatten(1) for n in levels]
+    pooled = [grids[n].flatten(1) for n in levels]  # (R, C * n * n) a level, rows in `order`
     inverse = torch.from_numpy(np.argsort(order)).to(maps[0].device)
     return torch.cat(pooled, dim=1)[inverse]
 

@@ -94,7 +94,7 @@ def train(
 
     Returns:
         the detectors. An interrupted call continues from its last checkpoint in `options.folder`, to the same
-        result.
+        result; remove the checkpoint (`checkpoint.remove`) once the result is saved.
 
     Raises:
         ValueError: no image holds a usable object.
@@ -138,7 +138,9 @@ class _Miner:
     def resume(cls, images: TrainingImages, config: SVMConfig, options: MiningOptions) -> _Miner:
         """Continue from the checkpoint of the same training, or start with the positives of all images."""
         key = checkpoint.fingerprint(
-            images, config, (options.solver, options.max_negatives, options.tolerance, options.mining_tolerance)
+            images,
+            config,
+            (options.solver, options.max_negatives, options.tolerance, options.mining_tolerance, options.seed),
         )
         found = checkpoint.load(options.folder, key)
         if found is None:
@@ -259,8 +261,7 @@ class _Miner:
         )
 
     def finish(self) -> LinearDetectors:
-        """Clean up and return the result."""
+        """Release the rows and return the result; the checkpoint stays until the caller has saved it."""
         result = self.detectors()
         self.windows.rows.close()
-        checkpoint.remove(self.options.folder)
         return result

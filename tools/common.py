@@ -59,9 +59,13 @@ def data_flags(p: argparse.ArgumentParser) -> None:
 def network_flags(p: argparse.ArgumentParser) -> None:
     """Which features."""
     p.add_argument("--backbone", choices=("alexnet", "vgg16", "zf5"), help="convolutions (alexnet)")
-    p.add_argument("--weights", type=Path, metavar="FILE", help="of the convolutions, instead of the pretrained ones")
     p.add_argument("--preset", choices=sorted(PRESETS), default="paper", help="whose constants (%(default)s)")
     p.add_argument("--scales", type=_positive, nargs="+", help="short sides in pixels (the preset's five)")
+
+
+def compute_flags(p: argparse.ArgumentParser) -> None:
+    """How the features are computed."""
+    p.add_argument("--weights", type=Path, metavar="FILE", help="of the convolutions, instead of the pretrained ones")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
 
 
@@ -80,9 +84,6 @@ def svm_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--max-negatives-per-image", type=_positive, metavar="N", help="of each class; default: all")
     p.add_argument(
         "--difficult", action=argparse.BooleanOptionalAction, default=True, help="difficult objects as positives"
-    )
-    p.add_argument(
-        "--bbox-regression", action=argparse.BooleanOptionalAction, default=True, help="train box regressors too"
     )
 
 
@@ -117,7 +118,9 @@ class Run:
         if not options.voc2007 and options.devkit is None:
             raise ValueError("which data? give --voc2007, or --devkit with the folder of a data set")
         devkit = options.devkit or options.data_root / "VOCdevkit"
-        if options.download and not devkit.exists():
+        if options.download and options.devkit:
+            raise ValueError("--download fetches VOC 2007 into --data-root; leave --devkit out, or --download")
+        if options.download:
             from data.download import download_voc
 
             devkit = download_voc(options.data_root, "2007")
@@ -128,6 +131,9 @@ class Run:
         """The images of one split, within --limit."""
         names = None if classes is None else tuple(classes)
         found = voc.load(self.devkit, self.year, split, classes=names, skip_bad=self.options.skip_bad)
+        for record in found:
+            if any(map(str.isspace, record.id)):  # comp4 files separate their columns by blanks
+                raise ValueError(f"{found.name}: image id {record.id!r} holds white space; rename the image")
         return replace(found, records=found.records[: self.options.limit])
 
     @property
@@ -208,7 +214,7 @@ def main(tool: Callable[[Options], dict[str, Any]], flags: argparse.ArgumentPars
         if options.json:
             write_json(options.json, result, options, time.monotonic() - started)
     except KeyboardInterrupt:
-        print("interrupted; the same command continues", file=sys.stderr)
+        print("interrupted; the same command, without --overwrite, continues", file=sys.stderr)
         return 130
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         if options.debug:

@@ -40,7 +40,7 @@ def run(options: common.Options) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
-    flags = common.parser(__doc__, common.data_flags, common.network_flags, common.proposal_flags)
+    flags = common.parser(__doc__, common.data_flags, common.network_flags, common.compute_flags, common.proposal_flags)
     return common.main(run, flags, argv)
 
 

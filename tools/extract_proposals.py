@@ -21,7 +21,7 @@ def run(options: common.Options) -> dict[str, Any]:
     for split in dict.fromkeys((options.train_split, options.test_split)):
         dataset, bad = extract_proposals(run, split)
         common.list_bad(bad)
-        print(f"{split}: proposals of {len(dataset) - len(bad)} images in {run.proposals(split)}")
+        print(f"{split}: proposals of {len({r.id for r in dataset} - set(bad))} images in {run.proposals(split)}")
         counts[split] = {"images": len(dataset), "left_out": bad}
     return counts
 

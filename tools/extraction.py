@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Iterable
 
 import numpy as np
@@ -32,6 +33,7 @@ def extract_proposals(run: Run, split: str) -> tuple[Dataset, dict[str, str]]:
     with exclusive(path):
         if o.overwrite:
             path.unlink(missing_ok=True)
+            shutil.rmtree(path.with_name(f"{path.name}.parts"), ignore_errors=True)
         settings = SearchSettings(o.mode, o.min_side, o.seed, o.max_side)
         bad = compute(dataset, path, settings, workers=o.workers, skip_bad=o.skip_bad)
     log.info("proposals of %s: %s", dataset.name, path)
@@ -70,7 +72,7 @@ def extract_features(run: Run, datasets: Iterable[Dataset]) -> tuple[FeatureCach
     bad: dict[str, str] = {}
     with progress(len(records), len(records) - len(todo), "img", "features") as bar:
         for number, record in enumerate(todo):
-            if number == MEASURED_IMAGES or (number and number + 1 == len(todo) < MEASURED_IMAGES):
+            if number == min(MEASURED_IMAGES, len(todo) - 1) > 0:
                 size = cache.bytes_per_image()
                 log.info("disk: %s", estimate(size, len(records)))
                 check_space(folder, size, len(todo) - number)
@@ -96,11 +98,12 @@ def _convolve(
     return None
 
 
-def open_features(run: Run, name: str, scales: Iterable[int]) -> FeatureCache:
-    """The run's features.
+def open_features(run: Run, name: str, scales: Iterable[int], weights: str | None = None) -> FeatureCache:
+    """The run's features; with `weights`, those of convolutions with this hash.
 
     Raises:
         FileNotFoundError: there are none for this network and these scales.
+        ValueError: they are of other weights.
     """
     folder = run.features(name, scales)
     if not (folder / "manifest.json").is_file():
@@ -108,7 +111,14 @@ def open_features(run: Run, name: str, scales: Iterable[int]) -> FeatureCache:
             f"{folder}: no such features; run extract_features with the same --backbone and --scales"
         )
     log.info("reading %s", folder)
-    return FeatureCache(folder)
+    cache = FeatureCache(folder)
+    found = cache.manifest["weights"]
+    if weights is not None and found != weights:
+        raise ValueError(
+            f"{folder}: weights {found[:12]}, but the model was trained on {weights[:12]}; run extract_features "
+            "--overwrite with the weights of the model, or train_svms --overwrite"
+        )
+    return cache
 
 
 def usable(run: Run, dataset: Dataset, proposals: dict[str, Boxes], cache: FeatureCache) -> list[ImageRecord]:
@@ -123,5 +133,7 @@ def usable(run: Run, dataset: Dataset, proposals: dict[str, Boxes], cache: Featu
             f"{dataset.name}: {len(missing)} images without proposals or features, {missing[0]} the first; "
             "run extract_features for this split, or leave them out with --skip-bad"
         )
+    if missing:
+        log.warning("%s: left out %d images without proposals or features: %s", dataset.name, len(missing), missing)
     gone = set(missing)
     return [r for r in dataset if r.id not in gone]

@@ -26,7 +26,7 @@ def run(options: common.Options) -> dict[str, Any]:
     dataset, stages = detect(run, trained, options.test_split)
     if not trained.regressors:
         del stages["regressed"]
-    return report(run, dataset, stages, options.metric)
+    return report(run, dataset, stages, options.metric) | {"configuration": trained.summary()}
 
 
 def main(argv: list[str] | None = None) -> int:

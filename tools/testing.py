@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,7 +28,7 @@ def detect(run: Run, trained: model.Model, split: str) -> tuple[Dataset, dict[st
     """Detections of a split, stage -> image id -> detections; those the run already holds are not made again."""
     dataset = run.dataset(split, trained.classes)
     proposals = load_proposals(run, split)
-    cache = open_features(run, trained.network, trained.config.pooling.scales)
+    cache = open_features(run, trained.network, trained.config.pooling.scales, trained.weights_hash)
     records = usable(run, dataset, proposals, cache)
     paths = {stage: run.detections(split, stage) for stage in STAGES}
     inputs = [*sorted(run.model.glob("*.safetensors")), run.model / model.MODEL, run.proposals(split)]
@@ -90,7 +91,7 @@ def report(run: Run, dataset: Dataset, stages: Mapping[str, Mapping[str, Detecti
         print(f"{stage}: {figures}")
         log.info("comp4 files, COCO json: %s", folder)
         out[stage] = results.summary(scored[stage], curves=True)
-        out[stage]["coco"] = {"ap": c.ap, "ap50": c.ap50, "ap75": c.ap75}
+        out[stage]["coco"] = {k: None if math.isnan(v := getattr(c, k)) else v for k in ("ap", "ap50", "ap75")}
     return out
 
 

@@ -19,7 +19,7 @@ def run(options: common.Options) -> dict[str, Any]:
     run = common.Run.of(options)
     model = train_bbox_regressors(run)
     print(f"{sum(r is not None for r in model.regressors)} box regressors in {run.model}")
-    return {"model": str(run.model), "classes": list(model.classes), **model.notes}
+    return {"model": str(run.model), "configuration": model.summary()}
 
 
 def main(argv: list[str] | None = None) -> int:

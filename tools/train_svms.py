@@ -5,6 +5,7 @@ The second of three commands: extract_features, train_svms, test_net.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,15 @@ def run(options: common.Options) -> dict[str, Any]:
     if options.bbox_regression:
         model = train_bbox_regressors(run)
     print(f"{len(model.classes)} SVMs, {sum(r is not None for r in model.regressors)} box regressors in {run.model}")
-    return {"model": str(run.model), "classes": list(model.classes), **model.notes}
+    return {"model": str(run.model), "configuration": model.summary()}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
     flags = common.parser(__doc__, common.data_flags, common.network_flags, common.svm_flags)
+    flags.add_argument(
+        "--bbox-regression", action=argparse.BooleanOptionalAction, default=True, help="train box regressors too"
+    )
     return common.main(run, flags, argv)
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from tqdm import tqdm
 
 from data.records import Dataset
-from detection import model, svm
+from detection import checkpoint, model, svm
 from detection.bbox_regression import BoxRegressor, fit, training_blocks
 from detection.checkpoint import RegressorParts, fingerprint
 from detection.config import Config
@@ -60,6 +60,7 @@ def train_svms(run: Run) -> model.Model:
         manifest = images.cache.manifest
         trained = model.Model(dataset.classes, config, name, manifest["weights"], svms, notes=notes)
         trained.save(run.model)
+        checkpoint.remove(options.folder)
     log.info("SVMs of %d classes: %s", len(dataset.classes), run.model)
     return trained
 
@@ -91,7 +92,7 @@ def train_bbox_regressors(run: Run) -> model.Model:
     trained = model.load(run.model)
     config = trained.config
     proposals = load_proposals(run, run.options.train_split)
-    cache = open_features(run, trained.network, config.pooling.scales)
+    cache = open_features(run, trained.network, config.pooling.scales, trained.weights_hash)
     dataset = run.dataset(run.options.train_split, trained.classes)
     images = TrainingImages(
         usable(run, dataset, proposals, cache), proposals, cache, config.pooling, len(trained.classes)

