@@ -98,12 +98,13 @@ def pool(pyramid: FeaturePyramid, cells: Cells, levels: Sequence[int]) -> spp.Ar
     return spp.pyramid_pool(pyramid.maps, cells.windows, cells.scale_index, levels)
 
 
-def cache_manifest(body: ConvBody, scales: Sequence[int]) -> dict[str, Any]:
-    """All that decides what a cached map holds."""
+def cache_manifest(body: ConvBody, scales: Sequence[int], preset: str = "paper") -> dict[str, Any]:
+    """All that decides what a cached map holds, and the preset that later stages take over."""
     return {
         "network": body.name,
         "weights": body.weights_hash,
         "scales": list(scales),
+        "preset": preset,
         "stride": body.stride,
         "center": body.center,
         "preprocessing": asdict(body.preprocessing),

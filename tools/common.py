@@ -59,7 +59,7 @@ def data_flags(p: argparse.ArgumentParser) -> None:
 def network_flags(p: argparse.ArgumentParser) -> None:
     """Which features."""
     p.add_argument("--backbone", choices=("alexnet", "vgg16", "zf5"), help="convolutions (alexnet)")
-    p.add_argument("--preset", choices=sorted(PRESETS), default="paper", help="whose constants (%(default)s)")
+    p.add_argument("--preset", choices=sorted(PRESETS), help="whose constants (paper, or that of the features)")
     p.add_argument("--scales", type=_positive, nargs="+", help="short sides in pixels (the preset's five)")
 
 
@@ -162,13 +162,15 @@ class Run:
 
     def configuration(self, made: bool = False) -> tuple[str, Config]:
         """The network and the constants: as told; else, with `made`, as the run's only features; else the preset's."""
-        options, config = self.options, PRESETS[self.options.preset]
-        backbone, scales = options.backbone, options.scales
+        options = self.options
+        backbone, scales, preset = options.backbone, options.scales, options.preset
         if made and backbone is None and scales is None:
             manifests = sorted(self.folder.glob("features/*/manifest.json"))
             if len(manifests) == 1:
                 manifest = FeatureCache(manifests[0].parent).manifest
                 backbone, scales = manifest["network"], manifest["scales"]
+                preset = preset or manifest["preset"]
+        config = PRESETS[preset or "paper"]
         return backbone or "alexnet", config.with_scales(tuple(scales)) if scales else config
 
 

@@ -65,7 +65,7 @@ def extract_features(run: Run, datasets: Iterable[Dataset]) -> tuple[FeatureCach
     folder = run.features(name, scales)
     if run.options.overwrite:
         clear(folder)
-    cache = FeatureCache(folder, features.cache_manifest(body, scales))
+    cache = FeatureCache(folder, features.cache_manifest(body, scales, config.preset))
     records = list({record.id: record for dataset in datasets for record in dataset}.values())
     log.info("features of %d images at short sides %s: %s", len(records), ", ".join(map(str, scales)), folder)
     todo = [record for record in records if record.id not in cache]

@@ -97,6 +97,12 @@ def train_bbox_regressors(run: Run) -> model.Model:
     images = TrainingImages(
         usable(run, dataset, proposals, cache), proposals, cache, config.pooling, len(trained.classes)
     )
+    described = (dataset.name, len(images))
+    if described != (trained.notes["data"], trained.notes["images"]):
+        raise ValueError(
+            f"{run.model}: SVMs of {trained.notes['data']}, {trained.notes['images']} images; box regressors must "
+            f"learn from the same, got {dataset.name}, {len(images)}; give that --train-split and --limit"
+        )
     with exclusive(run.model):
         if trained.regressors and not run.options.overwrite:
             log.info("box regressors are trained already: %s", run.model)

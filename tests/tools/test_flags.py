@@ -53,8 +53,8 @@ def test_memory_reaches_the_row_store_in_bytes(work, monkeypatch):
 
 
 def test_preset_reaches_scales_and_constants(work):
-    assert extract_features.main([*work.extract, "--preset", "released"]) == 0
-    assert train_svms.main([*work.data, "--overwrite", "--preset", "released", "--no-bbox-regression"]) == 0
+    assert extract_features.main([*work.extract, "--preset", "released", "--overwrite"]) == 0
+    assert train_svms.main([*work.data, "--overwrite", "--no-bbox-regression"]) == 0  # takes the features' preset
     config = load(work.run / "model").config
     assert (config.preset, config.pooling.offset, config.svm.thinning_iou) == ("released", 6.5, None)
     assert config.pooling.scales == (160,)

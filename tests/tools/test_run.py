@@ -160,6 +160,14 @@ def test_a_model_is_not_applied_to_features_of_other_weights(work, capsys, tmp_p
         assert "but the model was trained on" in failure(capsys, tool, [*work.data, "--overwrite"])
 
 
+def test_features_of_another_preset_are_refused_by_name(work, capsys):
+    assert "preset" in failure(capsys, extract_features, [*work.extract, "--preset", "released"])
+
+
+def test_regressors_learn_from_the_images_of_the_svms(work, capsys):
+    assert "trainval" in failure(capsys, train_bbox_regressors, [*work.data, "--overwrite", "--limit", "3"])
+
+
 def test_a_model_of_other_settings_is_refused(work, capsys):
     line = failure(capsys, train_svms, [*work.data, "--preset", "released", "--scales", "160"])
     assert "--overwrite" in line
