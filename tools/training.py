@@ -98,9 +98,9 @@ def train_bbox_regressors(run: Run) -> model.Model:
         usable(run, dataset, proposals, cache), proposals, cache, config.pooling, len(trained.classes)
     )
     described = (dataset.name, len(images))
-    if described != (trained.notes["data"], trained.notes["images"]):
+    if described != (trained.notes.get("data"), trained.notes.get("images")):
         raise ValueError(
-            f"{run.model}: SVMs of {trained.notes['data']}, {trained.notes['images']} images; box regressors must "
+            f"{run.model}: SVMs of {trained.notes.get('data')}, {trained.notes.get('images')} images; box regressors must "
             f"learn from the same, got {dataset.name}, {len(images)}; give that --train-split and --limit"
         )
     with exclusive(run.model):
