@@ -97,11 +97,10 @@ def train_bbox_regressors(run: Run) -> model.Model:
     images = TrainingImages(
         usable(run, dataset, proposals, cache), proposals, cache, config.pooling, len(trained.classes)
     )
-    described = (dataset.name, len(images))
-    if described != (trained.notes.get("data"), trained.notes.get("images")):
+    data, count = trained.notes.get("data"), trained.notes.get("images")
+    if (data, count) != (dataset.name, len(images)):
         raise ValueError(
-            f"{run.model}: SVMs of {trained.notes.get('data')}, {trained.notes.get('images')} images; box regressors must "
-            f"learn from the same, got {dataset.name}, {len(images)}; give that --train-split and --limit"
+            f"{run.model}: SVMs of {data}, {count} images; box regressors must learn from the same, got {dataset.name}, {len(images)}; give that --train-split and --limit"
         )
     with exclusive(run.model):
         if trained.regressors and not run.options.overwrite:
