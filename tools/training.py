@@ -100,7 +100,8 @@ def train_bbox_regressors(run: Run) -> model.Model:
     data, count = trained.notes.get("data"), trained.notes.get("images")
     if (data, count) != (dataset.name, len(images)):
         raise ValueError(
-            f"{run.model}: SVMs of {data}, {count} images; box regressors must learn from the same, got {dataset.name}, {len(images)}; give that --train-split and --limit"
+            f"{run.model}: SVMs of {data}, {count} images; box regressors must learn from the same, "
+            f"got {dataset.name}, {len(images)}; give that --train-split and --limit"
         )
     with exclusive(run.model):
         if trained.regressors and not run.options.overwrite:
