@@ -117,7 +117,7 @@ def _is_voc_folder(path: Path) -> bool:
 def _how_to_get_one() -> str:
     return (
         "expected VOC<year>/{Annotations,ImageSets/Main,JPEGImages} or a folder that holds these three "
-        "itself; VOC 2007 can be fetched with --download"
+        "itself; extract_features --voc2007 --download fetches VOC 2007"
     )
 
 

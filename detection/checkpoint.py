@@ -50,7 +50,8 @@ class Checkpoint:
 
 def fingerprint(images: TrainingImages, config: SVMConfig, options: tuple[object, ...]) -> str:
     """Digest of all that decides the result of a training: images, windows, features, constants."""
-    digest = hashlib.sha256(repr((asdict(config), options, images.pooling, images.cache.manifest)).encode())
+    features = (images.pooling, images.cache.manifest, images.fc.digest if images.fc else None)
+    digest = hashlib.sha256(repr((asdict(config), options, *features)).encode())
     for record in images.records:
         digest.update(record.id.encode())
         for array in (record.boxes, record.labels, record.difficult, images.proposals[record.id]):
@@ -121,12 +122,13 @@ class RegressorParts:
         write_atomically(path, [buffer.getvalue()])
         return regressor
 
-    def remove(self) -> None:
-        """Drop the files of a finished training."""
-        for path in self.folder.glob("regressor-*.npz"):
-            path.unlink()
-
 
 def remove(folder: Path) -> None:
-    """Drop the checkpoint of a finished training."""
+    """Drop the checkpoint of a finished training of SVMs."""
     (folder / FILE).unlink(missing_ok=True)
+
+
+def remove_regressors(folder: Path) -> None:
+    """Drop the files of a finished training of box regressors."""
+    for path in folder.glob("regressor-*.npz"):
+        path.unlink()

@@ -91,7 +91,7 @@ def detect_windows(pyramid: FeaturePyramid, boxes: NDArray[np.float32], model: M
     Returns:
         the detections before and after box regression; the same twice for a model without.
     """
-    windows = inference.score_windows(pyramid, boxes, model.svms, model.config.pooling)
+    windows = inference.score_windows(pyramid, boxes, model.svms, model.config.pooling, model.fc)
     rows, found = inference.select(windows, model.config.test)
     if not model.regressors:
         return found, found

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from detection.state import assign, read_state, write_state
+from detection.weights import sha256_of_state
+
+Layer = Literal["fc6", "fc7"]
 
 
 class FcHead(nn.Module):
@@ -24,10 +31,10 @@ class FcHead(nn.Module):
         self.fc7 = nn.Linear(width, width)
         self.dropout = nn.Dropout(0.5)
 
-    def forward(self, pool5: torch.Tensor) -> torch.Tensor:
-        """float32 (R, inputs) -> float32 (R, width), >= 0."""
-        fc6 = self.dropout(self.fc6(pool5).relu())
-        return self.dropout(self.fc7(fc6).relu())
+    def forward(self, pool5: torch.Tensor, layer: Layer = "fc7") -> torch.Tensor:
+        """Features of a layer: float32 (R, inputs) -> float32 (R, width), >= 0."""
+        fc6: torch.Tensor = self.dropout(self.fc6(pool5).relu())
+        return fc6 if layer == "fc6" else self.dropout(self.fc7(fc6).relu())
 
     def save(self, path: Path) -> None:
         """Write the weights as safetensors, atomically.
@@ -53,3 +60,43 @@ class FcHead(nn.Module):
             head = cls(inputs=shape[1], width=shape[0])
         assign(head, state, str(path))
         return head.eval()
+
+    @classmethod
+    def random(cls, inputs: int, width: int = 4096, seed: int = 0) -> FcHead:
+        """A head for inference with torch's own random start, the same for a seed; the global generator is left be."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return cls(inputs, width).eval()
+
+
+class FcFeatures:
+    """What SVMs see of pooled windows when they learn from fc6 or fc7.
+
+    Args:
+        head: the layers, for inference.
+        layer: "fc6" or "fc7".
+    """
+
+    def __init__(self, head: FcHead, layer: Layer) -> None:
+        self.head, self.layer = head, layer
+
+    @cached_property
+    def digest(self) -> str:
+        """Of layer and weights: equal digests give equal features."""
+        return f"{self.layer} {sha256_of_state(self.head.state_dict())}"
+
+    def __call__(self, pool5: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32] | torch.Tensor:
+        """Features of the layer: float32 (R, inputs) -> float32 (R, width), of the kind and device of `pool5`.
+
+        Raises:
+            ValueError: the pooled vectors are not as long as the head expects.
+        """
+        if pool5.shape[1] != self.head.fc6.in_features:
+            raise ValueError(
+                f"head: expects pooled vectors of {self.head.fc6.in_features}, got {pool5.shape[1]}; "
+                "take a head of this network and these pyramid levels"
+            )
+        with torch.inference_mode():
+            if isinstance(pool5, torch.Tensor):
+                return self.head.to(pool5.device)(pool5, self.layer)
+            return self.head.cpu()(torch.from_numpy(pool5), self.layer).numpy()

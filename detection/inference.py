@@ -14,6 +14,7 @@ from detection.bbox_regression import BoxRegressor
 from detection.boxes import clip, nms
 from detection.config import PoolingConfig, TestConfig
 from detection.detections import Detections
+from detection.fc_head import FcFeatures
 from detection.features import FeaturePyramid
 from detection.svm import LinearDetectors
 
@@ -41,12 +42,17 @@ class ScoredWindows:
 
 
 def score_windows(
-    pyramid: FeaturePyramid, boxes: NDArray[np.float32], svms: LinearDetectors, pooling: PoolingConfig
+    pyramid: FeaturePyramid,
+    boxes: NDArray[np.float32],
+    svms: LinearDetectors,
+    pooling: PoolingConfig,
+    fc: FcFeatures | None = None,
 ) -> ScoredWindows:
-    """Pool and score every window; windows on the same cells once."""
+    """Pool and score every window, windows on the same cells once; with `fc`, by those layers' features."""
     cells, group = features.locate(pyramid, boxes, pooling).unique()
     pooled = features.pool(pyramid, cells, pooling.levels)
-    return ScoredWindows(boxes, svms.scores(pooled)[group], pooled, group)
+    scores = svms.scores(fc(pooled) if fc else pooled)
+    return ScoredWindows(boxes, scores[group], pooled, group)
 
 
 def select(windows: ScoredWindows, test: TestConfig) -> tuple[NDArray[np.int64], Detections]:

@@ -2,6 +2,7 @@
 
     model.json                  classes, network, configuration, scales of features, notes on the training
     svms.safetensors            weights (K, D), bias (K,)
+    fc_head.safetensors         fc6 and fc7, where the SVMs learned from one of them
     bbox_regressors.safetensors weights.<k> (D + 1, 4), mean.<k> (4,), once box regression is trained
 
 Loading reads numbers and text, and executes nothing.
@@ -21,11 +22,12 @@ from safetensors.numpy import load_file, save
 
 from detection.bbox_regression import BoxRegressor
 from detection.config import Config
+from detection.fc_head import FcFeatures, FcHead
 from detection.files import write_atomically
 from detection.svm import LinearDetectors
 
 FORMAT = 1
-MODEL, SVMS, REGRESSORS = "model.json", "svms.safetensors", "bbox_regressors.safetensors"
+MODEL, SVMS, HEAD, REGRESSORS = "model.json", "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +40,7 @@ class Model:
         network: name of the convolution body.
         weights_hash: of the body's weights.
         svms: the classifiers.
+        fc: from pool5 to the features they take; None for pool5 itself. Regressors always take pool5.
         regressors: one a class, None where a class had no window to learn from; empty before that training.
         bbox_feature_scale: what features are multiplied by before regression.
         notes: how it was trained, for reports.
@@ -51,6 +54,7 @@ class Model:
     regressors: Sequence[BoxRegressor | None] = ()
     bbox_feature_scale: float = 1.0
     notes: dict[str, Any] = field(default_factory=dict)
+    fc: FcFeatures | None = None
 
     def with_regressors(self, regressors: Sequence[BoxRegressor | None], feature_scale: float) -> Model:
         """The same model with box regression."""
@@ -63,6 +67,7 @@ class Model:
             "weights_hash": self.weights_hash,
             "classes": list(self.classes),
             "config": self.config.to_dict(),
+            "features": self.fc.layer if self.fc else "pool5",
             "svm_feature_scale": self.svms.feature_scale,
             "bbox_feature_scale": self.bbox_feature_scale,
             "box_regression": bool(self.regressors),
@@ -81,6 +86,10 @@ class Model:
             write_atomically(folder / REGRESSORS, [save(_pack(self.regressors))])
         else:
             (folder / REGRESSORS).unlink(missing_ok=True)
+        if self.fc:
+            self.fc.head.save(folder / HEAD)
+        else:
+            (folder / HEAD).unlink(missing_ok=True)
         settings = {"format": FORMAT, **self.summary()}
         write_atomically(folder / MODEL, [(json.dumps(settings, indent=1) + "\n").encode()])
 
@@ -111,6 +120,7 @@ def load(folder: Path) -> Model:
             regressors,
             settings["bbox_feature_scale"],
             settings["notes"],
+            None if settings["features"] == "pool5" else FcFeatures(FcHead.load(folder / HEAD), settings["features"]),
         )
     except (KeyError, TypeError, ValueError, SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"{folder}: damaged model ({error}); train it again") from error

@@ -232,7 +232,7 @@ def build(name: str, weights: str | Path | None = "pretrained", device: str = "c
     if weights != "pretrained":
         return BUILDERS[name](read_state(Path(weights))).to(target)
     if name not in pretrained.CHECKPOINTS:
-        raise ValueError(f"{name}: no pretrained weights can be fetched; give a file of them (weights=PATH)")
+        raise ValueError(f"{name}: no pretrained weights can be fetched; give a file of them (--weights FILE)")
     return BUILDERS[name](pretrained.load(name)).to(target)
 
 

@@ -13,6 +13,7 @@ from detection import features
 from detection.boxes import iou
 from detection.cache import FeatureCache
 from detection.config import PoolingConfig
+from detection.fc_head import FcFeatures
 
 if TYPE_CHECKING:
     from data.records import ImageRecord
@@ -58,6 +59,7 @@ class TrainingImages:
         cache: conv5 maps of every image.
         pooling: how boxes become features.
         n_classes: K.
+        fc: from pool5 to the features; None where pool5 is what is learned from.
     """
 
     def __init__(
@@ -67,12 +69,14 @@ class TrainingImages:
         cache: FeatureCache,
         pooling: PoolingConfig,
         n_classes: int,
+        fc: FcFeatures | None = None,
     ) -> None:
         self.records = records
         self.proposals = proposals
         self.cache = cache
         self.pooling = pooling
         self.n_classes = n_classes
+        self.fc = fc
 
     def __len__(self) -> int:
         return len(self.records)
@@ -83,15 +87,16 @@ class TrainingImages:
         return image_samples(record, self.proposals[record.id], self.n_classes)
 
     def pool(self, index: int, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Unscaled pool5 of boxes of image `index`: (N, 4) -> float32 (N, D)."""
-        pyramid = features.load_pyramid(self.cache, self.records[index].id)
-        return np.asarray(features.pool(pyramid, features.locate(pyramid, boxes, self.pooling), self.pooling.levels))
+        """Unscaled features of boxes of image `index`: (N, 4) -> float32 (N, D)."""
+        rows, group = self.pool_unique(index, boxes)
+        return rows[group]
 
     def pool_unique(self, index: int, boxes: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The different rows of `pool`, float32 (U, D), and which of them each box has, int64 (N,)."""
         pyramid = features.load_pyramid(self.cache, self.records[index].id)
         cells, group = features.locate(pyramid, boxes, self.pooling).unique()
-        return np.asarray(features.pool(pyramid, cells, self.pooling.levels)), group
+        pool5 = features.pool(pyramid, cells, self.pooling.levels)
+        return np.asarray(self.fc(pool5) if self.fc else pool5), group
 
 
 def mean_norm(images: TrainingImages, seed: int = 3, n_images: int = 200, n_boxes: int = 200) -> float:

@@ -78,7 +78,9 @@ def proposal_flags(p: argparse.ArgumentParser) -> None:
 
 
 def svm_flags(p: argparse.ArgumentParser) -> None:
-    """How the SVMs are trained."""
+    """What the SVMs learn from, and how."""
+    p.add_argument("--features", choices=("pool5", "fc6", "fc7"), default="pool5", help="layer (%(default)s)")
+    p.add_argument("--head", metavar="FILE|random", help="weights of fc6 and fc7, or a seeded random start")
     p.add_argument("--memory", type=float, default=6.0, metavar="GB", help="of hard windows in memory (%(default)s)")
     p.add_argument("--solver", choices=("shared", "liblinear"), default="shared", help="see docs (%(default)s)")
     p.add_argument("--max-negatives-per-image", type=_positive, metavar="N", help="of each class; default: all")
@@ -243,19 +245,19 @@ def write_json(path: Path, result: dict[str, Any], options: Options, seconds: fl
         "peak_memory_bytes": peak_memory(),
         "versions": {"sppnet": _version("sppnet"), "python": platform.python_version()}
         | {name: _version(name) for name in PACKAGES},
-        "hardware": {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count()},
+        "hardware": {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count(), "gpu": _gpu()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, [(json.dumps(report, indent=1) + "\n").encode()])
 
 
 def peak_memory() -> int | None:
-    """Most bytes this process had resident, or None where the system does not say."""
+    """Most bytes this process, or one of its finished workers, had resident; None where the system does not say."""
     try:
         import resource
     except ImportError:
         return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return peak if sys.platform == "darwin" else peak * 1024
 
 
@@ -272,6 +274,12 @@ def _processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor()
+
+
+def _gpu() -> str | None:
+    """The first CUDA device, where the tool has loaded torch and there is one."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.get_device_name(0) if torch and torch.cuda.is_available() else None
 
 
 def list_bad(bad: dict[str, str]) -> None:

@@ -82,7 +82,8 @@ def report(run: Run, dataset: Dataset, stages: Mapping[str, Mapping[str, Detecti
     print(results.format_table(dataset.classes, scored))
     out: dict[str, Any] = {}
     for stage, detections in stages.items():
-        folder = run.results / f"{run.options.test_split}-{stage}"
+        part = f"-first-{run.options.limit}" if run.options.limit else ""  # a part's files beside the whole's
+        folder = run.results / f"{run.options.test_split}{part}-{stage}"
         folder.mkdir(parents=True, exist_ok=True)
         results.write_comp4(folder, detections, dataset.classes, run.options.test_split)
         results.write_coco_json(folder / "coco_results.json", detections, _image_numbers(dataset))

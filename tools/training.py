@@ -6,8 +6,12 @@ import functools
 import itertools
 import logging
 import time
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from data.records import Dataset
@@ -15,6 +19,7 @@ from detection import checkpoint, model, svm
 from detection.bbox_regression import BoxRegressor, fit, training_blocks
 from detection.checkpoint import RegressorParts, fingerprint
 from detection.config import Config
+from detection.fc_head import FcFeatures, FcHead
 from detection.samples import TrainingImages, mean_norm
 
 from .common import Run, exclusive, progress
@@ -30,7 +35,24 @@ def training_images(run: Run) -> tuple[Dataset, TrainingImages, str, Config]:
     dataset, split = run.train, run.options.train_split
     proposals, cache = load_proposals(run, split), open_features(run, name, config.pooling.scales)
     records = usable(run, dataset, proposals, cache)
-    return dataset, TrainingImages(records, proposals, cache, config.pooling, len(dataset.classes)), name, config
+    images = TrainingImages(records, proposals, cache, config.pooling, len(dataset.classes))
+    images.fc = _fc_features(run, images)
+    return dataset, images, name, config
+
+
+def _fc_features(run: Run, images: TrainingImages) -> FcFeatures | None:
+    """The fully connected layers that --features asks for."""
+    o = run.options
+    if o.features == "pool5":
+        if o.head:
+            raise ValueError("--head is of --features fc6 or fc7; the SVMs of pool5 use no such layers")
+        return None
+    if o.head == "random":
+        inputs = images.pool(0, np.zeros((0, 4), np.float32)).shape[1]
+        return FcFeatures(FcHead.random(inputs, seed=o.seed), o.features)
+    if not o.head:
+        raise ValueError(f"--features {o.features} needs the layers' weights: give --head FILE, or --head random")
+    return FcFeatures(FcHead.load(Path(o.head)), o.features)
 
 
 def train_svms(run: Run) -> model.Model:
@@ -40,32 +62,35 @@ def train_svms(run: Run) -> model.Model:
     options = svm.MiningOptions(
         run.model / "training", int(o.memory * 2**30), o.solver, o.max_negatives_per_image, seed=o.seed
     )
-    key = fingerprint(images, config.svm, (o.solver, o.max_negatives_per_image, o.seed))
+    settings = {
+        "training": fingerprint(images, config.svm, (o.solver, o.max_negatives_per_image, o.seed)),
+        "data": dataset.name,
+        "images": len(images),
+        "features": images.cache.manifest,
+        "layer": o.features,
+        "head": o.head,
+        "svm": asdict(config.svm),
+        "max_negatives_per_image": o.max_negatives_per_image,
+        "solver": o.solver,
+        "seed": o.seed,
+    }
     with exclusive(run.model):
-        found = _finished_model(run, key)
+        found = _finished_model(run, settings)
         if found is not None:
             return found
         started = time.monotonic()
         with progress(len(images), 0, "img", "SVMs") as bar:
             svms = svm.train(images, config.svm, options, on_image=lambda n: _advance(bar, n))
-        notes = {
-            "training": key,
-            "data": dataset.name,
-            "images": len(images),
-            "max_negatives_per_image": o.max_negatives_per_image,
-            "solver": o.solver,
-            "seed": o.seed,
-            "svm_seconds": round(time.monotonic() - started, 1),
-        }
-        manifest = images.cache.manifest
-        trained = model.Model(dataset.classes, config, name, manifest["weights"], svms, notes=notes)
+        notes = settings | {"svm_seconds": round(time.monotonic() - started, 1)}
+        weights = images.cache.manifest["weights"]
+        trained = model.Model(dataset.classes, config, name, weights, svms, notes=notes, fc=images.fc)
         trained.save(run.model)
         checkpoint.remove(options.folder)
     log.info("SVMs of %d classes: %s", len(dataset.classes), run.model)
     return trained
 
 
-def _finished_model(run: Run, key: str) -> model.Model | None:
+def _finished_model(run: Run, settings: dict[str, Any]) -> model.Model | None:
     """The model in the run, if there is one of this training.
 
     Raises:
@@ -74,13 +99,21 @@ def _finished_model(run: Run, key: str) -> model.Model | None:
     if run.options.overwrite or not (run.model / model.MODEL).is_file():
         return None
     found = model.load(run.model)
-    if found.notes.get("training") != key:
-        raise ValueError(
-            f"{run.model}: holds a model of other data or settings ({found.notes.get('data')}, "
-            f"{found.network}, scales {found.config.pooling.scales}); give --overwrite, or another --run"
-        )
+    if found.notes.get("training") != settings["training"]:
+        flat, asked = _flat(found.notes), _flat(settings)
+        name = next((n for n in asked if n != "training" and asked[n] != flat.get(n)), None)
+        what = f"{name} {flat.get(name)!r}, now {asked[name]!r}" if name else "other objects, proposals or head"
+        raise ValueError(f"{run.model}: holds a model of {what}; give --overwrite, or another --run")
     log.info("SVMs are trained already: %s", run.model)
     return found
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level of dotted names."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= _flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
 
 
 def _advance(bar: tqdm, done: int) -> None:
@@ -88,8 +121,21 @@ def _advance(bar: tqdm, done: int) -> None:
 
 
 def train_bbox_regressors(run: Run) -> model.Model:
-    """Train one regressor a class on the features the SVMs of the run were trained on."""
-    trained = model.load(run.model)
+    """Train one regressor a class on the pool5 features of the images the SVMs of the run were trained on."""
+    with exclusive(run.model):
+        trained = model.load(run.model)
+        if trained.regressors and not run.options.overwrite:
+            log.info("box regressors are trained already: %s", run.model)
+            return trained
+        trained = trained.with_regressors(*_fit_regressors(run, trained))
+        trained.save(run.model)
+        checkpoint.remove_regressors(run.model / "training")
+    log.info("box regressors of %d classes: %s", sum(r is not None for r in trained.regressors), run.model)
+    return trained
+
+
+def _fit_regressors(run: Run, trained: model.Model) -> tuple[list[BoxRegressor | None], float]:
+    """The regressors of all classes, and what features are multiplied by for them."""
     config = trained.config
     proposals = load_proposals(run, run.options.train_split)
     cache = open_features(run, trained.network, config.pooling.scales, trained.weights_hash)
@@ -103,22 +149,14 @@ def train_bbox_regressors(run: Run) -> model.Model:
             f"{run.model}: SVMs of {data}, {count} images; box regressors must learn from the same, "
             f"got {dataset.name}, {len(images)}; give that --train-split and --limit"
         )
-    with exclusive(run.model):
-        if trained.regressors and not run.options.overwrite:
-            log.info("box regressors are trained already: %s", run.model)
-            return trained
-        scale = config.bbox.feature_norm / mean_norm(images)
-        parts = RegressorParts(run.model / "training", fingerprint(images, config.svm, (scale, config.bbox)))
-        regressors: list[BoxRegressor | None] = []
-        with progress(len(trained.classes), 0, "class", "box regression") as bar:
-            for k in range(len(trained.classes)):
-                regressors.append(parts.get(k, functools.partial(_fit_class, images, k, config, scale)))
-                bar.update()
-        trained = trained.with_regressors(regressors, scale)
-        trained.save(run.model)
-        parts.remove()
-    log.info("box regressors of %d classes: %s", sum(r is not None for r in regressors), run.model)
-    return trained
+    scale = config.bbox.feature_norm / mean_norm(images)
+    parts = RegressorParts(run.model / "training", fingerprint(images, config.svm, (scale, config.bbox)))
+    regressors: list[BoxRegressor | None] = []
+    with progress(len(trained.classes), 0, "class", "box regression") as bar:
+        for k in range(len(trained.classes)):
+            regressors.append(parts.get(k, functools.partial(_fit_class, images, k, config, scale)))
+            bar.update()
+    return regressors, scale
 
 
 def _fit_class(images: TrainingImages, k: int, config: Config, scale: float) -> BoxRegressor | None:

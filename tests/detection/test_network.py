@@ -10,7 +10,7 @@ from torch import nn
 from detection import image as pixels
 from detection import network, weights
 from detection.layers import Window, WithinChannelLRN, window_of
-from detection.network import ConvBody, FcHead
+from detection.network import ConvBody
 from tests.reference.lrn import within_channel_lrn
 
 NAMES = ["alexnet", "vgg16", "zf5"]
@@ -318,38 +318,3 @@ def test_pretrained_maps_of_photos_are_sparse_and_far_below_the_limit_of_half_pr
         map_chw = pretrained_alexnet.conv5(pixels.resize_short_side(pixels.read(path), 480))
         assert 0.05 < (map_chw > 0).float().mean() < 0.15
         assert 5 < map_chw.max() < 100
-
-
-def test_the_head_is_two_rectified_layers():
-    head = FcHead(12, width=5).eval()
-    pool5 = torch.randn(3, 12)
-    fc6 = (pool5 @ head.fc6.weight.T + head.fc6.bias).clamp(min=0)
-    fc7 = (fc6 @ head.fc7.weight.T + head.fc7.bias).clamp(min=0)
-    torch.testing.assert_close(head(pool5), fc7)
-    assert head(torch.zeros(0, 12)).shape == (0, 5)
-
-
-def test_the_head_drops_half_in_training_only():
-    head = FcHead(8, width=2000)
-    nn.init.ones_(head.fc7.bias)
-    nn.init.zeros_(head.fc7.weight)
-    with torch.no_grad():
-        kept = head.train()(torch.randn(1, 8))
-        assert kept.unique().tolist() == [0.0, 2.0]  # what is kept is doubled
-        assert 0.4 < (kept > 0).float().mean() < 0.6
-        assert head.eval()(torch.randn(1, 8)).unique().tolist() == [1.0]
-
-
-def test_a_saved_head_comes_back_ready_for_inference(tmp_path):
-    head, pool5 = FcHead(12, width=5).eval(), torch.randn(3, 12)
-    head.save(tmp_path / "model" / "fc.safetensors")
-    again = FcHead.load(tmp_path / "model" / "fc.safetensors")
-    assert not again.training
-    assert torch.equal(again(pool5), head(pool5))
-
-
-def test_a_file_that_holds_no_head_is_one_clear_error(tmp_path):
-    path = tmp_path / "fc.safetensors"
-    random_body("zf5").save(path)
-    with pytest.raises(ValueError, match=r"fc\.safetensors: expected a head"):
-        FcHead.load(path)

@@ -8,6 +8,7 @@ import pytest
 
 from data import minivoc
 from detection import network, svm
+from detection.fc_head import FcHead
 from detection.model import load
 from tools import demo, extract_features, extract_proposals, make_minivoc, test_net, train_svms
 
@@ -37,6 +38,38 @@ def test_workers_do_not_change_the_proposals(work, finished):
 def test_svm_flags_change_the_svms(work, finished, flags):
     assert train_svms.main([*work.data, "--overwrite", "--no-bbox-regression", *flags]) == 0
     assert not np.array_equal(load(work.run / "model").svms.weights, load(finished / "model").svms.weights)
+
+
+def test_features_and_head_reach_training_and_test(work, tmp_path):
+    head = FcHead.random(12800, 16)
+    head.save(tmp_path / "head.safetensors")
+    argv = [*work.data, "--features", "fc6", "--head", str(tmp_path / "head.safetensors")]
+    assert train_svms.main([*argv, "--overwrite"]) == 0
+    model = load(work.run / "model")
+    assert (model.svms.weights.shape[1], model.fc.layer, model.regressors[0].weights.shape) == (16, "fc6", (12801, 4))
+    assert train_svms.main(argv) == 0  # finished, and known as the same
+    assert test_net.main(work.data) == 0
+
+
+def test_a_random_head_is_full_size_and_seeded(work, monkeypatch):
+    made = []
+    monkeypatch.setattr(FcHead, "random", lambda inputs, seed: made.append((inputs, seed)) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train_svms.main([*work.data, "--features", "fc7", "--head", "random", "--seed", "3"])
+    assert made == [(12800, 3)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--features", "fc7"], "--head"),
+        (["--head", "random"], "--features"),
+        (["--features", "fc7", "--head", "absent.safetensors"], "absent.safetensors"),
+    ],
+)
+def test_a_head_without_its_layer_and_the_reverse_are_errors(work, capsys, flags, words):
+    assert train_svms.main([*work.data, *flags]) == 1
+    assert words in capsys.readouterr().err
 
 
 def test_no_difficult_reaches_the_configuration(work, finished):

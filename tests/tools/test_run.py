@@ -121,6 +121,14 @@ def test_limit_uses_the_first_images(work):
         assert len(file["ids"]) == 2
 
 
+def test_scores_of_a_part_leave_those_of_the_whole_alone(work):
+    folder = work.run / "results" / "test-windows"
+    before = stamps(folder)
+    assert test_net.main([*work.data, "--limit", "2"]) == 0
+    assert stamps(folder) == before
+    assert (work.run / "results" / "test-first-2-windows" / "coco_results.json").is_file()
+
+
 def test_test_net_without_regressors_reports_windows_alone(work, tmp_path):
     assert train_svms.main([*work.data, "--overwrite", "--no-bbox-regression"]) == 0
     assert test_net.main([*work.data, "--json", str(tmp_path / "r.json")]) == 0
@@ -171,6 +179,10 @@ def test_regressors_learn_from_the_images_of_the_svms(work, capsys):
 def test_a_model_of_other_settings_is_refused(work, capsys):
     line = failure(capsys, train_svms, [*work.data, "--preset", "released", "--scales", "160"])
     assert "--overwrite" in line
+    line = failure(capsys, train_svms, [*work.data, "--seed", "4"])
+    assert "a model of seed 0, now 4; give --overwrite" in line
+    line = failure(capsys, train_svms, [*work.data, "--no-difficult"])
+    assert "svm.difficult True, now False" in line
 
 
 def test_a_truncated_cache_file_is_named_and_nothing_is_lost(work, capsys):

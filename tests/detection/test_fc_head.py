@@ -1,0 +1,135 @@
+"""The fully connected layers, alone and in the way from windows to SVM scores."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from detection import checkpoint, inference
+from detection.config import PAPER
+from detection.fc_head import FcFeatures, FcHead
+from detection.features import FeaturePyramid
+from detection.model import Model, load
+from detection.samples import TrainingImages
+from detection.state import write_state
+from detection.svm import LinearDetectors
+
+
+def test_the_head_is_two_rectified_layers():
+    head = FcHead(12, width=5).eval()
+    pool5 = torch.randn(3, 12)
+    fc6 = (pool5 @ head.fc6.weight.T + head.fc6.bias).clamp(min=0)
+    fc7 = (fc6 @ head.fc7.weight.T + head.fc7.bias).clamp(min=0)
+    torch.testing.assert_close(head(pool5), fc7)
+    assert head(torch.zeros(0, 12)).shape == (0, 5)
+
+
+def test_the_head_drops_half_in_training_only():
+    head = FcHead(8, width=2000)
+    nn.init.ones_(head.fc7.bias)
+    nn.init.zeros_(head.fc7.weight)
+    with torch.no_grad():
+        kept = head.train()(torch.randn(1, 8))
+        assert kept.unique().tolist() == [0.0, 2.0]  # what is kept is doubled
+        assert 0.4 < (kept > 0).float().mean() < 0.6
+        assert head.eval()(torch.randn(1, 8)).unique().tolist() == [1.0]
+
+
+def test_a_saved_head_comes_back_ready_for_inference(tmp_path):
+    head, pool5 = FcHead(12, width=5).eval(), torch.randn(3, 12)
+    head.save(tmp_path / "model" / "fc.safetensors")
+    again = FcHead.load(tmp_path / "model" / "fc.safetensors")
+    assert not again.training
+    assert torch.equal(again(pool5), head(pool5))
+
+
+def test_a_file_that_holds_no_head_is_one_clear_error(tmp_path):
+    path = tmp_path / "fc.safetensors"
+    write_state(path, {"features.0.weight": torch.zeros(2, 3)})
+    with pytest.raises(ValueError, match=r"fc\.safetensors: expected a head"):
+        FcHead.load(path)
+
+
+def test_a_random_head_is_the_same_for_a_seed_and_leaves_the_global_generator_alone():
+    state = torch.get_rng_state()
+    one, again, other = (FcHead.random(6, 4, seed).fc6.weight for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_features_of_arrays_and_tensors_are_those_of_the_layer():
+    head, pool5 = FcHead.random(12, 5), torch.randn(3, 12)
+    for layer in ("fc6", "fc7"):
+        fc = FcFeatures(head, layer)
+        expected = head(pool5, layer).detach()
+        assert torch.equal(fc(pool5), expected)
+        np.testing.assert_array_equal(fc(pool5.numpy()), expected.numpy())
+    assert not torch.equal(head(pool5, "fc6"), head(pool5, "fc7"))
+    assert fc(np.zeros((0, 12), np.float32)).shape == (0, 5)
+
+
+def test_pooled_vectors_of_another_length_are_refused():
+    with pytest.raises(ValueError, match="head: expects pooled vectors of 12, got 13"):
+        FcFeatures(FcHead.random(12, 5), "fc6")(np.zeros((2, 13), np.float32))
+
+
+def test_the_digest_tells_layers_and_weights_apart():
+    a, b = FcHead.random(12, 5, 0), FcHead.random(12, 5, 1)
+    assert len({FcFeatures(a, "fc6").digest, FcFeatures(a, "fc7").digest, FcFeatures(b, "fc7").digest}) == 3
+    assert FcFeatures(a, "fc7").digest == FcFeatures(FcHead.random(12, 5, 0), "fc7").digest
+
+
+@pytest.fixture
+def pyramid():
+    map_chw = np.random.default_rng(0).random((2, 12, 16), np.float32)
+    return FeaturePyramid([map_chw], (192,), (192, 256), 16, 7.5)
+
+
+@pytest.fixture
+def boxes():
+    corner = np.random.default_rng(1).uniform(0, 120, (40, 2))
+    return np.hstack([corner, corner + 60]).astype(np.float32)
+
+
+def test_scores_are_of_the_head_and_regression_still_gets_pool5(pyramid, boxes):
+    fc = FcFeatures(FcHead.random(100, 7), "fc7")
+    svms = LinearDetectors(np.eye(3, 7, dtype=np.float32), np.zeros(3, np.float32), 2.0)
+    scored = inference.score_windows(pyramid, boxes, svms, PAPER.with_scales((192,)).pooling, fc)
+    rows = np.arange(len(boxes))
+    assert scored.features(rows).shape == (40, 100)
+    np.testing.assert_allclose(scored.scores, 2 * fc(scored.features(rows))[:, :3], rtol=1e-5, atol=1e-6)
+
+
+def test_training_sees_the_features_that_testing_scores(pyramid, boxes, monkeypatch):
+    monkeypatch.setattr("detection.features.load_pyramid", lambda cache, name: pyramid)
+
+    class Record:
+        id = "0"
+
+    fc, pooling = FcFeatures(FcHead.random(100, 7), "fc6"), PAPER.with_scales((192,)).pooling
+    images = TrainingImages([Record()], {}, None, pooling, 3, fc)
+    svms = LinearDetectors(np.eye(7, dtype=np.float32), np.zeros(7, np.float32), 1.0)
+    scored = inference.score_windows(pyramid, boxes, svms, pooling, fc)
+    np.testing.assert_array_equal(images.pool(0, boxes), scored.scores)
+
+
+def test_the_fingerprint_of_a_training_changes_with_the_head(images):
+    keys = {checkpoint.fingerprint(images, PAPER.svm, ())}
+    for layer in ("fc6", "fc7"):
+        images.fc = FcFeatures(FcHead.random(12, 5), layer)
+        keys.add(checkpoint.fingerprint(images, PAPER.svm, ()))
+    assert len(keys) == 3
+
+
+def test_a_model_brings_its_head_along(tmp_path):
+    svms = LinearDetectors(np.ones((2, 5), np.float32), np.zeros(2, np.float32), 1.0)
+    model = Model(("a", "b"), PAPER, "alexnet", "0" * 64, svms, fc=FcFeatures(FcHead.random(12, 5), "fc6"))
+    model.save(tmp_path)
+    again = load(tmp_path)
+    assert (again.fc.layer, again.fc.digest) == ("fc6", model.fc.digest)
+    replace(model, fc=None).save(tmp_path)
+    assert load(tmp_path).fc is None
+    assert {p.name for p in tmp_path.iterdir()} == {"model.json", "svms.safetensors"}
