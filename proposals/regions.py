@@ -12,7 +12,7 @@ from proposals.filters import TAP_BITS, correlate, derivative_taps, gaussian_tap
 
 COLOUR_BINS = 25  # a channel; IJCV 2013, section 3.2
 TEXTURE_BINS = 10  # a channel and direction
-DIRECTIONS = 8  # 0, 45, 90, 135 degrees, each split into rises and falls
+DIRECTIONS = 4  # 0, 90, 45, 135 degrees, each counted as rises and as falls: 8 in all
 TEXTURE_SIGMA = 1.0  # of the Gaussian derivatives
 STRONGEST = 255 << (2 * TAP_BITS - 1)  # response to a step from black to white, along an axis
 
@@ -23,7 +23,8 @@ class PixelBins:
 
     Attributes:
         colour: uint8 (H, W, C).
-        texture: uint8 (H, W, C * 8), directions varying fastest.
+        texture: uint8 (H, W, C * 4), directions varying fastest: bin b > 0 of a rise as b, of a fall as
+            TEXTURE_BINS + b, bin 0 as 0.
     """
 
     colour: NDArray[np.uint8]
@@ -65,10 +66,14 @@ def pixel_bins(planes: NDArray[np.uint8]) -> PixelBins:
         along_y = correlate(plane, slope, smooth)
         # A Gaussian derivative at 45 degrees is the sum of the two over the root of 2.
         diagonal = int(STRONGEST * 2**0.5)
-        _bin_response(along_x, STRONGEST, texture, c * DIRECTIONS)
-        _bin_response(along_y, STRONGEST, texture, c * DIRECTIONS + 2)
-        _bin_response(along_x + along_y, diagonal, texture, c * DIRECTIONS + 4)
-        _bin_response(along_x - along_y, diagonal, texture, c * DIRECTIONS + 6)
+        responses = (
+            (along_x, STRONGEST),
+            (along_y, STRONGEST),
+            (along_x + along_y, diagonal),
+            (along_x - along_y, diagonal),
+        )
+        for direction, (response, strongest) in enumerate(responses):
+            _bin_response(response, strongest, texture[:, :, c * DIRECTIONS + direction])
     colour = (planes.astype(np.uint16) * COLOUR_BINS >> 8).astype(np.uint8)
     return PixelBins(np.ascontiguousarray(colour.transpose(1, 2, 0)), texture)
 
@@ -83,7 +88,7 @@ def describe(labels: NDArray[np.int32], bins: PixelBins) -> Regions:
     n = int(labels.max()) + 1
     sizes, boxes = _extents(labels, n)
     colour = _histograms(labels, bins.colour, n, COLOUR_BINS)
-    texture = _histograms(labels, bins.texture, n, TEXTURE_BINS)
+    texture = _rises_and_falls(_histograms(labels, bins.texture, n, 2 * TEXTURE_BINS), sizes)
     pairs = np.unique(_touching(labels, n))
     neighbours = np.stack([pairs // n, pairs % n], 1).astype(np.int32)  # (m, 2)
     height, width = labels.shape
@@ -91,15 +96,28 @@ def describe(labels: NDArray[np.int32], bins: PixelBins) -> Regions:
 
 
 @numba.njit(nogil=True, cache=True)
-def _bin_response(response: NDArray[np.int32], strongest: int, out: NDArray[np.uint8], at: int) -> None:
-    """Write the bins of the rises to out[:, :, at] and of the falls to out[:, :, at + 1]."""
+def _bin_response(response: NDArray[np.int32], strongest: int, out: NDArray[np.uint8]) -> None:
+    """Write the bins of rises and falls to `out` (H, W)."""
     height, width = response.shape
+    line = np.empty(width, np.int32)
     for y in range(height):
         for x in range(width):
-            value = np.int64(response[y, x])
-            size = min(int(abs(value)) * TEXTURE_BINS // strongest, TEXTURE_BINS - 1)
-            out[y, x, at] = size if value > 0 else 0
-            out[y, x, at + 1] = size if value < 0 else 0
+            # The quotient of such small integers is rounded too little to pass a whole number.
+            size = min(np.int32(abs(response[y, x]) * float(TEXTURE_BINS) / strongest), np.int32(TEXTURE_BINS - 1))
+            line[x] = size + np.int32(TEXTURE_BINS) * ((response[y, x] < 0) & (size > 0))
+        for x in range(width):
+            out[y, x] = line[x]
+
+
+def _rises_and_falls(signed: NDArray[np.int32], sizes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Complete histograms, (n, F * 2 * TEXTURE_BINS), over those of the bins of `PixelBins`, in place.
+
+    A pixel that rises is in bin 0 of the falls too, and the reverse.
+    """
+    counts = signed.reshape(len(sizes), -1, 2, TEXTURE_BINS)  # (n, F, rise or fall, bin)
+    counts[..., 0] = 0
+    counts[..., 0] = sizes[:, None, None] - counts.sum(axis=3)
+    return signed
 
 
 @numba.njit(nogil=True, cache=True)

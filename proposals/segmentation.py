@@ -17,7 +17,12 @@ from proposals.filters import TAP_BITS, correlate, gaussian_taps
 
 SIGMA = 0.8  # smoothing before the segmentation; section 5 of IJCV 2004, kept by selective search
 FRACTION_BITS = 6  # smoothed pixels keep 1/64 grey level: squared distances then fit 30 bits
-DIGIT_BITS = 10  # three radix passes
+ABSENT = np.int32(0x7FFFFFFF)  # length of an edge that would leave the image
+CODE_MASK = 0xFFFFFFFF
+DIGIT_BITS = 11
+DIGIT_MASK = (1 << DIGIT_BITS) - 1
+FLOAT_ONE = np.int32(127 << 23)  # 1.0 as bits
+FLOAT_REST = 6  # fraction bits left out: 23 - 17
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,14 +31,13 @@ class Graph:
 
     Attributes:
         size: (H, W) of the image.
-        squared: int32 (E,), squared colour distances in units of 2**-12 squared grey levels.
-        codes: int32 (E,), 4 * pixel + direction: 0 to the right, 1 down, 2 down right, 3 down left; pixels
+        edges: int64 (E,), squared << 32 | code. The squared colour distance is in units of 2**-12 squared grey
+            levels; the code is 4 * pixel + direction: 0 to the right, 1 down, 2 down right, 3 down left; pixels
             count row by row.
     """
 
     size: tuple[int, int]
-    squared: NDArray[np.int32]
-    codes: NDArray[np.int32]
+    edges: NDArray[np.int64]
 
 
 def build_graph(planes: NDArray[np.uint8], sigma: float = SIGMA) -> Graph:
@@ -46,8 +50,7 @@ def build_graph(planes: NDArray[np.uint8], sigma: float = SIGMA) -> Graph:
     taps = gaussian_taps(sigma)
     shift = 2 * TAP_BITS - FRACTION_BITS
     smooth = np.stack([correlate(plane, taps, taps) >> shift for plane in planes])  # int32 (C, H, W)
-    squared, codes = _radix_sort(*_edges(smooth))
-    return Graph((planes.shape[1], planes.shape[2]), squared, codes)
+    return Graph((planes.shape[1], planes.shape[2]), _sort(_edges(smooth)))
 
 
 def segment(graph: Graph, k: float, min_size: int) -> NDArray[np.int32]:
@@ -62,102 +65,131 @@ def segment(graph: Graph, k: float, min_size: int) -> NDArray[np.int32]:
         int32 (H, W), labels 0..n-1 in the order in which a reader of the rows meets them.
     """
     height, width = graph.size
-    return _segment(graph.squared, graph.codes, height, width, float(k), min_size)
+    return _segment(graph.edges, height, width, float(k), min_size)
 
 
 @numba.njit(nogil=True, cache=True)
-def _edges(smooth: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Squared lengths and codes of all edges, in the order of their codes."""
+def _edges(smooth: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Squared lengths of all edges by their codes, ABSENT where there is no second pixel: (4 * H * W,)."""
     channels, height, width = smooth.shape
-    squared = np.zeros(4 * height * width, np.int32)
-    codes = np.empty(4 * height * width, np.int32)
-    e = 0
+    squared = np.empty((height, width, 4), np.int32)
+    lengths = np.empty((4, width), np.int32)  # of one row, by direction
     for y in range(height):
+        lengths[:] = 0
+        for c in range(channels):
+            row = smooth[c, y]
+            _add_squares(lengths[0, : width - 1], row[: width - 1], row[1:])
+            if y + 1 < height:
+                below = smooth[c, y + 1]
+                _add_squares(lengths[1], row, below)
+                _add_squares(lengths[2, : width - 1], row[: width - 1], below[1:])
+                _add_squares(lengths[3, 1:], row[1:], below[: width - 1])
+        lengths[0, width - 1] = lengths[2, width - 1] = lengths[3, 0] = ABSENT
+        if y + 1 == height:
+            lengths[1:] = ABSENT
         for x in range(width):
             for direction in range(4):
-                y2, x2 = y + min(direction, 1), x + (1, 0, 1, -1)[direction]
-                if y2 == height or x2 == width or x2 < 0:
-                    continue
-                for c in range(channels):
-                    difference = smooth[c, y, x] - smooth[c, y2, x2]
-                    squared[e] += difference * difference
-                codes[e] = 4 * (y * width + x) + direction
-                e += 1
-    return squared[:e], codes[:e]
+                squared[y, x, direction] = lengths[direction, x]
+    return squared.reshape(-1)
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _add_squares(total: NDArray[np.int32], a: NDArray[np.int32], b: NDArray[np.int32]) -> None:
+    for x in range(len(total)):
+        difference = a[x] - b[x]
+        total[x] += difference * difference
 
 
 @numba.njit(nogil=True, cache=True)
-def _radix_sort(keys: NDArray[np.int32], values: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Both arrays in the order of the keys, non-negative and below 2**30; stable."""
-    buckets = 1 << DIGIT_BITS
-    for digit in range(3):
-        shift = digit * DIGIT_BITS
-        start = np.zeros(buckets + 1, np.int64)
-        for key in keys:
-            start[((key >> shift) & (buckets - 1)) + 1] += 1
-        start = np.cumsum(start)
-        sorted_keys, sorted_values = np.empty_like(keys), np.empty_like(values)
-        for i in range(len(keys)):
-            bucket = (keys[i] >> shift) & (buckets - 1)
-            sorted_keys[start[bucket]] = keys[i]
-            sorted_values[start[bucket]] = values[i]
-            start[bucket] += 1
-        keys, values = sorted_keys, sorted_values
-    return keys, values
+def _sort(squared: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The edges that are present as squared << 32 | code, ascending.
+
+    Two radix passes over the floating-point form of the lengths, which keeps their order to 18 significant
+    bits; an insertion pass mends the few long edges that differ below.
+    """
+    start = np.zeros((2, (1 << DIGIT_BITS) + 1), np.int64)
+    for length in squared:
+        if length != ABSENT:
+            digits = _digits(length)
+            start[0, (digits & DIGIT_MASK) + 1] += 1
+            start[1, (digits >> DIGIT_BITS) + 1] += 1
+    for i in range(1 << DIGIT_BITS):
+        start[0, i + 1] += start[0, i]
+        start[1, i + 1] += start[1, i]
+    once, twice = np.empty(start[0, -1], np.int64), np.empty(start[0, -1], np.int64)
+    for code in range(len(squared)):
+        if squared[code] != ABSENT:
+            digit = _digits(squared[code]) & DIGIT_MASK
+            once[start[0, digit]] = np.int64(squared[code]) << 32 | code
+            start[0, digit] += 1
+    for edge in once:
+        digit = _digits(np.int32(edge >> 32)) >> DIGIT_BITS
+        twice[start[1, digit]] = edge
+        start[1, digit] += 1
+    for i in range(1, len(twice)):
+        edge, j = twice[i], i
+        while j > 0 and twice[j - 1] > edge:
+            twice[j] = twice[j - 1]
+            j -= 1
+        twice[j] = edge
+    return twice
+
+
+@numba.njit(nogil=True, cache=True, inline="always")
+def _digits(length: int) -> int:
+    """The leading 2 * DIGIT_BITS bits of 1 + length < 2**30 as a float: of the exponent 5, of the fraction 17."""
+    return (np.float32(length + 1).view(np.int32) - FLOAT_ONE) >> FLOAT_REST
 
 
 @numba.njit(nogil=True, cache=True)
-def _segment(
-    squared: NDArray[np.int32], codes: NDArray[np.int32], height: int, width: int, k: float, min_size: int
-) -> NDArray[np.int32]:
-    """The labels; see `segment`."""
-    parent = np.arange(height * width).astype(np.int32)
-    size = np.ones(height * width, np.int32)
+def _segment(edges: NDArray[np.int64], height: int, width: int, k: float, min_size: int) -> NDArray[np.int32]:
+    """The labels; see `segment`. Comparisons are kept free of branches, which would be guessed wrong too often."""
+    parent = np.full(height * width, -1, np.int32)  # of a root, minus its size
     tolerance = np.full(height * width, k)  # heaviest inner edge + k / size, of roots
+    step = np.array([1, width, width + 1, width - 1], np.int32)
     unit = 1.0 / (1 << FRACTION_BITS)
     left = 0  # edges still between two components, kept at the front of `rest`
-    rest = np.empty_like(codes)
-    for e in range(len(codes)):
-        a, b = _ends(parent, codes[e], width)
-        if a == b:
-            continue
-        weight = np.sqrt(squared[e]) * unit
-        if weight <= tolerance[a] and weight <= tolerance[b]:
-            root = _join(parent, size, a, b)
-            tolerance[root] = weight + k / size[root]
-        else:
-            rest[left] = codes[e]
-            left += 1
+    rest = np.empty(len(edges) + 1, np.int32)
+    for edge in edges:
+        code = np.int32(edge & CODE_MASK)
+        pixel = code >> 2
+        a, b = _root(parent, pixel), _root(parent, pixel + step[code & 3])
+        weight = np.sqrt(edge >> 32) * unit
+        apart = a != b
+        joined = apart & (weight <= tolerance[a]) & (weight <= tolerance[b])
+        rest[left] = code
+        left += apart & (not joined)
+        if joined:
+            root = _join(parent, a, b)
+            tolerance[root] = weight - k / parent[root]
     for code in rest[:left]:
-        a, b = _ends(parent, code, width)
-        if a != b and (size[a] < min_size or size[b] < min_size):
-            _join(parent, size, a, b)
+        pixel = code >> 2
+        a, b = _root(parent, pixel), _root(parent, pixel + step[code & 3])
+        if a != b and (parent[a] > -min_size or parent[b] > -min_size):
+            _join(parent, a, b)
     return _number(parent).reshape(height, width)
 
 
-@numba.njit(nogil=True, cache=True)
-def _ends(parent: NDArray[np.int32], code: int, width: int) -> tuple[int, int]:
-    """Roots of the components at both ends of an edge."""
-    pixel = code >> 2
-    step = (1, width, width + 1, width - 1)[code & 3]
-    return _root(parent, pixel), _root(parent, pixel + step)
-
-
-@numba.njit(nogil=True, cache=True)
+@numba.njit(nogil=True, cache=True, inline="always")
 def _root(parent: NDArray[np.int32], pixel: int) -> int:
-    while parent[pixel] != pixel:
-        parent[pixel] = parent[parent[pixel]]
-        pixel = parent[pixel]
-    return pixel
+    """The root of a pixel's component; the pixel then points to it."""
+    up = parent[pixel]
+    root = pixel if up < 0 else up
+    up = parent[root]
+    root = root if up < 0 else up
+    while parent[root] >= 0:
+        root = parent[root]
+    parent[pixel] = parent[root] if pixel == root else root
+    return root
 
 
-@numba.njit(nogil=True, cache=True)
-def _join(parent: NDArray[np.int32], size: NDArray[np.int32], a: int, b: int) -> int:
+@numba.njit(nogil=True, cache=True, inline="always")
+def _join(parent: NDArray[np.int32], a: int, b: int) -> int:
     """Hang the smaller component under the larger one (b under a if equal); the new root."""
-    if size[a] < size[b]:
+    if parent[a] > parent[b]:
         a, b = b, a
+    parent[a] += parent[b]
     parent[b] = a
-    size[a] += size[b]
     return a
 
 

@@ -22,6 +22,7 @@ from proposals.segmentation import build_graph, segment
 
 MIN_SIDE = 20  # px; the authors drop boxes under it
 MAX_SIDE = 1000  # px; the longer side of the image that is searched
+SIDE_BITS = 15  # bits of a coordinate: four make one key
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,9 @@ def _ranked(hierarchies: list[NDArray[np.int32]], seed: int) -> NDArray[np.int32
     ranks = np.concatenate([np.arange(len(boxes), 0, -1) for boxes in hierarchies])
     order = np.argsort(ranks * np.random.default_rng(seed).random(len(ranks)), kind="stable")
     boxes = np.concatenate(hierarchies)[order]
-    first = np.unique(boxes, axis=0, return_index=True)[1]
+    x1, y1, x2, y2 = boxes.astype(np.int64).T
+    keys = ((x1 << SIDE_BITS | y1) << SIDE_BITS | x2) << SIDE_BITS | y2
+    first = np.unique(keys, return_index=True)[1]
     return boxes[np.sort(first)]
 
 
@@ -127,3 +130,5 @@ def check_settings(mode: str, min_side: int, seed: int, max_side: int) -> None:
     for name, value, least in (("min_side", min_side, 0), ("seed", seed, 0), ("max_side", max_side, 1)):
         if value < least:
             raise ValueError(f"{name}: expected {least} or more, got {value}")
+    if max_side > 1 << SIDE_BITS:
+        raise ValueError(f"max_side: expected at most {1 << SIDE_BITS}, got {max_side}")

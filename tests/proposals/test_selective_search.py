@@ -9,7 +9,7 @@ from detection.boxes import iou
 from proposals import selective_search
 from proposals.colour import SPACES, planes
 from proposals.grouping import ONE, group
-from proposals.regions import describe, pixel_bins
+from proposals.regions import TEXTURE_BINS, describe, pixel_bins
 from proposals.segmentation import build_graph, segment
 from tests.reference import selective_search as literal
 
@@ -91,10 +91,10 @@ def test_texture_of_a_step_is_strongest_in_its_direction():
     step = np.zeros((1, 24, 24), np.uint8)
     step[:, :, 12:] = 255
     texture = pixel_bins(step).texture
-    right, left, down, up, *diagonals = texture[12, 12]
-    assert right == 9
-    assert left == down == up == 0
-    assert diagonals == [int(10 / 2**0.5), 0, int(10 / 2**0.5), 0]
+    along_x, along_y, *diagonals = texture[12, 12].tolist()
+    assert (along_x, along_y) == (9, 0)
+    assert diagonals == [int(10 / 2**0.5), int(10 / 2**0.5)]
+    assert pixel_bins(255 - step).texture[12, 12, 0] == TEXTURE_BINS + 9  # a fall
     assert not texture[:, :6].any()
 
 
