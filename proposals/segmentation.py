@@ -123,7 +123,7 @@ def _sort(squared: NDArray[np.int32]) -> NDArray[np.int64]:
             once[start[0, digit]] = np.int64(squared[code]) << 32 | code
             start[0, digit] += 1
     for edge in once:
-        digit = _digits(np.int32(edge >> 32)) >> DIGIT_BITS
+        digit = _digits(int(edge >> 32)) >> DIGIT_BITS
         twice[start[1, digit]] = edge
         start[1, digit] += 1
     for i in range(1, len(twice)):
@@ -138,7 +138,7 @@ def _sort(squared: NDArray[np.int32]) -> NDArray[np.int64]:
 @numba.njit(nogil=True, cache=True, inline="always")
 def _digits(length: int) -> int:
     """The leading 2 * DIGIT_BITS bits of 1 + length < 2**30 as a float: of the exponent 5, of the fraction 17."""
-    return (np.float32(length + 1).view(np.int32) - FLOAT_ONE) >> FLOAT_REST
+    return int(np.float32(length + 1).view(np.int32) - FLOAT_ONE) >> FLOAT_REST
 
 
 @numba.njit(nogil=True, cache=True)
@@ -151,7 +151,7 @@ def _segment(edges: NDArray[np.int64], height: int, width: int, k: float, min_si
     left = 0  # edges still between two components, kept at the front of `rest`
     rest = np.empty(len(edges) + 1, np.int32)
     for edge in edges:
-        code = np.int32(edge & CODE_MASK)
+        code = int(edge & CODE_MASK)
         pixel = code >> 2
         a, b = _root(parent, pixel), _root(parent, pixel + step[code & 3])
         weight = np.sqrt(edge >> 32) * unit
