@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,6 +16,7 @@ from detection.image import as_rgb
 from proposals.colour import planes
 from proposals.grouping import group
 from proposals.regions import describe, pixel_bins
+from proposals.resize import enlarge, shrink
 from proposals.segmentation import build_graph, segment
 
 MIN_SIDE = 20  # px; the authors drop boxes under it
@@ -78,11 +77,10 @@ def selective_search(
     """
     check_settings(mode, min_side, seed, max_side)
     image = as_rgb(image)
-    searched = _shrink(image, max_side)
+    searched = shrink(image, max_side)
     hierarchies = list(_hierarchies(searched, MODES[mode]))
     boxes = _ranked(hierarchies, seed)
-    scale = np.array([image.shape[1] / searched.shape[1], image.shape[0] / searched.shape[0]])
-    boxes_image = np.hstack([boxes[:, :2] * scale, (boxes[:, 2:] + 1) * scale - 1])  # pixel edges to edges
+    boxes_image = enlarge(boxes, searched.shape[:2], image.shape[:2])
     sides = boxes_image[:, 2:] - boxes_image[:, :2] + 1
     return boxes_image[(sides >= min_side).all(1)].astype(np.float32)
 
@@ -110,17 +108,6 @@ def _ranked(hierarchies: list[NDArray[np.int32]], seed: int) -> NDArray[np.int32
     keys = ((x1 << SIDE_BITS | y1) << SIDE_BITS | x2) << SIDE_BITS | y2
     first = np.unique(keys, return_index=True)[1]
     return boxes[np.sort(first)]
-
-
-def _shrink(image: NDArray[np.uint8], max_side: int) -> NDArray[np.uint8]:
-    """The image with its longer side at most `max_side`."""
-    height, width = image.shape[:2]
-    ratio = max_side / max(height, width)
-    if ratio >= 1:
-        return image
-    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    shrunk: NDArray[Any] = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return shrunk.astype(np.uint8, copy=False)
 
 
 def check_settings(mode: str, min_side: int, seed: int, max_side: int) -> None:
