@@ -15,7 +15,7 @@ from detection.detections import Detections
 from detection.features import FeaturePyramid
 from detection.model import Model
 from detection.network import ConvBody
-from proposals import selective_search
+from proposals.sources import ProposalSettings, propose
 
 
 class SPPDetector:
@@ -66,16 +66,21 @@ class SPPDetector:
 
         Args:
             image: uint8 RGB (H, W, 3), or a file.
-            boxes: (R, 4) windows to score, image pixels; selective search's if left out.
+            boxes: (R, 4) windows to score, image pixels; if left out, made as those the model learned from.
 
         Returns:
             boxes float32 (N, 4) image pixels, scores float32 (N,), labels int64 (N,) into `classes`.
 
         Raises:
-            ValueError, OSError: the photo cannot be read.
+            ValueError, OSError: the photo cannot be read; or `boxes` are left out, and the model learned from
+                windows that this program cannot make.
         """
         photo = pixels.read(Path(image)) if isinstance(image, str | Path) else pixels.as_rgb(image)
-        windows = selective_search(photo) if boxes is None else as_boxes(boxes).astype(np.float32)
+        if boxes is None:
+            made = self.model.proposals
+            windows = propose(photo, ProposalSettings.from_meta(made) if made else None)
+        else:
+            windows = as_boxes(boxes).astype(np.float32)
         pyramid = features.compute_pyramid(photo, self.body, self.model.config.pooling.scales)
         return detect_windows(pyramid, windows, self.model)[1]
 

@@ -40,10 +40,11 @@ class Model:
         network: name of the convolution body.
         weights_hash: of the body's weights.
         svms: the classifiers.
-        fc: from pool5 to the features they take; None for pool5 itself. Regressors always take pool5.
         regressors: one a class, None where a class had no window to learn from; empty before that training.
         bbox_feature_scale: what features are multiplied by before regression.
         notes: how it was trained, for reports.
+        fc: from pool5 to the features the SVMs take; None for pool5 itself. Regressors always take pool5.
+        proposals: how the windows it learned from were made, as their file says.
     """
 
     classes: tuple[str, ...]
@@ -55,6 +56,7 @@ class Model:
     bbox_feature_scale: float = 1.0
     notes: dict[str, Any] = field(default_factory=dict)
     fc: FcFeatures | None = None
+    proposals: dict[str, Any] = field(default_factory=dict)
 
     def with_regressors(self, regressors: Sequence[BoxRegressor | None], feature_scale: float) -> Model:
         """The same model with box regression."""
@@ -66,6 +68,7 @@ class Model:
             "network": self.network,
             "weights_hash": self.weights_hash,
             "classes": list(self.classes),
+            "proposals": self.proposals,
             "config": self.config.to_dict(),
             "features": self.fc.layer if self.fc else "pool5",
             "svm_feature_scale": self.svms.feature_scale,
@@ -121,6 +124,7 @@ def load(folder: Path) -> Model:
             settings["bbox_feature_scale"],
             settings["notes"],
             None if settings["features"] == "pool5" else FcFeatures(FcHead.load(folder / HEAD), settings["features"]),
+            settings["proposals"],
         )
     except (KeyError, TypeError, ValueError, SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"{folder}: damaged model ({error}); train it again") from error

@@ -14,7 +14,7 @@ import shutil
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,32 +27,12 @@ from tqdm import tqdm
 from detection.files import write_atomically
 from detection.image import read
 from proposals.io import load, save
-from proposals.selective_search import MAX_SIDE, MIN_SIDE, check_settings, selective_search
+from proposals.sources import ProposalSettings, propose
 
 if TYPE_CHECKING:
     from data.records import ImageRecord
 
-METHOD = "selective_search"
-VERSION = 1  # of the boxes: raised whenever the same settings give others
 QUEUE = 4  # images handed out ahead, a worker
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """Arguments of `selective_search`, the same for all images."""
-
-    mode: str = "fast"
-    min_side: int = MIN_SIDE
-    seed: int = 0
-    max_side: int = MAX_SIDE
-
-    def __post_init__(self) -> None:
-        check_settings(self.mode, self.min_side, self.seed, self.max_side)
-
-    @property
-    def meta(self) -> dict[str, Any]:
-        """What a proposal file states about its making."""
-        return {"method": METHOD, "version": VERSION, **asdict(self)}
 
 
 @dataclass(frozen=True)
@@ -63,11 +43,11 @@ class _Task:
     path: Path
     size: tuple[int, int]
     part: Path
-    settings: SearchSettings
+    settings: ProposalSettings
 
 
 def search_file(
-    path: str | os.PathLike[str], settings: SearchSettings, size: tuple[int, int] | None = None
+    path: str | os.PathLike[str], settings: ProposalSettings, size: tuple[int, int] | None = None
 ) -> NDArray[np.float32]:
     """Boxes of one image file: float32 (R, 4), xyxy, 0-based inclusive image pixels, best first.
 
@@ -79,13 +59,13 @@ def search_file(
     Raises:
         OSError, ValueError: the file cannot be read as an image.
     """
-    return selective_search(read(Path(path), size), **asdict(settings))
+    return propose(read(Path(path), size), settings)
 
 
 def compute(
     records: Sequence[ImageRecord],
     output: str | os.PathLike[str],
-    settings: SearchSettings | None = None,
+    settings: ProposalSettings | None = None,
     *,
     workers: int = 1,
     skip_bad: bool = False,
@@ -110,7 +90,7 @@ def compute(
         OSError, ValueError: an image cannot be read, and `skip_bad` is off; the line names it.
         ValueError: the output or its parts were made with other settings; the line names them.
     """
-    settings, output = settings or SearchSettings(), Path(output)
+    settings, output = settings or ProposalSettings(), Path(output)
     if workers < 1:
         raise ValueError(f"workers: expected at least 1, got {workers}")
     finished = _finished(output, settings)
@@ -175,7 +155,7 @@ def _do(task: _Task) -> tuple[str, str | None]:
     return task.id, None
 
 
-def _finished(output: Path, settings: SearchSettings) -> dict[str, NDArray[np.float32]]:
+def _finished(output: Path, settings: ProposalSettings) -> dict[str, NDArray[np.float32]]:
     """What the output already holds, which must be of these settings."""
     if not output.exists():
         return {}
@@ -184,7 +164,7 @@ def _finished(output: Path, settings: SearchSettings) -> dict[str, NDArray[np.fl
     return proposals
 
 
-def _open_parts(output: Path, settings: SearchSettings) -> Path:
+def _open_parts(output: Path, settings: ProposalSettings) -> Path:
     """The folder of finished images, new or of an interrupted run of these settings."""
     parts = output.with_name(output.name + ".parts")
     parts.mkdir(parents=True, exist_ok=True)
@@ -200,7 +180,7 @@ def _open_parts(output: Path, settings: SearchSettings) -> Path:
     return parts
 
 
-def _check_meta(meta: Any, settings: SearchSettings, path: Path) -> None:
+def _check_meta(meta: Any, settings: ProposalSettings, path: Path) -> None:
     """Raise ValueError naming the first setting of `path` that is another than asked for."""
     for name, asked in settings.meta.items():
         got = meta.get(name) if isinstance(meta, dict) else None
@@ -225,7 +205,7 @@ def _merge(
     finished: dict[str, NDArray[np.float32]],
     parts: Path,
     output: Path,
-    settings: SearchSettings,
+    settings: ProposalSettings,
 ) -> None:
     """Write the output from what it held and the parts, in the order of the records; remove the parts."""
     proposals = {}

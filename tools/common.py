@@ -71,7 +71,17 @@ def compute_flags(p: argparse.ArgumentParser) -> None:
 
 def proposal_flags(p: argparse.ArgumentParser) -> None:
     """Which candidate windows."""
-    p.add_argument("--mode", choices=("single", "fast", "quality"), default="fast", help="of selective search")
+    p.add_argument(
+        "--proposals",
+        metavar="SOURCE|FILE",
+        help="ss, ss-single, ss-quality, edgeboxes or ss+edgeboxes (ss, or what the run or its model has); "
+        "or somebody's boxes as .npz, .mat or .json, {split} in the name standing for the split",
+    )
+    p.add_argument("--max-boxes", type=_positive, metavar="N", help="of an image, the best-ranked (all)")
+
+
+def search_flags(p: argparse.ArgumentParser) -> None:
+    """How candidate windows are searched."""
     p.add_argument("--min-side", type=int, default=20, help="shortest side of a proposal in pixels (%(default)s)")
     p.add_argument("--max-side", type=_positive, default=1000, help="larger photos are searched downsized")
     p.add_argument("-j", "--workers", type=_positive, default=os.cpu_count(), help="processes (%(default)s)")
@@ -142,17 +152,34 @@ class Run:
     def train(self) -> Dataset:
         return self.dataset(self.options.train_split)
 
-    def proposals(self, split: str) -> Path:
-        """File of the proposals of one split."""
-        return self.folder / "proposals" / f"{split}.npz"
+    def proposals(self, split: str, source: str | None = None) -> Path:
+        """File of the proposals of one split: as told, of `source`, of the only source the run has, else of "ss"."""
+        told = self.options.proposals
+        if told and self.given_boxes:
+            return Path(told.replace("{split}", split))
+        there = sorted(p.parent.name for p in self.folder.glob(f"proposals/*/{split}.npz"))
+        if not (told or source) and len(there) > 1:
+            raise ValueError(f"{self.folder}: has proposals of {', '.join(there)}; say which with --proposals")
+        return self.folder / "proposals" / (told or source or (*there, "ss")[0]) / f"{split}.npz"
 
-    def features(self, backbone: str, scales: Iterable[int]) -> Path:
-        """Folder of the conv5 maps of one network at some scales."""
-        return self.folder / "features" / "-".join([backbone, *map(str, scales)])
+    @property
+    def given_boxes(self) -> bool:
+        """Whether --proposals names files of somebody's boxes rather than a source, which has no suffix."""
+        return bool(self.options.proposals and Path(self.options.proposals).suffix)
+
+    def features(self, backbone: str, scales: Iterable[int], mirrored: bool = False) -> Path:
+        """Folder of the conv5 maps of one network at some scales, of the photos or of their mirror images."""
+        kind = "mirrored-features" if mirrored else "features"
+        return self.folder / kind / "-".join([backbone, *map(str, scales)])
 
     @property
     def model(self) -> Path:
         return self.folder / "model"
+
+    @property
+    def head(self) -> Path:
+        """Folder of fine-tuned fully connected layers."""
+        return self.folder / "head"
 
     def detections(self, split: str, stage: str) -> Path:
         """File of the detections of one split, before ("windows") or after ("regressed") box regression."""

@@ -68,7 +68,14 @@ def flags(p: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
-    groups = (flags, common.data_flags, common.network_flags, common.compute_flags, common.proposal_flags)
+    groups = (
+        flags,
+        common.data_flags,
+        common.network_flags,
+        common.compute_flags,
+        common.proposal_flags,
+        common.search_flags,
+    )
     parser = common.parser(__doc__, *groups, common.svm_flags, common.metric_flags)
     parser.set_defaults(devkit=Path("datasets/minivoc"), run=Path("runs/minivoc"), scales=[688])
     return common.main(run, parser, argv)

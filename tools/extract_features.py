@@ -31,6 +31,8 @@ def run(options: common.Options) -> dict[str, Any]:
         bad |= unreadable
     cache, unreadable = extract_features(run, datasets)
     bad |= unreadable
+    if options.mirror:
+        extract_features(run, datasets[:1], mirrored=True)
     common.list_bad(bad)
     images = len({record.id for dataset in datasets for record in dataset} - set(bad))
     size = cache.bytes_per_image() * images
@@ -40,7 +42,15 @@ def run(options: common.Options) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
-    flags = common.parser(__doc__, common.data_flags, common.network_flags, common.compute_flags, common.proposal_flags)
+    flags = common.parser(
+        __doc__,
+        common.data_flags,
+        common.network_flags,
+        common.compute_flags,
+        common.proposal_flags,
+        common.search_flags,
+    )
+    flags.add_argument("--mirror", action="store_true", help="mirror images of the training photos too, for finetune")
     return common.main(run, flags, argv)
 
 

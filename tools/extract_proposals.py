@@ -14,21 +14,23 @@ from . import common
 
 def run(options: common.Options) -> dict[str, Any]:
     """Proposals of both splits."""
-    from .extraction import extract_proposals
+    from .extraction import DEFAULT_SOURCE, extract_proposals
 
     run = common.Run.of(options)
     counts: dict[str, Any] = {}
     for split in dict.fromkeys((options.train_split, options.test_split)):
         dataset, bad = extract_proposals(run, split)
         common.list_bad(bad)
-        print(f"{split}: proposals of {len({r.id for r in dataset} - set(bad))} images in {run.proposals(split)}")
+        print(
+            f"{split}: proposals of {len({r.id for r in dataset} - set(bad))} images in {run.proposals(split, DEFAULT_SOURCE)}"
+        )
         counts[split] = {"images": len(dataset), "left_out": bad}
     return counts
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
-    flags = common.parser(__doc__, common.data_flags, common.proposal_flags)
+    flags = common.parser(__doc__, common.data_flags, common.proposal_flags, common.search_flags)
     return common.main(run, flags, argv)
 
 

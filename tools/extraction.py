@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +15,15 @@ from detection import features, network
 from detection import image as pixels
 from detection.cache import FeatureCache, check_space, clear, estimate
 from proposals import io
-from proposals.batch import SearchSettings, compute
+from proposals.batch import compute
+from proposals.sources import ProposalSettings
 
 from .common import Run, exclusive, progress
 
 Boxes = NDArray[np.float32]
+Settings = dict[str, Any]
 log = logging.getLogger("sppnet")
+DEFAULT_SOURCE = "ss"
 MEASURED_IMAGES = 5  # images after which the disk need is known well enough to state
 
 
@@ -29,32 +33,48 @@ def extract_proposals(run: Run, split: str) -> tuple[Dataset, dict[str, str]]:
     Returns:
         the images, and id -> reason of those left out on request.
     """
-    dataset, o, path = run.dataset(split), run.options, run.proposals(split)
+    dataset, o = run.dataset(split), run.options
+    if run.given_boxes:
+        return dataset, dataset.bad
+    source = o.proposals or DEFAULT_SOURCE
+    settings = ProposalSettings(source, o.max_boxes, o.min_side, o.max_side, o.seed)
+    path = run.proposals(split, source)
     with exclusive(path):
         if o.overwrite:
             path.unlink(missing_ok=True)
             shutil.rmtree(path.with_name(f"{path.name}.parts"), ignore_errors=True)
-        settings = SearchSettings(o.mode, o.min_side, o.seed, o.max_side)
         bad = compute(dataset, path, settings, workers=o.workers, skip_bad=o.skip_bad)
     log.info("proposals of %s: %s", dataset.name, path)
     return dataset, dataset.bad | bad
 
 
-def load_proposals(run: Run, split: str) -> dict[str, Boxes]:
-    """The proposals of a split.
+def load_proposals(run: Run, split: str, made: Mapping[str, Any] | None = None) -> tuple[dict[str, Boxes], Settings]:
+    """The proposals of a split, and how they were made.
+
+    Args:
+        run: says which, and how many of an image.
+        split: of the data set.
+        made: how those that a model was trained on were made, which others should follow.
 
     Raises:
         FileNotFoundError: they have not been made.
     """
-    path = run.proposals(split)
+    path = run.proposals(split, (made or {}).get("source"))
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no proposals of this split; run extract_features, or extract_proposals")
     log.info("reading %s", path)
-    return io.load(path)[0]
+    proposals, meta = io.load(path)
+    limit = run.options.max_boxes or (made or {}).get("max_boxes")
+    settings = {**(meta or {"file": path.name}), "max_boxes": limit or meta.get("max_boxes")}
+    if made and settings != made:
+        log.warning("%s: made as %s, the model learned from %s", path, settings, made)
+    return {name: boxes[:limit] for name, boxes in proposals.items()}, settings
 
 
-def extract_features(run: Run, datasets: Iterable[Dataset]) -> tuple[FeatureCache, dict[str, str]]:
-    """Convolve every image of the data sets that is not in the cache.
+def extract_features(
+    run: Run, datasets: Iterable[Dataset], mirrored: bool = False
+) -> tuple[FeatureCache, dict[str, str]]:
+    """Convolve every image of the data sets, or its mirror image, that is not in the cache.
 
     Returns:
         the cache, and id -> reason of the images left out on request.
@@ -62,12 +82,13 @@ def extract_features(run: Run, datasets: Iterable[Dataset]) -> tuple[FeatureCach
     name, config = run.configuration()
     body = network.build(name, run.options.weights or "pretrained", run.options.device)
     scales = config.pooling.scales
-    folder = run.features(name, scales)
+    folder = run.features(name, scales, mirrored)
     if run.options.overwrite:
         clear(folder)
-    cache = FeatureCache(folder, features.cache_manifest(body, scales, config.preset))
+    cache = FeatureCache(folder, features.cache_manifest(body, scales, config.preset, mirrored))
     records = list({record.id: record for dataset in datasets for record in dataset}.values())
-    log.info("features of %d images at short sides %s: %s", len(records), ", ".join(map(str, scales)), folder)
+    what = "mirror images" if mirrored else "images"
+    log.info("features of %d %s at short sides %s: %s", len(records), what, ", ".join(map(str, scales)), folder)
     todo = [record for record in records if record.id not in cache]
     bad: dict[str, str] = {}
     with progress(len(records), len(records) - len(todo), "img", "features") as bar:
@@ -77,19 +98,20 @@ def extract_features(run: Run, datasets: Iterable[Dataset]) -> tuple[FeatureCach
                 log.info("disk: %s", estimate(size, len(records)))
                 check_space(folder, size, len(todo) - number)
             if record.id not in cache:  # another process may have come first
-                reason = _convolve(record, body, scales, cache, run.options.skip_bad)
+                reason = _convolve(record, body, cache, run.options.skip_bad)
                 if reason is not None:
                     bad[record.id] = reason
             bar.update()
     return cache, bad
 
 
-def _convolve(
-    record: ImageRecord, body: network.ConvBody, scales: tuple[int, ...], cache: FeatureCache, skip_bad: bool
-) -> str | None:
+def _convolve(record: ImageRecord, body: network.ConvBody, cache: FeatureCache, skip_bad: bool) -> str | None:
     """Compute and keep one image's maps; the reason why it cannot be read, if it may be skipped."""
     try:
-        pyramid = features.compute_pyramid(pixels.read(record.path, record.size), body, scales)
+        photo = pixels.read(record.path, record.size)
+        if cache.manifest.get("mirrored"):
+            photo = np.ascontiguousarray(photo[:, ::-1])
+        pyramid = features.compute_pyramid(photo, body, cache.manifest["scales"])
     except (OSError, ValueError) as error:
         if not skip_bad:
             raise
@@ -98,17 +120,20 @@ def _convolve(
     return None
 
 
-def open_features(run: Run, name: str, scales: Iterable[int], weights: str | None = None) -> FeatureCache:
+def open_features(
+    run: Run, name: str, scales: Iterable[int], weights: str | None = None, mirrored: bool = False
+) -> FeatureCache:
     """The run's features; with `weights`, those of convolutions with this hash.
 
     Raises:
         FileNotFoundError: there are none for this network and these scales.
         ValueError: they are of other weights.
     """
-    folder = run.features(name, scales)
+    folder = run.features(name, scales, mirrored)
     if not (folder / "manifest.json").is_file():
         raise FileNotFoundError(
             f"{folder}: no such features; run extract_features with the same --backbone and --scales"
+            + " and --mirror" * mirrored
         )
     log.info("reading %s", folder)
     cache = FeatureCache(folder)

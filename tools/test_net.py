@@ -31,7 +31,7 @@ def run(options: common.Options) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
-    flags = common.parser(__doc__, common.data_flags, common.metric_flags)
+    flags = common.parser(__doc__, common.data_flags, common.proposal_flags, common.metric_flags)
     return common.main(run, flags, argv)
 
 

@@ -27,12 +27,15 @@ STAGES = ("windows", "regressed")  # before and after box regression
 def detect(run: Run, trained: model.Model, split: str) -> tuple[Dataset, dict[str, dict[str, Detections]]]:
     """Detections of a split, stage -> image id -> detections; those the run already holds are not made again."""
     dataset = run.dataset(split, trained.classes)
-    proposals = load_proposals(run, split)
+    proposals, made = load_proposals(run, split, trained.proposals)
     cache = open_features(run, trained.network, trained.config.pooling.scales, trained.weights_hash)
     records = usable(run, dataset, proposals, cache)
     paths = {stage: run.detections(split, stage) for stage in STAGES}
-    inputs = [*sorted(run.model.glob("*.safetensors")), run.model / model.MODEL, run.proposals(split)]
-    key = {"inputs": hashlib.sha256(b"".join(p.read_bytes() for p in inputs)).hexdigest(), "features": cache.manifest}
+    inputs = [*sorted(run.model.glob("*.safetensors")), run.model / model.MODEL]
+    digest = hashlib.sha256(b"".join(p.read_bytes() for p in inputs))
+    for boxes in proposals.values():
+        digest.update(boxes.tobytes())
+    key = {"inputs": digest.hexdigest(), "proposals": made, "features": cache.manifest}
     with exclusive(run.detections(split, "all")):
         found = {stage: _saved(path, key, run.options.overwrite) for stage, path in paths.items()}
         todo = [r for r in records if any(r.id not in f for f in found.values())]

@@ -7,10 +7,11 @@ from PIL import Image
 
 from data.records import ImageRecord
 from proposals import batch, selective_search
-from proposals.batch import SearchSettings, compute, search_file
+from proposals.batch import compute, search_file
 from proposals.io import load
+from proposals.sources import ProposalSettings
 
-SETTINGS = SearchSettings(mode="single", min_side=10, seed=3, max_side=60)
+SETTINGS = ProposalSettings(source="ss-single", min_side=10, seed=3, max_side=60)
 
 
 @pytest.fixture
@@ -54,9 +55,7 @@ def test_the_file_holds_the_boxes_of_every_image_and_how_they_were_made(records,
         expected = selective_search(pixels, mode="single", min_side=10, seed=3, max_side=60)
         assert len(expected)
         np.testing.assert_array_equal(proposals[record.id], expected)
-    assert meta == {
-        "method": "selective_search", "version": 1, "mode": "single", "min_side": 10, "seed": 3, "max_side": 60,
-    }  # fmt: skip
+    assert ProposalSettings.from_meta(meta) == SETTINGS
     assert [p.name for p in output.parent.iterdir()] == ["boxes.npz"]
 
 
@@ -115,7 +114,7 @@ def test_finished_images_are_skipped_and_new_ones_added(records, tmp_path, searc
 def test_other_settings_are_refused_for_an_output_and_for_parts(records, tmp_path):
     output = tmp_path / "boxes.npz"
     compute(records[:1], output, SETTINGS, progress=False)
-    other = SearchSettings(mode="single", min_side=10, seed=4, max_side=60)
+    other = ProposalSettings(source="ss-single", min_side=10, seed=4, max_side=60)
     with pytest.raises(ValueError, match=r"boxes\.npz: made with seed 3, now asked for 4; delete it"):
         compute(records, output, other, progress=False)
     parts = tmp_path / "new.npz.parts"
@@ -155,7 +154,7 @@ def test_the_bar_is_on_stderr_and_can_be_off(records, tmp_path, capsys):
 
 
 def test_wrong_settings_and_workers_are_named(records, tmp_path):
-    with pytest.raises(ValueError, match="mode: expected one of"):
-        SearchSettings(mode="slow")
+    with pytest.raises(ValueError, match="source: expected one of"):
+        ProposalSettings(source="slow")
     with pytest.raises(ValueError, match="workers: expected at least 1, got 0"):
         compute(records, tmp_path / "boxes.npz", workers=0)

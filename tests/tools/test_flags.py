@@ -8,17 +8,18 @@ import pytest
 
 from data import minivoc
 from detection import network, svm
+from detection.detections import load_npz
 from detection.fc_head import FcHead
 from detection.model import load
 from tools import demo, extract_features, extract_proposals, make_minivoc, test_net, train_svms
 
 
 def boxes_of(run):
-    with np.load(run / "proposals" / "trainval.npz") as file:
+    with np.load(run / "proposals" / "ss" / "trainval.npz") as file:
         return file["boxes"]
 
 
-@pytest.mark.parametrize("flags", [["--mode", "single"], ["--min-side", "60"], ["--max-side", "150"], ["--seed", "5"]])
+@pytest.mark.parametrize("flags", [["--max-boxes", "9"], ["--min-side", "60"], ["--max-side", "150"], ["--seed", "5"]])
 def test_proposal_flags_change_the_proposals(work, finished, flags):
     shutil.rmtree(work.run / "proposals")
     assert extract_proposals.main([*work.data, "-j", "1", "--limit", "2", *flags]) == 0
@@ -30,7 +31,7 @@ def test_workers_do_not_change_the_proposals(work, finished):
     shutil.rmtree(work.run / "proposals")
     assert extract_proposals.main([*work.data, "-j", "2"]) == 0
     for split in ("trainval", "test"):
-        name = f"proposals/{split}.npz"
+        name = f"proposals/ss/{split}.npz"
         assert (work.run / name).read_bytes() == (finished / name).read_bytes()
 
 
@@ -128,7 +129,7 @@ def test_download_fetches_a_devkit_that_is_not_there(devkit, tmp_path, monkeypat
 def test_voc2007_names_the_run_folder(devkit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert extract_proposals.main(["--voc2007", "--devkit", str(devkit), "--limit", "1", "-j", "1"]) == 0
-    assert (tmp_path / "runs" / "voc2007" / "proposals" / "test.npz").is_file()
+    assert (tmp_path / "runs" / "voc2007" / "proposals" / "ss" / "test.npz").is_file()
 
 
 def test_make_minivoc_writes_what_was_asked(tmp_path, capsys):
@@ -156,3 +157,37 @@ def test_a_model_of_given_weights_loads_with_them(work, weights):
     photo = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
     assert set(detector.detect(photo).labels) <= set(range(len(detector.classes)))
     assert network.build("alexnet", weights).weights_hash == detector.body.weights_hash
+
+
+def test_a_source_of_proposals_goes_through_every_stage(work):
+    shutil.rmtree(work.run / "proposals")
+    flags = ["--proposals", "edgeboxes", "--max-boxes", "300"]
+    assert extract_features.main([*work.extract, *flags]) == 0
+    assert train_svms.main([*work.data, "--overwrite"]) == 0  # the only ones there are
+    model = load(work.run / "model")
+    assert (model.proposals["source"], model.proposals["max_boxes"]) == ("edgeboxes", 300)
+    assert extract_proposals.main([*work.data, "-j", "1"]) == 0
+    assert test_net.main(work.data) == 0  # takes those that the model learned from
+    detections, meta = load_npz(work.run / "detections" / "test-windows.npz")
+    assert meta["proposals"] == model.proposals
+    assert test_net.main([*work.data, "--proposals", "ss"]) == 0
+    others, _ = load_npz(work.run / "detections" / "test-windows.npz")
+    assert any(len(others[i]) != len(detections[i]) for i in detections)
+
+
+def test_several_sources_ask_which(work, capsys):
+    assert extract_proposals.main([*work.data, "-j", "1", "--proposals", "edgeboxes"]) == 0
+    assert train_svms.main([*work.data, "--overwrite"]) == 1
+    assert "has proposals of edgeboxes, ss; say which with --proposals" in capsys.readouterr().err
+
+
+def test_somebodys_boxes_are_taken_from_files(work, tmp_path):
+    for split in ("trainval", "test"):
+        shutil.copy(work.run / "proposals" / "ss" / f"{split}.npz", tmp_path / f"boxes_{split}.npz")
+    shutil.rmtree(work.run / "proposals")
+    flags = ["--proposals", str(tmp_path / "boxes_{split}.npz")]
+    assert extract_features.main([*work.extract, *flags]) == 0
+    assert not (work.run / "proposals").exists()
+    assert train_svms.main([*work.data, *flags, "--overwrite", "--max-boxes", "50"]) == 0
+    assert load(work.run / "model").proposals["max_boxes"] == 50
+    assert test_net.main([*work.data, *flags]) == 0

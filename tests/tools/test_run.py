@@ -43,7 +43,7 @@ def stamps(folder):
 
 def test_three_commands_leave_every_artefact(finished):
     for name in (
-        "proposals/trainval.npz", "proposals/test.npz", "features/alexnet-160/manifest.json", "model/model.json",
+        "proposals/ss/trainval.npz", "proposals/ss/test.npz", "features/alexnet-160/manifest.json", "model/model.json",
         "model/svms.safetensors", "model/bbox_regressors.safetensors", "detections/test-windows.npz",
         "detections/test-regressed.npz", "results/test-regressed/coco_results.json",
     ):  # fmt: skip
@@ -117,7 +117,7 @@ def test_evaluate_scores_the_comp4_files_as_test_net_did(work, devkit, tmp_path)
 def test_limit_uses_the_first_images(work):
     shutil.rmtree(work.run / "proposals")
     assert extract_proposals.main([*work.data, "-j", "1", "--limit", "2"]) == 0
-    with np.load(work.run / "proposals" / "trainval.npz") as file:
+    with np.load(work.run / "proposals" / "ss" / "trainval.npz") as file:
         assert len(file["ids"]) == 2
 
 

@@ -1,0 +1,71 @@
+import numpy as np
+import pytest
+
+from proposals import edge_boxes, selective_search
+from proposals.edge_boxes import EdgeBoxesSettings
+from proposals.sources import SOURCES, ProposalSettings, in_turn, propose
+
+
+@pytest.fixture(scope="module")
+def image():
+    blocks = np.random.default_rng(0).integers(0, 256, (6, 8, 3))
+    return blocks.repeat(25, axis=0).repeat(25, axis=1).astype(np.uint8)
+
+
+def test_each_source_is_what_its_name_says(image):
+    np.testing.assert_array_equal(propose(image), selective_search(image, "fast"))
+    for source, mode in (("ss", "fast"), ("ss-single", "single"), ("ss-quality", "quality")):
+        np.testing.assert_array_equal(propose(image, ProposalSettings(source)), selective_search(image, mode))
+    both = propose(image, ProposalSettings("ss+edgeboxes"))
+    np.testing.assert_array_equal(both, in_turn(selective_search(image), edge_boxes.edge_boxes(image)[0]))
+    np.testing.assert_array_equal(
+        propose(image, ProposalSettings("edgeboxes", min_side=40)),
+        edge_boxes.edge_boxes(image, settings=EdgeBoxesSettings(min_side=40))[0],
+    )
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_the_best_boxes_are_kept(image, source):
+    everything = propose(image, ProposalSettings(source))
+    assert len(everything) > 10
+    np.testing.assert_array_equal(propose(image, ProposalSettings(source, max_boxes=7)), everything[:7])
+    assert propose(image, ProposalSettings(source, max_boxes=0)).shape == (0, 4)
+
+
+def test_boxes_in_turn_are_of_one_and_the_other_without_repeats():
+    a = np.array([[0, 0, 9, 9], [1, 1, 9, 9], [2, 2, 9, 9]], np.float32)
+    b = np.array([[1, 1, 9, 9], [5, 5, 9, 9]], np.float32)
+    assert in_turn(a, b)[:, 0].tolist() == [0, 1, 5, 2]
+    assert in_turn(a, b[:0])[:, 0].tolist() == [0, 1, 2]
+    assert in_turn(a[:0], b[:0]).shape == (0, 4)
+
+
+def test_settings_come_back_from_what_a_file_says_of_them():
+    settings = ProposalSettings("edgeboxes", max_boxes=5, seed=3)
+    assert ProposalSettings.from_meta(settings.meta) == settings
+    with pytest.raises(ValueError, match="expected settings of version"):
+        ProposalSettings.from_meta({"file": "theirs.mat"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"source": "slow"}, "source: expected one of ss, "),
+        ({"max_boxes": -1}, "max_boxes: expected 0 or more, got -1"),
+        ({"max_side": 0}, "max_side: expected 1 to 32768, got 0"),
+        ({"max_side": 40_000}, "max_side: expected 1 to 32768, got 40000"),
+        ({"seed": -1}, "seed: expected 0 or more"),
+    ],
+)
+def test_wrong_settings_are_named(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        ProposalSettings(**wrong)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 500), (30, 30)])
+@pytest.mark.parametrize("source", ["ss", "edgeboxes", "ss+edgeboxes"])
+def test_images_without_structure_are_ordinary(shape, source):
+    boxes = propose(np.full((*shape, 3), 50, np.uint8), ProposalSettings(source))
+    assert boxes.dtype == np.float32
+    assert boxes.shape[1] == 4
+    assert len(boxes) <= 1
