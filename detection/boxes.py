@@ -62,6 +62,12 @@ def clip(boxes: ArrayLike, image_size: tuple[int, int]) -> Floats:
     return np.clip(as_boxes(boxes), 0, limits)
 
 
+def mirror(boxes: ArrayLike, width: int) -> NDArray[np.float32]:
+    """The boxes in the image flipped left to right: (N, 4), image of `width` pixels -> float32 (N, 4)."""
+    x1, y1, x2, y2 = as_boxes(boxes).T
+    return np.stack([width - 1 - x2, y1, width - 1 - x1, y2], axis=1).astype(np.float32)
+
+
 def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
     """Greedy non-maximum suppression.
 

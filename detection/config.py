@@ -23,6 +23,21 @@ class PoolingConfig:
 
 
 @dataclass(frozen=True)
+class FinetuneConfig:
+    """Training of fc6, fc7 and a softmax layer over frozen convolutions: paper section 4.1; spp_finetune_voc.m."""
+
+    positives: int = 32  # windows a batch
+    negatives: int = 96
+    positive_iou: float = 0.5  # with the best object: at least
+    negative_iou: tuple[float, float] = (0.1, 0.5)  # at least, less than
+    schedule: tuple[tuple[int, float], ...] = ((250_000, 1e-4), (50_000, 1e-5))  # (iterations, learning rate), in order
+    momentum: float = 0.9
+    weight_decay: float = 5e-4  # not on the bias of the softmax layer
+    random_scale: bool = False  # a window is pooled at a random scale rather than at its own
+    pool_factor: int = 10  # a block is drawn from images with at least this many times its windows; nTimesMoreData
+
+
+@dataclass(frozen=True)
 class SVMConfig:
     """Per-class linear SVMs with one pass of hard-negative mining: paper section 4.1; spp_train.m."""
 
@@ -65,6 +80,7 @@ class Config:
 
     preset: str = "paper"
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     svm: SVMConfig = field(default_factory=SVMConfig)
     bbox: BoxRegressionConfig = field(default_factory=BoxRegressionConfig)
     test: TestConfig = field(default_factory=TestConfig)
@@ -84,20 +100,27 @@ class Config:
         Raises:
             TypeError: a field is unknown or missing.
         """
-        pooling: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values["pooling"].items()}
+        pooling, finetune = ({k: _tuples(v) for k, v in values[part].items()} for part in ("pooling", "finetune"))
         return cls(
             values["preset"],
             PoolingConfig(**pooling),
+            FinetuneConfig(**finetune),
             SVMConfig(**values["svm"]),
             BoxRegressionConfig(**values["bbox"]),
             TestConfig(**values["test"]),
         )
 
 
+def _tuples(value: Any) -> Any:
+    """The value with lists, which json makes of tuples, as tuples again."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
 PAPER = Config()
 RELEASED = Config(
     preset="released",
     pooling=PoolingConfig(scales=(480, 576, 688, 874, 1200), rule="released", offset=6.5),
+    finetune=FinetuneConfig(schedule=((30_000, 1e-3), (30_000, 1e-4), (140_000, 1e-5)), random_scale=True),
     svm=SVMConfig(thinning_iou=None),
     bbox=BoxRegressionConfig(strict=True),
 )

@@ -83,9 +83,16 @@ def compute_pyramid(image: NDArray[np.uint8], body: ConvBody, scales: Sequence[i
     return FeaturePyramid(maps, tuple(scales), size, body.stride, body.center)
 
 
-def locate(pyramid: FeaturePyramid, boxes: ArrayLike, pooling: PoolingConfig) -> Cells:
-    """The scale and the cells of every box: (R, 4) image pixels -> Cells of R windows."""
-    index = spp.choose_scales(boxes, pyramid.image_size, pyramid.scales, pooling.rule)
+def locate(
+    pyramid: FeaturePyramid, boxes: ArrayLike, pooling: PoolingConfig, scale_index: NDArray[np.int64] | None = None
+) -> Cells:
+    """The scale and the cells of every box: (R, 4) image pixels -> Cells of R windows.
+
+    `scale_index` (R,) puts the boxes on given scales instead of those the pooling rule picks.
+    """
+    index = scale_index
+    if index is None:
+        index = spp.choose_scales(boxes, pyramid.image_size, pyramid.scales, pooling.rule)
     sides = np.asarray(pyramid.scales)[index]
     boxes_scaled = spp.scale_boxes(boxes, pyramid.image_size, sides, pooling.rule)
     map_sizes = np.array([m.shape[1:] for m in pyramid.maps])[index]
@@ -98,7 +105,9 @@ def pool(pyramid: FeaturePyramid, cells: Cells, levels: Sequence[int]) -> spp.Ar
     return spp.pyramid_pool(pyramid.maps, cells.windows, cells.scale_index, levels)
 
 
-def cache_manifest(body: ConvBody, scales: Sequence[int], preset: str = "paper") -> dict[str, Any]:
+def cache_manifest(
+    body: ConvBody, scales: Sequence[int], preset: str = "paper", mirrored: bool = False
+) -> dict[str, Any]:
     """All that decides what a cached map holds, and the preset that later stages take over."""
     return {
         "network": body.name,
@@ -109,7 +118,7 @@ def cache_manifest(body: ConvBody, scales: Sequence[int], preset: str = "paper")
         "center": body.center,
         "preprocessing": asdict(body.preprocessing),
         "resize": "uint8, bilinear without antialiasing, long side rounded up",
-    }
+    } | ({"mirrored": True} if mirrored else {})
 
 
 def store_pyramid(cache: FeatureCache, image_id: str, pyramid: FeaturePyramid) -> None:

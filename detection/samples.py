@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection import features
-from detection.boxes import iou
+from detection.boxes import iou, mirror
 from detection.cache import FeatureCache
 from detection.config import PoolingConfig
 from detection.fc_head import FcFeatures
@@ -60,6 +60,7 @@ class TrainingImages:
         pooling: how boxes become features.
         n_classes: K.
         fc: from pool5 to the features; None where pool5 is what is learned from.
+        mirrored: the maps are those of the mirrored photos; boxes are still given in the photos as they are.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class TrainingImages:
         pooling: PoolingConfig,
         n_classes: int,
         fc: FcFeatures | None = None,
+        mirrored: bool = False,
     ) -> None:
         self.records = records
         self.proposals = proposals
@@ -77,6 +79,7 @@ class TrainingImages:
         self.pooling = pooling
         self.n_classes = n_classes
         self.fc = fc
+        self.mirrored = mirrored
 
     def __len__(self) -> int:
         return len(self.records)
@@ -86,15 +89,35 @@ class TrainingImages:
         record = self.records[index]
         return image_samples(record, self.proposals[record.id], self.n_classes)
 
-    def pool(self, index: int, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Unscaled features of boxes of image `index`: (N, 4) -> float32 (N, D)."""
-        rows, group = self.pool_unique(index, boxes)
+    @property
+    def pooled_length(self) -> int:
+        """D of pool5."""
+        pyramid = features.load_pyramid(self.cache, self.records[0].id)
+        return int(pyramid.maps[0].shape[0]) * sum(n * n for n in self.pooling.levels)
+
+    def boxes(self, index: int) -> NDArray[np.float32]:
+        """Those of the samples of image `index`: float32 (G + R, 4), ground truth first."""
+        record = self.records[index]
+        return np.concatenate([record.boxes, self.proposals[record.id]]).astype(np.float32)
+
+    def pool(
+        self, index: int, boxes: NDArray[np.float32], scale_index: NDArray[np.int64] | None = None
+    ) -> NDArray[np.float32]:
+        """Unscaled features of boxes of image `index`: (N, 4) -> float32 (N, D).
+
+        `scale_index` (N,) puts the boxes on given scales instead of those the pooling rule picks.
+        """
+        rows, group = self.pool_unique(index, boxes, scale_index)
         return rows[group]
 
-    def pool_unique(self, index: int, boxes: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    def pool_unique(
+        self, index: int, boxes: NDArray[np.float32], scale_index: NDArray[np.int64] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The different rows of `pool`, float32 (U, D), and which of them each box has, int64 (N,)."""
         pyramid = features.load_pyramid(self.cache, self.records[index].id)
-        cells, group = features.locate(pyramid, boxes, self.pooling).unique()
+        if self.mirrored:
+            boxes = mirror(boxes, pyramid.image_size[1])
+        cells, group = features.locate(pyramid, boxes, self.pooling, scale_index).unique()
         pool5 = features.pool(pyramid, cells, self.pooling.levels)
         return np.asarray(self.fc(pool5) if self.fc else pool5), group
 

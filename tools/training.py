@@ -11,7 +11,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from data.records import Dataset
@@ -26,38 +25,39 @@ from .common import Run, exclusive, progress
 from .extraction import load_proposals, open_features, usable
 
 log = logging.getLogger("sppnet")
+HEAD = "fc_head.safetensors"  # of fine-tuned layers, in the run's head folder
 
 
-def training_images(run: Run) -> tuple[Dataset, TrainingImages, str, Config]:
-    """The training split with its windows and features; the network's name and the constants."""
+def training_images(run: Run) -> tuple[Dataset, TrainingImages, dict[str, Any], Config]:
+    """The training split with its windows and features; how the proposals were made, and the constants."""
     name, config = run.configuration(made=True)
-    config = replace(config, svm=replace(config.svm, difficult=run.options.difficult))
     dataset, split = run.train, run.options.train_split
-    proposals, cache = load_proposals(run, split), open_features(run, name, config.pooling.scales)
+    (proposals, made), cache = load_proposals(run, split), open_features(run, name, config.pooling.scales)
     records = usable(run, dataset, proposals, cache)
-    images = TrainingImages(records, proposals, cache, config.pooling, len(dataset.classes))
-    images.fc = _fc_features(run, images)
-    return dataset, images, name, config
+    return dataset, TrainingImages(records, proposals, cache, config.pooling, len(dataset.classes)), made, config
 
 
 def _fc_features(run: Run, images: TrainingImages) -> FcFeatures | None:
     """The fully connected layers that --features asks for."""
-    o = run.options
+    o, tuned = run.options, run.head / HEAD
     if o.features == "pool5":
         if o.head:
             raise ValueError("--head is of --features fc6 or fc7; the SVMs of pool5 use no such layers")
         return None
     if o.head == "random":
-        inputs = images.pool(0, np.zeros((0, 4), np.float32)).shape[1]
-        return FcFeatures(FcHead.random(inputs, seed=o.seed), o.features)
-    if not o.head:
-        raise ValueError(f"--features {o.features} needs the layers' weights: give --head FILE, or --head random")
-    return FcFeatures(FcHead.load(Path(o.head)), o.features)
+        return FcFeatures(FcHead.random(images.pooled_length, seed=o.seed), o.features)
+    if not (o.head or tuned.is_file()):
+        raise ValueError(
+            f"--features {o.features} needs the layers' weights: run finetune, or give --head FILE, or --head random"
+        )
+    return FcFeatures(FcHead.load(Path(o.head or tuned)), o.features)
 
 
 def train_svms(run: Run) -> model.Model:
     """Train the SVMs, or find them trained."""
-    dataset, images, name, config = training_images(run)
+    dataset, images, proposals, config = training_images(run)
+    config = replace(config, svm=replace(config.svm, difficult=run.options.difficult))
+    images.fc = _fc_features(run, images)
     o = run.options
     options = svm.MiningOptions(
         run.model / "training", int(o.memory * 2**30), o.solver, o.max_negatives_per_image, seed=o.seed
@@ -66,9 +66,10 @@ def train_svms(run: Run) -> model.Model:
         "training": fingerprint(images, config.svm, (o.solver, o.max_negatives_per_image, o.seed)),
         "data": dataset.name,
         "images": len(images),
+        "proposals": proposals,
         "features": images.cache.manifest,
         "layer": o.features,
-        "head": o.head,
+        "head": images.fc.digest if images.fc else None,
         "svm": asdict(config.svm),
         "max_negatives_per_image": o.max_negatives_per_image,
         "solver": o.solver,
@@ -82,8 +83,10 @@ def train_svms(run: Run) -> model.Model:
         with progress(len(images), 0, "img", "SVMs") as bar:
             svms = svm.train(images, config.svm, options, on_image=lambda n: _advance(bar, n))
         notes = settings | {"svm_seconds": round(time.monotonic() - started, 1)}
-        weights = images.cache.manifest["weights"]
-        trained = model.Model(dataset.classes, config, name, weights, svms, notes=notes, fc=images.fc)
+        name, weights = images.cache.manifest["network"], images.cache.manifest["weights"]
+        trained = model.Model(
+            dataset.classes, config, name, weights, svms, notes=notes, fc=images.fc, proposals=proposals
+        )
         trained.save(run.model)
         checkpoint.remove(options.folder)
     log.info("SVMs of %d classes: %s", len(dataset.classes), run.model)
@@ -137,7 +140,7 @@ def train_bbox_regressors(run: Run) -> model.Model:
 def _fit_regressors(run: Run, trained: model.Model) -> tuple[list[BoxRegressor | None], float]:
     """The regressors of all classes, and what features are multiplied by for them."""
     config = trained.config
-    proposals = load_proposals(run, run.options.train_split)
+    proposals, _ = load_proposals(run, run.options.train_split, trained.proposals)
     cache = open_features(run, trained.network, config.pooling.scales, trained.weights_hash)
     dataset = run.dataset(run.options.train_split, trained.classes)
     images = TrainingImages(

@@ -16,7 +16,7 @@ DIM = 40
 class SyntheticImages(TrainingImages):
     """`TrainingImages` whose features are drawn from a window's overlap with each class, without any image."""
 
-    def pool(self, index, boxes):
+    def pool(self, index, boxes, scale_index=None):
         samples = self.samples(index)
         rows = [int(np.flatnonzero((samples.boxes == box).all(axis=1))[0]) for box in boxes]
         noise = np.random.default_rng([7, index]).random((len(samples.boxes), DIM)) / 2
@@ -24,7 +24,7 @@ class SyntheticImages(TrainingImages):
         signal[:, : self.n_classes] = 2 * samples.overlaps
         return (signal + noise)[np.array(rows, int)].astype(np.float16).astype(np.float32)
 
-    def pool_unique(self, index, boxes):
+    def pool_unique(self, index, boxes, scale_index=None):
         return self.pool(index, boxes), np.arange(len(boxes))
 
 

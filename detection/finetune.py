@@ -1,0 +1,263 @@
+"""Fine-tuning: fc6, fc7 and a new softmax layer are trained on pooled windows, the convolutions stay.
+
+Paper, section 4.1; spp_finetune_voc.m and its solver. Unlike the authors' program, which keeps the snapshot that
+does best on test images, this one validates on training images held out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import math
+import pickle
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from detection.config import FinetuneConfig
+from detection.fc_head import FcHead
+from detection.files import write_atomically
+from detection.window_batches import Block, WindowBatches
+
+log = logging.getLogger(__name__)
+CHECKPOINT, FORMAT = "finetune.pt", 1
+NEW_LAYER_STD = 0.01  # of the softmax layer's initial weights
+BIAS_RATE = 2.0  # biases learn twice as fast; the authors' network definition
+
+
+class WindowClassifier(nn.Module):
+    """fc6, fc7 and a (K + 1)-way softmax layer, background first.
+
+    Args:
+        head: the layers to start from.
+        n_classes: K.
+    """
+
+    def __init__(self, head: FcHead, n_classes: int) -> None:
+        super().__init__()
+        self.head = head
+        self.fc8 = nn.Linear(head.fc7.out_features, n_classes + 1)
+        nn.init.normal_(self.fc8.weight, std=NEW_LAYER_STD)
+        nn.init.zeros_(self.fc8.bias)
+
+    def forward(self, pool5: torch.Tensor) -> torch.Tensor:
+        """Logits: float32 (R, D) -> (R, K + 1)."""
+        logits: torch.Tensor = self.fc8(self.head(pool5))
+        return logits
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """How the work is done.
+
+    Attributes:
+        folder: holds the checkpoint.
+        device: of the layers.
+        seed: of dropout.
+        validate_every: iterations between two validations, each followed by a checkpoint.
+        bfloat16: products in bfloat16; None where the processor has it.
+    """
+
+    folder: Path
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    seed: int = 0
+    validate_every: int = 500
+    bfloat16: bool | None = None
+
+
+@dataclass(frozen=True)
+class CurvePoint:
+    """State of a training: loss and accuracy are means, of the batches since the last point and of validation."""
+
+    iteration: int
+    learning_rate: float
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+
+
+class Finetuning:
+    """A training that can stop and go on.
+
+    Args:
+        model: the layers; trained in place.
+        batches: of the training images.
+        validation: blocks of other images.
+        config: rates and their schedule.
+        options: device, seed, checkpoints.
+        key: names the training; a checkpoint of another one is not continued.
+    """
+
+    def __init__(
+        self,
+        model: WindowClassifier,
+        batches: WindowBatches,
+        validation: Sequence[Block],
+        config: FinetuneConfig,
+        options: FinetuneOptions,
+        key: str,
+    ) -> None:
+        self.model, self.batches, self.validation = model.to(options.device), batches, validation
+        self.config, self.options = config, options
+        self.key = hashlib.sha256(repr((key, config, options.seed, batches.batches)).encode()).hexdigest()
+        self.optimizer = torch.optim.SGD(_groups(model, config), lr=config.schedule[0][1], momentum=config.momentum)
+        self.iteration = 0
+        self.curve: list[CurvePoint] = []
+        self.best: dict[str, torch.Tensor] = {}
+        self._sums = np.zeros(3)  # loss, right answers, windows since the last point
+
+    @property
+    def iterations(self) -> int:
+        """Of the whole schedule."""
+        return sum(count for count, _ in self.config.schedule)
+
+    def run(self, on_iteration: Callable[[int, float], None] = lambda iteration, loss: None) -> None:
+        """Train to the end of the schedule; then the model holds the weights that did best in validation.
+
+        Args:
+            on_iteration: called with the iterations done and the loss of the last.
+
+        Raises:
+            ValueError: the loss is not a number any more; the last checkpoint stays.
+        """
+        self._resume()
+        size = self.batches.batches
+        last = -(-self.iterations // size)
+        for number, block in enumerate(self.batches.stream(self.iteration // size, last), self.iteration // size):
+            for j in range(self.iteration - number * size, min(size, self.iterations - number * size)):
+                loss = self._step(block, j)
+                on_iteration(self.iteration, loss)
+                if self.iteration % self.options.validate_every == 0 or self.iteration == self.iterations:
+                    self._validate()
+                    self._save()
+        self.model.load_state_dict(self.best)
+        self.model.eval()
+
+    def learning_rate(self, iteration: int) -> float:
+        """The schedule's rate at an iteration, counted from 0."""
+        for count, rate in self.config.schedule:
+            if iteration < count:
+                return rate
+            iteration -= count
+        return self.config.schedule[-1][1]
+
+    def _step(self, block: Block, j: int) -> float:
+        """One iteration on batch j of a block."""
+        rate = self.learning_rate(self.iteration)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["rate"]
+        self.model.train()
+        torch.manual_seed(self.options.seed * 1_000_003 + self.iteration)  # dropout that a resumed run repeats
+        pool5, labels = self._tensors(block, j)
+        with self._precision():
+            logits = self.model(pool5)
+        loss = nn.functional.cross_entropy(logits.float(), labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        value = loss.item()
+        if not math.isfinite(value):
+            raise ValueError(
+                f"fine-tuning: loss {value} at iteration {self.iteration}, learning rate {rate:g}; "
+                "start again with a lower rate"
+            )
+        self.iteration += 1
+        self._sums += value * len(labels), float((logits.argmax(1) == labels).sum()), len(labels)
+        return value
+
+    def _validate(self) -> None:
+        """Add a point to the curve; keep the weights if none did better."""
+        self.model.eval()
+        loss = right = windows = 0.0
+        with torch.inference_mode(), self._precision():
+            for block in self.validation:
+                for j in range(len(block)):
+                    pool5, labels = self._tensors(block, j)
+                    logits = self.model(pool5).float()
+                    loss += nn.functional.cross_entropy(logits, labels, reduction="sum").item()
+                    right += float((logits.argmax(1) == labels).sum())
+                    windows += len(labels)
+        total, accurate, seen = self._sums.tolist()
+        rate = self.learning_rate(self.iteration - 1)
+        point = CurvePoint(self.iteration, rate, total / seen, accurate / seen, loss / windows, right / windows)
+        if not self.best or point.validation_accuracy > max(p.validation_accuracy for p in self.curve):
+            self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
+        self.curve.append(point)
+        self._sums[:] = 0
+        log.info(
+            "iteration %d: loss %.4f, accuracy %.4f; validation %.4f, %.4f",
+            point.iteration, point.loss, point.accuracy, point.validation_loss, point.validation_accuracy,
+        )  # fmt: skip
+
+    def _tensors(self, block: Block, j: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Batch j on the device: float32 (P + N, D), int64 (P + N,)."""
+        pool5 = torch.from_numpy(block.features[j]).to(self.options.device).float()
+        return pool5, torch.from_numpy(block.labels[j]).to(self.options.device)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        asked = self.options.bfloat16
+        if asked or (asked is None and has_bfloat16(self.options.device)):
+            return torch.autocast(self.options.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def _save(self) -> None:
+        """Write the checkpoint atomically."""
+        state = {
+            "format": FORMAT,
+            "key": self.key,
+            "iteration": self.iteration,
+            "curve": [list(vars(p).values()) for p in self.curve],
+            "model": self.model.state_dict(),
+            "best": self.best,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        self.options.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.options.folder / CHECKPOINT, [buffer.getbuffer()])
+
+    def _resume(self) -> None:
+        """Take over the checkpoint of the same training, if there is one."""
+        path = self.options.folder / CHECKPOINT
+        if not path.is_file():
+            return
+        try:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            same = state["format"] == FORMAT and state["key"] == self.key
+        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
+            log.warning("%s is damaged (%s); starting anew", path, str(error).splitlines()[0] if str(error) else "")
+            return
+        if not same:
+            log.warning("%s belongs to a fine-tuning with other settings or data; starting anew", path)
+            return
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.iteration, self.best = state["iteration"], state["best"]
+        self.curve = [CurvePoint(*values) for values in state["curve"]]
+        log.info("continuing at iteration %d of %d", self.iteration, self.iterations)
+
+
+def _groups(model: WindowClassifier, config: FinetuneConfig) -> list[dict[str, Any]]:
+    """Parameters with their share of the learning rate and their weight decay."""
+    groups = []
+    for name, parameter in model.named_parameters():
+        bias = name.endswith("bias")
+        decay = 0.0 if name == "fc8.bias" else config.weight_decay
+        groups.append({"params": [parameter], "rate": BIAS_RATE if bias else 1.0, "weight_decay": decay})
+    return groups
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether products in bfloat16 are faster than in single precision there."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported and supported())
