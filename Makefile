@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lint weights clean
+.PHONY: demo test lint weights bench-proposals clean
 
 demo: .venv/ready weights
 	$(BIN)/python tools/demo.py
@@ -18,6 +18,17 @@ lint: .venv/ready
 weights: .venv/ready
 	$(BIN)/python tools/fetch_weights.py alexnet
 
+PHOTOS ?= datasets/VOCdevkit/VOC2007/JPEGImages
+
+# OpenCV's contrib build owns the folder of opencv-python, so it gets an environment of its own.
+bench-proposals: .venv/ready .venv-contrib/ready
+	$(BIN)/python benchmarks/proposals.py --photos $(PHOTOS) --peer .venv-contrib/bin/python --json benchmarks/results/proposals.json
+
+.venv-contrib/ready:
+	$(PYTHON) -m venv .venv-contrib
+	.venv-contrib/bin/python -m pip install --quiet opencv-contrib-python==5.0.0.93 numpy
+	touch $@
+
 .venv/ready: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
@@ -26,4 +37,4 @@ weights: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv .venv-contrib build dist *.egg-info
