@@ -15,6 +15,7 @@ from detection.detections import Detections
 from detection.features import FeaturePyramid
 from detection.model import Model
 from detection.network import ConvBody
+from detection.softmax import SoftmaxClassifier
 from proposals.sources import ProposalSettings, propose
 
 
@@ -85,18 +86,21 @@ class SPPDetector:
         return detect_windows(pyramid, windows, self.model)[1]
 
 
-def detect_windows(pyramid: FeaturePyramid, boxes: NDArray[np.float32], model: Model) -> tuple[Detections, Detections]:
+def detect_windows(
+    pyramid: FeaturePyramid, boxes: NDArray[np.float32], model: Model, softmax: SoftmaxClassifier | None = None
+) -> tuple[Detections, Detections]:
     """Score the windows of one image.
 
     Args:
         pyramid: its maps.
         boxes: float32 (R, 4), image pixels.
         model: SVMs and box regressors.
+        softmax: scores in the place of the SVMs, from the features they take.
 
     Returns:
         the detections before and after box regression; the same twice for a model without.
     """
-    windows = inference.score_windows(pyramid, boxes, model.svms, model.config.pooling, model.fc)
+    windows = inference.score_windows(pyramid, boxes, softmax or model.svms, model.config.pooling, model.fc)
     rows, found = inference.select(windows, model.config.test)
     if not model.regressors:
         return found, found

@@ -16,6 +16,7 @@ from detection.config import PoolingConfig, TestConfig
 from detection.detections import Detections
 from detection.fc_head import FcFeatures
 from detection.features import FeaturePyramid
+from detection.softmax import SoftmaxClassifier
 from detection.svm import LinearDetectors
 
 
@@ -44,7 +45,7 @@ class ScoredWindows:
 def score_windows(
     pyramid: FeaturePyramid,
     boxes: NDArray[np.float32],
-    svms: LinearDetectors,
+    svms: LinearDetectors | SoftmaxClassifier,
     pooling: PoolingConfig,
     fc: FcFeatures | None = None,
 ) -> ScoredWindows:

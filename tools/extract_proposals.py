@@ -21,9 +21,8 @@ def run(options: common.Options) -> dict[str, Any]:
     for split in dict.fromkeys((options.train_split, options.test_split)):
         dataset, bad = extract_proposals(run, split)
         common.list_bad(bad)
-        print(
-            f"{split}: proposals of {len({r.id for r in dataset} - set(bad))} images in {run.proposals(split, DEFAULT_SOURCE)}"
-        )
+        found = len({r.id for r in dataset} - set(bad))
+        print(f"{split}: proposals of {found} images in {run.proposals(split, DEFAULT_SOURCE)}")
         counts[split] = {"images": len(dataset), "left_out": bad}
     return counts
 

@@ -48,8 +48,9 @@ def finetune(run: Run) -> dict[str, Any]:
         sources.append(
             TrainingImages(train.records, images.proposals, cache, config.pooling, images.n_classes, mirrored=True)
         )
+    how = (tuned, o.start, o.width, o.mirror, o.validation, o.difficult, o.block, o.seed)
     settings = {
-        "training": fingerprint(images, config.svm, (tuned, o.start, o.width, o.mirror, o.validation, o.difficult)),
+        "training": fingerprint(images, config.svm, how),
         "data": dataset.name,
         "classes": list(dataset.classes),
         "proposals": proposals,

@@ -19,19 +19,25 @@ def run(options: common.Options) -> dict[str, Any]:
     """Detections and scores of the test split, before and after box regression."""
     from detection import model
 
-    from .testing import detect, report
+    from .testing import detect, report, with_softmax
 
     run = common.Run.of(options)
-    trained = model.load(run.model)
-    dataset, stages = detect(run, trained, options.test_split)
+    trained, softmax = model.load(run.model), None
+    if options.scores == "softmax":
+        trained, softmax = with_softmax(run, trained)
+    dataset, stages = detect(run, trained, options.test_split, softmax)
     if not trained.regressors:
         del stages["regressed"]
-    return report(run, dataset, stages, options.metric) | {"configuration": trained.summary()}
+    scored = report(run, dataset, stages, options.metric, "softmax-" if softmax else "")
+    return scored | {"configuration": trained.summary()}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
     flags = common.parser(__doc__, common.data_flags, common.proposal_flags, common.metric_flags)
+    flags.add_argument(
+        "--scores", choices=("svm", "softmax"), default="svm", help="softmax: the fine-tuned classifier's"
+    )
     return common.main(run, flags, argv)
 
 

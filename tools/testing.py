@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +17,50 @@ from detection import features, model
 from detection.detections import Detections, load_npz, save_npz
 from detection.detector import detect_windows
 from detection.evaluation import coco, results, voc
+from detection.fc_head import FcFeatures, FcHead
+from detection.softmax import SCORE_THRESHOLD, SoftmaxClassifier
 
 from .common import Run, exclusive, progress
 from .extraction import load_proposals, open_features, usable
+from .finetuning import CLASSIFIER, SETTINGS
+from .training import HEAD
 
 log = logging.getLogger("sppnet")
 SAVE_SECONDS = 60.0  # between two saves of unfinished detections
 STAGES = ("windows", "regressed")  # before and after box regression
 
 
-def detect(run: Run, trained: model.Model, split: str) -> tuple[Dataset, dict[str, dict[str, Detections]]]:
+def with_softmax(run: Run, trained: model.Model) -> tuple[model.Model, SoftmaxClassifier]:
+    """The model on the run's fine-tuned layers, and their classifier to score in the place of its SVMs.
+
+    Raises:
+        FileNotFoundError: the run has no fine-tuned layers.
+        ValueError: they are of other classes.
+    """
+    settings = run.head / SETTINGS
+    if not settings.is_file():
+        raise FileNotFoundError(f"{settings}: no fine-tuned layers; run finetune")
+    classes = tuple(json.loads(settings.read_text())["classes"])
+    if classes != trained.classes:
+        raise ValueError(f"{run.head}: fine-tuned for other classes than the model of {run.model}; run either again")
+    classifier = SoftmaxClassifier.load(run.head / CLASSIFIER, len(classes))
+    config = replace(trained.config, test=replace(trained.config.test, score_threshold=SCORE_THRESHOLD))
+    return replace(trained, config=config, fc=FcFeatures(FcHead.load(run.head / HEAD), "fc7")), classifier
+
+
+def detect(
+    run: Run, trained: model.Model, split: str, softmax: SoftmaxClassifier | None = None
+) -> tuple[Dataset, dict[str, dict[str, Detections]]]:
     """Detections of a split, stage -> image id -> detections; those the run already holds are not made again."""
     dataset = run.dataset(split, trained.classes)
     proposals, made = load_proposals(run, split, trained.proposals)
     cache = open_features(run, trained.network, trained.config.pooling.scales, trained.weights_hash)
     records = usable(run, dataset, proposals, cache)
-    paths = {stage: run.detections(split, stage) for stage in STAGES}
+    kind = "softmax-" if softmax else ""
+    paths = {stage: run.detections(split, kind + stage) for stage in STAGES}
     inputs = [*sorted(run.model.glob("*.safetensors")), run.model / model.MODEL]
+    if softmax:
+        inputs += [run.head / HEAD, run.head / CLASSIFIER]
     digest = hashlib.sha256(b"".join(p.read_bytes() for p in inputs))
     for boxes in proposals.values():
         digest.update(boxes.tobytes())
@@ -43,7 +72,7 @@ def detect(run: Run, trained: model.Model, split: str) -> tuple[Dataset, dict[st
         with progress(len(records), len(records) - len(todo), "img", "detection") as bar:
             for record in todo:
                 pyramid = features.load_pyramid(cache, record.id)
-                new = detect_windows(pyramid, proposals[record.id], trained)
+                new = detect_windows(pyramid, proposals[record.id], trained, softmax)
                 for stage, detections in zip(STAGES, new, strict=True):
                     found[stage][record.id] = detections
                 bar.update()
@@ -75,7 +104,9 @@ def _only(dataset: Dataset, records: Sequence[Any]) -> Dataset:
     return Dataset(dataset.name, dataset.classes, tuple(records), dataset.bad)
 
 
-def report(run: Run, dataset: Dataset, stages: Mapping[str, Mapping[str, Detections]], metric: str) -> dict[str, Any]:
+def report(
+    run: Run, dataset: Dataset, stages: Mapping[str, Mapping[str, Detections]], metric: str, kind: str = ""
+) -> dict[str, Any]:
     """Score every stage, print the table, and leave comp4 files, COCO json and curves in the results folder.
 
     Returns:
@@ -86,7 +117,7 @@ def report(run: Run, dataset: Dataset, stages: Mapping[str, Mapping[str, Detecti
     out: dict[str, Any] = {}
     for stage, detections in stages.items():
         part = f"-first-{run.options.limit}" if run.options.limit else ""  # a part's files beside the whole's
-        folder = run.results / f"{run.options.test_split}{part}-{stage}"
+        folder = run.results / f"{run.options.test_split}{part}-{kind}{stage}"
         folder.mkdir(parents=True, exist_ok=True)
         results.write_comp4(folder, detections, dataset.classes, run.options.test_split)
         results.write_coco_json(folder / "coco_results.json", detections, _image_numbers(dataset))

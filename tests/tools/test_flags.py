@@ -11,7 +11,7 @@ from detection import network, svm
 from detection.detections import load_npz
 from detection.fc_head import FcHead
 from detection.model import load
-from tools import demo, extract_features, extract_proposals, make_minivoc, test_net, train_svms
+from tools import demo, extract_features, extract_proposals, finetune, make_minivoc, test_net, train_svms
 
 
 def boxes_of(run):
@@ -191,3 +191,59 @@ def test_somebodys_boxes_are_taken_from_files(work, tmp_path):
     assert train_svms.main([*work.data, *flags, "--overwrite", "--max-boxes", "50"]) == 0
     assert load(work.run / "model").proposals["max_boxes"] == 50
     assert test_net.main([*work.data, *flags]) == 0
+
+
+@pytest.fixture
+def tuned(work):
+    """A run with mirrored features and layers fine-tuned for a moment."""
+    assert extract_features.main([*work.extract, "--mirror"]) == 0
+    schedule = ["--schedule", "6:1e-3,2:1e-4", "--width", "24", "--block", "4", "--validate-every", "4"]
+    work.tune = [*work.data, "--mirror", *schedule]
+    assert finetune.main(work.tune) == 0
+    return work
+
+
+def test_fine_tuned_layers_go_into_svms_and_softmax_scores(tuned, tmp_path):
+    head = tuned.run / "head"
+    names = {"fc_head.safetensors", "classifier.safetensors", "finetune.json", "curve.csv", "curve.png"}
+    assert names == {p.name for p in head.iterdir()}
+    assert [p["iteration"] for p in json.loads((head / "finetune.json").read_text())["curve"]] == [4, 8]
+    assert train_svms.main([*tuned.data, "--features", "fc7", "--overwrite"]) == 0
+    assert load(tuned.run / "model").fc.layer == "fc7"
+    assert load(tuned.run / "model").svms.weights.shape == (6, 24)
+    out = tmp_path / "softmax.json"
+    assert test_net.main([*tuned.data, "--scores", "softmax", "--json", str(out)]) == 0
+    found, _ = load_npz(tuned.run / "detections" / "test-softmax-windows.npz")
+    scores = np.concatenate([d.scores for d in found.values()])
+    assert 0.001 < scores.min() <= scores.max() < 1
+    assert set(json.loads(out.read_text())["result"]) == {"windows", "regressed", "configuration"}
+
+
+def test_finished_layers_are_kept_and_others_refused(tuned, capsys):
+    before = (tuned.run / "head" / "fc_head.safetensors").stat().st_mtime_ns
+    assert finetune.main(tuned.tune) == 0
+    assert (tuned.run / "head" / "fc_head.safetensors").stat().st_mtime_ns == before
+    capsys.readouterr()
+    assert finetune.main([*tuned.tune, "--seed", "1"]) == 1
+    assert "holds layers of other data or settings; give --overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--schedule", "fast"], "expected short, preset or ITERATIONS:RATE"),
+        (["--schedule", "10:0"], "expected short, preset or ITERATIONS:RATE"),
+        (["--validation", "1"], "leaves none of 8 images to train on"),
+        (["--mirror"], "--mirror"),
+        (["--start", "absent.safetensors"], "absent.safetensors"),
+    ],
+)
+def test_fine_tuning_that_cannot_start_says_why_and_leaves_nothing(work, capsys, flags, words):
+    assert finetune.main([*work.data, *flags]) == 1
+    assert words in capsys.readouterr().err
+    assert not list(work.run.glob("head/*.*afetensors"))
+
+
+def test_softmax_scores_need_fine_tuned_layers(work, capsys):
+    assert test_net.main([*work.data, "--scores", "softmax"]) == 1
+    assert "no fine-tuned layers; run finetune" in capsys.readouterr().err
