@@ -12,12 +12,13 @@ import multiprocessing
 import os
 import shutil
 import signal
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -44,6 +45,14 @@ class _Task:
     size: tuple[int, int]
     part: Path
     settings: ProposalSettings
+
+
+class _Done(NamedTuple):
+    """A task that was done: the image's id, why it cannot be read or None, and processor seconds."""
+
+    id: str
+    reason: str | None
+    seconds: float
 
 
 def search_file(
@@ -103,27 +112,37 @@ def compute(
         if r.id not in finished and _load_part(parts / f"{r.id}.npy") is None
     ]
     bad: dict[str, str] = {}
+    spent: list[float] = []
     done = len(records) - len(tasks)
     with tqdm(total=len(records), initial=done, unit="img", desc="proposals", disable=not progress) as bar:
-        for name, reason in _run(tasks, workers):
+        for name, reason, seconds in _run(tasks, workers):
             if reason is not None and not skip_bad:
                 raise ValueError(f"image {name}: {reason}")
             if reason is not None:
                 bad[name] = reason
+            spent.append(seconds)
             bar.update()
     _merge(records, finished, parts, output, settings)
+    if spent:
+        time_file(output).write_text(json.dumps({"seconds_per_image": sum(spent) / len(spent), "images": len(spent)}))
     return {record.id: bad[record.id] for record in records if record.id in bad}
 
 
-def _run(tasks: Sequence[_Task], workers: int) -> Iterator[tuple[str, str | None]]:
-    """Do the tasks; yield each image's id and why it failed, None if it did not."""
+def time_file(output: Path) -> Path:
+    """What tells how long the search took, beside the output, whose bytes must not depend on it: processor seconds an
+    image, decoding included, mean of the images that the last call searched."""
+    return output.with_name(f"{output.stem}.seconds.json")
+
+
+def _run(tasks: Sequence[_Task], workers: int) -> Iterator[_Done]:
+    """Do the tasks."""
     if workers == 1 or len(tasks) < 2:
         yield from map(_do, tasks)
         return
     context = multiprocessing.get_context("spawn")
     waiting = iter(tasks)
     with ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_start_worker) as pool:
-        running: set[Future[tuple[str, str | None]]] = set()
+        running: set[Future[_Done]] = set()
         try:
             while True:
                 room = QUEUE * workers - len(running)
@@ -143,16 +162,18 @@ def _start_worker() -> None:
     cv2.setNumThreads(1)
 
 
-def _do(task: _Task) -> tuple[str, str | None]:
-    """Search one image and keep its boxes in its part; (id, why it cannot be read or None)."""
+def _do(task: _Task) -> _Done:
+    """Search one image and keep its boxes in its part."""
+    started = time.process_time()
     try:
         boxes = search_file(task.path, task.settings, task.size)
     except (OSError, ValueError) as error:
-        return task.id, (str(error).splitlines() or [type(error).__name__])[0]
+        return _Done(task.id, (str(error).splitlines() or [type(error).__name__])[0], 0.0)
+    seconds = time.process_time() - started
     buffer = BytesIO()
     np.save(buffer, boxes, allow_pickle=False)
     write_atomically(task.part, [buffer.getvalue()])
-    return task.id, None
+    return _Done(task.id, None, seconds)
 
 
 def _finished(output: Path, settings: ProposalSettings) -> dict[str, NDArray[np.float32]]:

@@ -56,7 +56,10 @@ def test_the_file_holds_the_boxes_of_every_image_and_how_they_were_made(records,
         assert len(expected)
         np.testing.assert_array_equal(proposals[record.id], expected)
     assert ProposalSettings.from_meta(meta) == SETTINGS
-    assert [p.name for p in output.parent.iterdir()] == ["boxes.npz"]
+    assert {p.name for p in output.parent.iterdir()} == {"boxes.npz", "boxes.seconds.json"}
+    spent = json.loads(batch.time_file(output).read_text())
+    assert spent["images"] == len(records)
+    assert 0 < spent["seconds_per_image"] < 60
 
 
 def test_a_pool_writes_the_same_bytes_as_a_loop(records, tmp_path):
