@@ -29,6 +29,7 @@ class _Pool(NamedTuple):
 
     size: NDArray[np.int32]  # (N,) pixels
     box: NDArray[np.int32]  # (N, 4)
+    parent: NDArray[np.int32]  # (N,) the region it was merged into; the last one its own
     row: NDArray[np.int32]  # (N,) of the two histogram arrays
     counts: NDArray[np.int32]  # (n, D) pixels in each bin; colour, then texture, as far as used
     shares: NDArray[np.int32]  # (n, D) the same, normalised to ONE over colour and over texture
@@ -54,6 +55,29 @@ def group(regions: Regions, measures: str) -> NDArray[np.int32]:
     Raises:
         ValueError: more regions than can be numbered (2**19).
     """
+    return _grouped(regions, measures).box
+
+
+def merge_tree(regions: Regions, measures: str) -> NDArray[np.int32]:
+    """Which regions of a hierarchy merge into which; numbers are rows of what `group` gives.
+
+    The merges happen in the order of the numbers: regions n to n + m - 1 are those of the first m.
+
+    Args:
+        regions: the n regions to start from, connected.
+        measures: as for `group`.
+
+    Returns:
+        int32 (2 n - 1,), the region that each became part of, always a greater number; the last is its own.
+
+    Raises:
+        ValueError: more regions than can be numbered (2**19).
+    """
+    return _grouped(regions, measures).parent
+
+
+def _grouped(regions: Regions, measures: str) -> _Pool:
+    """The whole hierarchy; see `group`."""
     n = len(regions.sizes)
     if 2 * n > 1 << ID_BITS:
         raise ValueError(f"regions: expected at most {1 << (ID_BITS - 1)}, got {n}")
@@ -70,6 +94,7 @@ def group(regions: Regions, measures: str) -> NDArray[np.int32]:
     pool = _Pool(
         size=np.concatenate([regions.sizes, np.zeros(n - 1, np.int32)]),
         box=np.concatenate([regions.boxes, np.zeros((n - 1, 4), np.int32)]),
+        parent=np.arange(2 * n - 1, dtype=np.int32),
         row=np.arange(2 * n - 1, dtype=np.int32),
         counts=counts,
         shares=np.zeros_like(counts),
@@ -79,7 +104,7 @@ def group(regions: Regions, measures: str) -> NDArray[np.int32]:
         use_fill="F" in measures,
     )
     _group(pool, regions.neighbours)
-    return pool.box
+    return pool
 
 
 @numba.njit(nogil=True, cache=True)
@@ -97,7 +122,7 @@ def _group(pool: _Pool, neighbours: NDArray[np.int32]) -> None:
     for new in range(n, total):
         a, b = _pop_alive(heap, owner)
         _merge(pool, a, b, new)
-        owner[a] = owner[b] = new
+        owner[a] = owner[b] = pool.parent[a] = pool.parent[b] = new
         for old in (a, b):
             node = head[old]
             while node >= 0:

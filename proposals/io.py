@@ -1,7 +1,12 @@
-"""Proposal files: the boxes of many images and how they were made, in one .npz without pickle.
+"""Proposal files: the boxes of many images, and how they were made.
 
-Arrays in the file: `boxes` float32 (N, 4), all images one after the other; `offsets` int64 (I + 1,), image i
-owning boxes[offsets[i]:offsets[i + 1]]; `ids` unicode (I,); `meta` a JSON object as text.
+* `.npz`, or any other suffix: our own, without pickle. `boxes` float32 (N, 4), all images one after the other;
+  `offsets` int64 (I + 1,), image i owning boxes[offsets[i]:offsets[i + 1]]; `ids` unicode (I,); `meta` a JSON
+  object as text.
+* `.mat`: that of selective search, R-CNN and SPP-net; see `proposals.mat`.
+* `.json`, only read: an object {image id: [[x1, y1, x2, y2], ...]}, best first, 0-based inclusive pixels; or
+  COCO's list of results, {"image_id", "bbox": [x, y, width, height], "score"} in any order. Its ids may be
+  numbers, which are taken as text: 139 is "139" and not "000139".
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -20,22 +25,31 @@ from numpy.typing import ArrayLike, NDArray
 
 from detection.boxes import as_boxes
 from detection.files import write_atomically
+from proposals import mat
 
 KEYS = ("boxes", "offsets", "ids", "meta")
+LARGEST = 1e38  # of a number in a .json file; float32 ends there
 
 
 def save(path: str | os.PathLike[str], proposals: Mapping[str, ArrayLike], meta: Mapping[str, Any]) -> None:
     """Write a proposal file; equal input gives equal bytes, and a reader never sees half a file.
 
     Args:
-        path: written under a temporary name beside it, then renamed; missing folders are made.
+        path: `.mat` for MATLAB, else our own format; written under a temporary name beside it, then renamed;
+            missing folders are made.
         proposals: image id -> boxes (R, 4), xyxy, 0-based inclusive image pixels.
         meta: what JSON can hold.
 
     Raises:
-        ValueError: boxes that are not (R, 4).
+        ValueError: boxes that are not (R, 4), or `.json`, which is only read.
         OSError: the file cannot be written.
     """
+    path = Path(path)
+    if path.suffix.lower() == ".json":
+        raise ValueError(f"{path}: proposals are written as .npz or .mat, .json is only read; choose another suffix")
+    if path.suffix.lower() == ".mat":
+        mat.save(path, proposals, meta)
+        return
     per_image = [as_boxes(boxes).astype(np.float32) for boxes in proposals.values()]
     arrays = {
         "boxes": np.concatenate([*per_image, np.empty((0, 4), np.float32)]),
@@ -43,24 +57,34 @@ def save(path: str | os.PathLike[str], proposals: Mapping[str, ArrayLike], meta:
         "ids": np.array(list(proposals), dtype=np.str_),
         "meta": np.array(json.dumps(dict(meta), sort_keys=True)),
     }
-    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_atomically(path, [buffer.getvalue()])
 
 
-def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[np.float32]], dict[str, Any]]:
-    """Read a proposal file.
+def load(path: str | os.PathLike[str], order: str = "yxyx") -> tuple[mat.Proposals, dict[str, Any]]:
+    """Read a proposal file; its suffix tells the format. Nothing in a file is ever run.
+
+    Args:
+        path: the file.
+        order: of the columns of a `.mat` file, "yxyx" or "xyxy".
 
     Returns:
-        image id -> float32 (R, 4), xyxy, 0-based inclusive image pixels, in the order of writing; and the meta.
+        image id -> float32 (R, 4), xyxy, 0-based inclusive image pixels, in the order of the file; and the meta,
+        empty where the file has none.
 
     Raises:
         OSError: the file cannot be opened (FileNotFoundError, ...).
-        ValueError: it is damaged or no proposal file.
+        ValueError: it is damaged or no proposal file; the line names it.
     """
     path = Path(path)
+    if path.suffix.lower() == ".mat":
+        return mat.load(path, order)
+    return (_load_json(path), {}) if path.suffix.lower() == ".json" else _load_npz(path)
+
+
+def _load_npz(path: Path) -> tuple[mat.Proposals, dict[str, Any]]:
     try:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             boxes, offsets, ids, meta = (archive[key] for key in KEYS)
@@ -80,9 +104,7 @@ def _damaged(path: Path, error: Exception) -> ValueError:
     return ValueError(f"{path}: damaged or no proposal file ({reason}); delete it and extract the proposals again")
 
 
-def _split(
-    boxes: NDArray[np.float32], offsets: NDArray[np.int64], ids: NDArray[np.str_]
-) -> dict[str, NDArray[np.float32]]:
+def _split(boxes: NDArray[np.float32], offsets: NDArray[np.int64], ids: NDArray[np.str_]) -> mat.Proposals:
     """Boxes by image, after a check that the arrays fit together."""
     if boxes.dtype != np.float32 or boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes: expected float32 (N, 4), got {boxes.dtype} {boxes.shape}")
@@ -100,3 +122,57 @@ def _read_meta(meta: NDArray[np.str_]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"meta: expected a JSON object, got {type(value).__name__}")
     return value
+
+
+def _load_json(path: Path) -> mat.Proposals:
+    try:
+        value = json.loads(path.read_bytes(), object_pairs_hook=_unrepeated)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not a readable JSON file ({' '.join(str(error).split())}); replace it") from None
+    if isinstance(value, dict):
+        return {name: _numbers(boxes, f"{path}: image {name!r}") for name, boxes in value.items()}
+    if isinstance(value, list):
+        return _from_coco(value, path)
+    kind = type(value).__name__
+    raise ValueError(f"{path}: expected an object of image ids and boxes, or COCO's list of results, got {kind}")
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is there twice in one object")
+    return result
+
+
+def _numbers(boxes: Any, where: str) -> NDArray[np.float32]:
+    """One image's boxes; see `mat.checked`."""
+    try:
+        return mat.checked(boxes, where)
+    except ValueError as error:  # numpy's about ragged rows does not know where
+        text = str(error)
+        raise ValueError(text if text.startswith(where) else f"{where}: expected rows of 4 numbers") from None
+
+
+def _from_coco(results: Sequence[Any], path: Path) -> mat.Proposals:
+    """Boxes by image, by falling score, of equal ones the first in the file; images by first appearance."""
+    rows: dict[str, list[list[float]]] = {}
+    for number, result in enumerate(results, 1):
+        where = f"{path}: result {number}"
+        if not isinstance(result, dict) or not {"image_id", "bbox", "score"} <= result.keys():
+            raise ValueError(f"{where}: expected an object with image_id, bbox and score, got {str(result)[:60]}")
+        image_id, bbox, score = result["image_id"], result["bbox"], result["score"]
+        if type(image_id) not in (int, str):
+            raise ValueError(f"{where}: image_id: expected a number or a text, got {image_id!r}")
+        if not isinstance(bbox, list) or len(bbox) != 4 or not all(type(v) in (int, float) for v in [*bbox, score]):
+            raise ValueError(f"{where}: expected a bbox of 4 numbers and a score, got {bbox!r} and {score!r}")
+        if not all(abs(v) < LARGEST for v in [*bbox, score]):  # NaN neither
+            raise ValueError(f"{where}: expected finite numbers, got {bbox} and {score}")
+        rows.setdefault(str(image_id), []).append([*bbox, score])
+    return {name: _ranked(np.array(r, np.float64), f"{path}: image {name!r}") for name, r in rows.items()}
+
+
+def _ranked(rows: NDArray[np.float64], where: str) -> NDArray[np.float32]:
+    """x, y, width, height, score (N, 5) -> xyxy, best first."""
+    xywh = rows[np.argsort(-rows[:, 4], kind="stable"), :4]
+    return mat.checked(np.hstack([xywh[:, :2], xywh[:, :2] + xywh[:, 2:] - 1]), where)

@@ -1,10 +1,10 @@
-"""How well proposals cover the annotated objects."""
+"""How well proposals cover the annotated objects, by all boxes of an image or by its first ones."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,30 +14,67 @@ from detection.boxes import as_boxes, iou
 if TYPE_CHECKING:
     from data.records import ImageRecord
 
+Floats = NDArray[np.float64]
+
 THRESHOLDS = (0.5, 0.7)
+CURVE = tuple(i / 100 for i in range(50, 101))
+"""IoU thresholds of a curve; whole hundredths, so that 0.7 is the number that 0.7 stands for."""
+COUNTS = (1, 3, 10, 30, 100, 300, 1000, 2000, 3000, 5000, 10000, 20000)
+LEAST_IOU = 0.5  # where average recall begins
 
 
 @dataclass(frozen=True, eq=False)
 class RecallResult:
-    """Coverage of the objects that are not difficult; NaN where there is none.
+    """Coverage of the G objects that are not difficult; NaN where there is none.
 
     Attributes:
-        recall: IoU threshold -> part of the objects with a proposal at that IoU or above.
-        mean_best_overlap: mean over the objects of the greatest IoU with a proposal (ABO over all classes).
-        class_recall: IoU threshold -> float64 (K,), recall of each class.
-        class_best_overlap: float64 (K,), average best overlap of each class (IJCV 2013's ABO).
-        objects: int64 (K,), objects of each class.
+        overlaps: float64 (G,), greatest IoU of each object with a proposal.
+        labels: int64 (G,), class of each object.
+        classes: K, of the data set.
         boxes_per_image: mean number of proposals used.
         images: number of images.
     """
 
-    recall: dict[float, float]
-    mean_best_overlap: float
-    class_recall: dict[float, NDArray[np.float64]]
-    class_best_overlap: NDArray[np.float64]
-    objects: NDArray[np.int64]
+    overlaps: Floats
+    labels: NDArray[np.int64]
+    classes: int
     boxes_per_image: float
     images: int
+
+    @property
+    def recall(self) -> dict[float, float]:
+        """IoU threshold -> part of the objects with a proposal at that IoU or above."""
+        return {t: _mean(self.overlaps >= t) for t in THRESHOLDS}
+
+    @property
+    def average_recall(self) -> float:
+        """Average recall between IoU 0.5 and 1; see `average_recall`."""
+        return average_recall(self.overlaps)
+
+    @property
+    def mean_best_overlap(self) -> float:
+        """Mean over the objects of the greatest IoU with a proposal (ABO over all classes)."""
+        return _mean(self.overlaps)
+
+    @property
+    def objects(self) -> NDArray[np.int64]:
+        """int64 (K,), objects of each class."""
+        return np.bincount(self.labels, minlength=self.classes).astype(np.int64)
+
+    @property
+    def class_recall(self) -> dict[float, Floats]:
+        """IoU threshold -> float64 (K,), recall of each class."""
+        return {t: np.array([_mean(o >= t) for o in self._of_class()]) for t in THRESHOLDS}
+
+    @property
+    def class_average_recall(self) -> Floats:
+        """float64 (K,), average recall of each class."""
+        return np.array([average_recall(o) for o in self._of_class()])
+
+    @property
+    def class_best_overlap(self) -> Floats:
+        """float64 (K,), average best overlap of each class (IJCV 2013's ABO)."""
+        return np.array([_mean(o) for o in self._of_class()])
 
     @property
     def class_mean_recall(self) -> dict[float, float]:
@@ -48,6 +85,54 @@ class RecallResult:
     def class_mean_best_overlap(self) -> float:
         """Mean of the classes that have objects (IJCV 2013's MABO)."""
         return _mean(self.class_best_overlap[self.objects > 0])
+
+    def curve(self, thresholds: ArrayLike = CURVE) -> Floats:
+        """Recall at each IoU threshold: (T,) -> float64 (T,)."""
+        levels = np.asarray(thresholds, np.float64).reshape(-1)
+        return np.array([_mean(self.overlaps >= t) for t in levels])
+
+    def to_dict(self, classes: Sequence[str] | None = None) -> dict[str, Any]:
+        """Plain values for json, None for NaN.
+
+        Args:
+            classes: names of the K classes, in label order; None leaves out the figures of each.
+
+        Raises:
+            ValueError: the names are not K.
+        """
+        result: dict[str, Any] = {
+            "images": self.images,
+            "objects": len(self.overlaps),
+            "boxes_per_image": _plain(self.boxes_per_image),
+            "recall": {str(t): _plain(v) for t, v in self.recall.items()},
+            "average_recall": _plain(self.average_recall),
+            "mean_best_overlap": _plain(self.mean_best_overlap),
+            "class_mean_recall": {str(t): _plain(v) for t, v in self.class_mean_recall.items()},
+            "class_mean_best_overlap": _plain(self.class_mean_best_overlap),
+            "curve": {"iou": list(CURVE), "recall": [_plain(v) for v in self.curve()]},
+        }
+        if classes is not None:
+            result["classes"] = self._class_dicts(classes)
+        return result
+
+    def _class_dicts(self, classes: Sequence[str]) -> dict[str, dict[str, Any]]:
+        if len(classes) != self.classes:
+            raise ValueError(f"classes: expected {self.classes} names, got {len(classes)}")
+        objects, overlap, average = self.objects, self.class_best_overlap, self.class_average_recall
+        recall = self.class_recall
+        return {
+            name: {
+                "objects": int(objects[k]),
+                "recall": {str(t): _plain(v[k]) for t, v in recall.items()},
+                "average_recall": _plain(average[k]),
+                "best_overlap": _plain(overlap[k]),
+            }
+            for k, name in enumerate(classes)
+        }
+
+    def _of_class(self) -> list[Floats]:
+        """The overlaps of each class's objects."""
+        return [self.overlaps[self.labels == k] for k in range(self.classes)]
 
 
 def evaluate(
@@ -64,42 +149,118 @@ def evaluate(
     Raises:
         ValueError: an image of the data set has no entry in `proposals`, or `max_boxes` is negative.
     """
-    if max_boxes is not None and max_boxes < 0:
-        raise ValueError(f"max_boxes: expected 0 or more, got {max_boxes}")
+    return evaluate_counts(proposals, dataset, [max_boxes])[0]
+
+
+def evaluate_counts(
+    proposals: Mapping[str, ArrayLike], dataset: Sequence[ImageRecord], counts: Iterable[int | None]
+) -> list[RecallResult]:
+    """Measure the first boxes of each image, for several numbers of them; overlaps are computed once.
+
+    Args:
+        proposals: as for `evaluate`.
+        dataset: likewise.
+        counts: numbers of boxes of an image, None for all; an image with fewer gives what it has.
+
+    Returns:
+        one result a count, in their order.
+
+    Raises:
+        ValueError: an image of the data set has no entry in `proposals`, or a count is negative.
+    """
+    counts = list(counts)
+    _check_counts(counts)
+    _check_present(proposals, dataset)
+    overlaps, labels, used = [np.empty((len(counts), 0))], [np.empty(0, np.int64)], []
+    for record in dataset:
+        boxes, easy = as_boxes(proposals[record.id]), ~record.difficult
+        ends = [len(boxes[:n]) for n in counts]
+        overlaps.append(_best_of_first(iou(boxes, record.boxes[easy]), ends))
+        labels.append(record.labels[easy])
+        used.append(ends)
+    classes, all_labels = _class_count(dataset), np.concatenate(labels)
+    rows = np.concatenate(overlaps, axis=1)  # (counts, G)
+    return [
+        RecallResult(row, all_labels, classes, _mean(np.array([ends[i] for ends in used])), len(used))
+        for i, row in enumerate(rows)
+    ]
+
+
+def box_counts(
+    proposals: Mapping[str, ArrayLike], dataset: Sequence[ImageRecord], max_boxes: int | None = None
+) -> list[int]:
+    """Numbers of boxes to draw a curve over: those of `COUNTS` under the most that an image has, and that one.
+
+    Raises:
+        ValueError: an image of the data set has no entry in `proposals`, or `max_boxes` is negative.
+    """
+    _check_counts([max_boxes])
+    _check_present(proposals, dataset)
+    most = max((len(as_boxes(proposals[record.id])[:max_boxes]) for record in dataset), default=0)
+    return [n for n in COUNTS if n < most] + [most]
+
+
+def average_recall(overlaps: ArrayLike) -> float:
+    """Mean of the recall over all IoU thresholds between 0.5 and 1: twice the area under that curve.
+
+    An object of best overlap o counts as found at the thresholds up to o, so that the area is the mean of
+    max(o - 0.5, 0), without steps. (COCO's figure of the name averages ten thresholds, 0.5 to 0.95.)
+
+    Args:
+        overlaps: (G,), greatest IoU of each object with a proposal.
+
+    Returns:
+        in [0, 1]; NaN without objects.
+
+    Source: Hosang, Benenson, Dollár, Schiele, "What makes for effective detection proposals?", 2015.
+    """
+    above = np.clip(np.asarray(overlaps, np.float64) - LEAST_IOU, 0, None)
+    return _mean(above) / (1 - LEAST_IOU)
+
+
+def best_overlaps(boxes: ArrayLike, objects: ArrayLike) -> Floats:
+    """Greatest IoU of each object with a box: (R, 4), (G, 4) -> float64 (G,); 0 without boxes."""
+    return iou(boxes, objects).max(axis=0, initial=0.0)
+
+
+def best_boxes(boxes: ArrayLike, objects: ArrayLike) -> tuple[NDArray[np.int64], Floats]:
+    """The box that covers each object best, of equal ones the first.
+
+    Args:
+        boxes: (R, 4), at least one.
+        objects: (G, 4).
+
+    Returns:
+        int64 (G,) index into `boxes`, and float64 (G,) its IoU.
+
+    Raises:
+        ValueError: there are no boxes.
+    """
+    overlaps = iou(boxes, objects)  # (R, G)
+    if not len(overlaps):
+        raise ValueError("boxes: expected at least one, got none")
+    return overlaps.argmax(axis=0).astype(np.int64), overlaps.max(axis=0)
+
+
+def _best_of_first(overlaps: Floats, ends: Sequence[int]) -> Floats:
+    """Greatest overlap with the first boxes: (R, G), counts -> (counts, G)."""
+    running = np.maximum.accumulate(overlaps, axis=0)
+    none = np.zeros((1, overlaps.shape[1]))
+    return np.concatenate([none, running])[list(ends)]
+
+
+def _check_counts(counts: Iterable[int | None]) -> None:
+    negative = [n for n in counts if n is not None and n < 0]
+    if negative:
+        raise ValueError(f"max_boxes: expected 0 or more, got {negative[0]}")
+
+
+def _check_present(proposals: Mapping[str, ArrayLike], dataset: Sequence[ImageRecord]) -> None:
     missing = [record.id for record in dataset if record.id not in proposals]
     if missing:
         raise ValueError(
             f"proposals: no boxes for {len(missing)} of {len(dataset)} images, first {missing[0]}; extract them too"
         )
-    overlaps, labels, counts = [np.empty(0)], [np.empty(0, np.int64)], []
-    for record in dataset:
-        boxes = as_boxes(proposals[record.id])[:max_boxes]
-        easy = ~record.difficult
-        overlaps.append(best_overlaps(boxes, record.boxes[easy]))
-        labels.append(record.labels[easy])
-        counts.append(len(boxes))
-    return _summarise(np.concatenate(overlaps), np.concatenate(labels), counts, _class_count(dataset))
-
-
-def best_overlaps(boxes: ArrayLike, objects: ArrayLike) -> NDArray[np.float64]:
-    """Greatest IoU of each object with a box: (R, 4), (G, 4) -> float64 (G,); 0 without boxes."""
-    return iou(boxes, objects).max(axis=0, initial=0.0)
-
-
-def _summarise(
-    overlaps: NDArray[np.float64], labels: NDArray[np.int64], counts: list[int], classes: int
-) -> RecallResult:
-    """The result from one overlap (G,) and label (G,) an object and one count an image."""
-    of_class = [overlaps[labels == k] for k in range(classes)]
-    return RecallResult(
-        recall={t: _mean(overlaps >= t) for t in THRESHOLDS},
-        mean_best_overlap=_mean(overlaps),
-        class_recall={t: np.array([_mean(o >= t) for o in of_class]) for t in THRESHOLDS},
-        class_best_overlap=np.array([_mean(o) for o in of_class]),
-        objects=np.array([len(o) for o in of_class], np.int64),
-        boxes_per_image=_mean(np.array(counts)),
-        images=len(counts),
-    )
 
 
 def _class_count(dataset: Sequence[ImageRecord]) -> int:
@@ -110,3 +271,7 @@ def _class_count(dataset: Sequence[ImageRecord]) -> int:
 
 def _mean(values: NDArray) -> float:
     return float(values.mean()) if len(values) else float("nan")
+
+
+def _plain(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

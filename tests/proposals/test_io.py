@@ -1,3 +1,6 @@
+import json
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -113,3 +116,93 @@ def test_an_array_file_and_a_pickle_are_foreign(tmp_path):
 def test_a_missing_file_is_file_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "none.npz")
+
+
+def test_the_suffix_picks_the_format(tmp_path):
+    save(tmp_path / "boxes.mat", BOXES, {"mode": "fast"})
+    assert (tmp_path / "boxes.mat").read_bytes().startswith(b"MATLAB 5.0")
+    save(tmp_path / "boxes.npz", BOXES, {"mode": "fast"})
+    assert zipfile.is_zipfile(tmp_path / "boxes.npz")
+    (tmp_path / "boxes.JSON").write_text(json.dumps({name: boxes.tolist() for name, boxes in BOXES.items()}))
+    for name, meta in (("boxes.mat", {"mode": "fast"}), ("boxes.npz", {"mode": "fast"}), ("boxes.JSON", {})):
+        loaded, found = load(tmp_path / name)
+        assert (list(loaded), found) == (list(BOXES), meta)
+        for image_id, boxes in BOXES.items():
+            assert loaded[image_id].dtype == np.float32
+            np.testing.assert_array_equal(loaded[image_id], boxes)
+
+
+def test_json_is_only_read(tmp_path):
+    with pytest.raises(ValueError, match=r"boxes\.json: proposals are written as \.npz or \.mat"):
+        save(tmp_path / "boxes.json", BOXES, {})
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_order_reaches_matlab_files(tmp_path):
+    save(tmp_path / "boxes.mat", {"a": [[1, 2, 30, 40]]}, {})
+    assert load(tmp_path / "boxes.mat", order="xyxy")[0]["a"].tolist() == [[2, 1, 40, 30]]
+
+
+def test_coco_results_are_sorted_by_score_and_turned_into_corners(tmp_path):
+    results = [
+        {"image_id": 139, "bbox": [0, 0, 10, 20], "score": 0.5, "category_id": 1},
+        {"image_id": "b", "bbox": [1, 1, 1, 1], "score": -3},
+        {"image_id": 139, "bbox": [2.5, 3, 10, 20], "score": 0.9},
+        {"image_id": 139, "bbox": [5, 5, 1, 1], "score": 0.5},
+    ]
+    (tmp_path / "r.json").write_text(json.dumps(results))
+    loaded, meta = load(tmp_path / "r.json")
+    assert (list(loaded), meta) == (["139", "b"], {})
+    assert loaded["139"].tolist() == [[2.5, 3, 11.5, 22], [0, 0, 9, 19], [5, 5, 5, 5]]
+    assert loaded["b"].tolist() == [[1, 1, 1, 1]]
+
+
+def test_empty_json_has_no_images(tmp_path):
+    for text in ("{}", "[]"):
+        (tmp_path / "e.json").write_text(text)
+        assert load(tmp_path / "e.json") == ({}, {})
+
+
+def result(**changes):
+    return [{"image_id": "a", "bbox": [0, 0, 5, 5], "score": 1.0} | changes]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("[[", "not a readable JSON file"),
+        ("[" * 100_000, "not a readable JSON file"),
+        ('{"a": [], "a": []}', "'a' is there twice"),
+        (b"\xff\xfe\x00", "not a readable JSON file"),
+        ("3", "expected an object of image ids and boxes, or COCO's list of results, got int"),
+        ({"a": [[1, 2, 3]]}, r"image 'a': expected numbers \(R, 4\), got int64 \(1, 3\)"),
+        ({"a": [[1, 2, 3, 4], [1]]}, "image 'a': expected rows of 4 numbers"),
+        ({"a": [["1", "2", "3", "4"]]}, "image 'a': expected numbers"),
+        ({"a": {"x": 1}}, "image 'a': expected numbers"),
+        ({"a": [[1, 2, 3, float("nan")]]}, "image 'a': box 1 is .*expected finite numbers"),
+        ({"a": [[1, 2, 3, 1e300]]}, "image 'a': box 1 is .*expected finite numbers"),
+        ({"a": [[1, 2, 3, 4], [9, 2, 3, 4]]}, r"image 'a': box 2 is \[9, 2, 3, 4\], expected x1 <= x2"),
+        ([3], "result 1: expected an object with image_id, bbox and score, got 3"),
+        ([{"image_id": 1, "bbox": [0, 0, 1, 1]}], "result 1: expected an object with image_id, bbox and score"),
+        (result(image_id=1.5), "result 1: image_id: expected a number or a text, got 1.5"),
+        (result(bbox=[0, 0, 1]), "result 1: expected a bbox of 4 numbers and a score"),
+        (result(score="high"), "result 1: expected a bbox of 4 numbers and a score"),
+        (result(score=float("inf")), "result 1: expected finite numbers"),
+        (result(bbox=[0, 0, 10**400, 1]), "result 1: expected finite numbers"),
+        (result(bbox=[0, 0, 0, 5]), "image 'a': box 1 is .*expected x1 <= x2"),
+    ],
+)
+def test_bad_json_gives_one_line_that_names_file_and_place(tmp_path, value, words):
+    path = tmp_path / "bad.json"
+    text = value if isinstance(value, str | bytes) else json.dumps(value)
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=words) as caught:
+        load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_files_are_file_not_found_in_every_format(tmp_path):
+    for suffix in ("npz", "mat", "json"):
+        with pytest.raises(FileNotFoundError):
+            load(tmp_path / f"none.{suffix}")

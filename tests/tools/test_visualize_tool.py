@@ -1,0 +1,158 @@
+"""The pictures of a photo; every flag does something."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.voc_xml import read_annotation
+from proposals import io, selective_search
+from proposals.recall import best_boxes
+from tools import visualize
+
+
+@pytest.fixture(scope="module")
+def photo(devkit):
+    """A photo with at least two objects, and its annotation."""
+    for path in sorted((devkit / "VOC2007" / "JPEGImages").iterdir()):
+        annotation = read_annotation(devkit / "VOC2007" / "Annotations" / f"{path.stem}.xml")
+        if len(annotation.names) > 1:
+            return path, annotation
+    raise AssertionError("no photo with two objects")
+
+
+@pytest.fixture
+def call(tmp_path, photo):
+    """Run a command on the photo: the picture and the json."""
+
+    def run(command, *flags, name="out.png"):
+        argv = [command, str(photo[0]), "-o", str(tmp_path / name), "--json", str(tmp_path / "r.json"), *flags]
+        assert visualize.main(list(map(str, argv))) == 0
+        picture = Image.open(tmp_path / name)
+        return np.array(picture), json.loads((tmp_path / "r.json").read_text())["result"]
+
+    return run
+
+
+def fails(capsys, argv):
+    assert visualize.main(list(map(str, argv))) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+def test_the_best_proposals_are_those_of_the_search(call, photo, devkit, capsys):
+    path, annotation = photo
+    picture, result = call("proposals", "--devkit", devkit)
+    boxes = selective_search(np.array(Image.open(path)))
+    rank, overlaps = best_boxes(boxes, annotation.boxes.astype(np.float32))
+    assert result["boxes"] == len(boxes)
+    assert [o["class"] for o in result["objects"]] == list(annotation.names)
+    assert [o["iou"] for o in result["objects"]] == overlaps.tolist()
+    assert [o["rank"] for o in result["objects"]] == (rank + 1).tolist()
+    assert picture.shape == (*annotation.size, 3)
+    assert f"IoU {overlaps[0]:.3f}, box {rank[0] + 1} of {len(boxes)}" in capsys.readouterr().out
+
+
+def test_an_annotation_is_named_or_found_by_the_photos_name(call, photo, devkit, tmp_path):
+    pictures = [call("proposals", "--devkit", devkit, "--proposals", "ss-single")[0]]
+    shutil.copytree(devkit, tmp_path / "VOCdevkit")
+    shutil.copytree(devkit / "VOC2007" / "Annotations", tmp_path / "VOCdevkit" / "VOC2012" / "Annotations")
+    xml = devkit / "VOC2007" / "Annotations" / f"{photo[0].stem}.xml"
+    for flags in (
+        ["--annotation", xml],
+        ["--voc2007", "--devkit", tmp_path / "VOCdevkit"],
+        ["--voc2007", "--data-root", tmp_path],
+        ["--devkit", devkit / "VOC2007"],
+    ):
+        pictures.append(call("proposals", "--proposals", "ss-single", *flags)[0])
+    assert all((p == pictures[0]).all() for p in pictures)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "mat", "json"])
+def test_boxes_come_from_a_file(call, photo, devkit, tmp_path, suffix):
+    path, annotation = photo
+    objects = annotation.boxes.astype(np.float32)
+    boxes, file = {path.stem: [[0, 0, 9, 9], *objects.tolist()]}, tmp_path / f"b.{suffix}"
+    if suffix == "json":
+        file.write_text(json.dumps(boxes))
+    else:
+        io.save(file, boxes, {})
+    flags = ["--devkit", devkit, "--proposals", file]
+    _, result = call("proposals", *flags)
+    assert [(o["iou"], o["rank"]) for o in result["objects"]] == [(1, 2 + i) for i in range(len(objects))]
+    _, result = call("proposals", *flags, "--max-boxes", "1")
+    assert [o["rank"] for o in result["objects"]] == [1] * len(objects)
+    if suffix == "mat":
+        _, result = call("proposals", *flags, "--order", "xyxy")
+        assert min(o["iou"] for o in result["objects"]) < 1
+
+
+def test_the_label_has_the_overlap_and_each_object_a_colour(call, photo, devkit, tmp_path, monkeypatch):
+    path, annotation = photo
+    io.save(tmp_path / "b.npz", {path.stem: annotation.boxes}, {})
+    from detection import visualize as drawing
+
+    marks = []
+    monkeypatch.setattr(drawing, "_render", lambda image, m: marks.extend(m) or image)
+    call("proposals", "--devkit", devkit, "--proposals", tmp_path / "b.npz")
+    dashed, solid = ([m for m in marks if m.dashed is kind] for kind in (True, False))
+    assert sorted(m.text.rstrip("*") for m in dashed) == sorted(annotation.names)
+    assert sorted(m.text for m in solid) == sorted(f"{name} IoU 1.00" for name in annotation.names)
+    assert len({m.color for m in solid}) == min(len(solid), len(drawing.PALETTE))
+
+
+def test_without_annotation_the_best_ranked_are_drawn(call, photo, tmp_path):
+    io.save(tmp_path / "b.npz", {photo[0].stem: [[i, i, i + 30, i + 30] for i in range(50)]}, {})
+    few, result = call("proposals", "--proposals", tmp_path / "b.npz", "--top", "2")
+    assert result == {"boxes": 50, "drawn": 2}
+    many, result = call("proposals", "--proposals", tmp_path / "b.npz")
+    assert result == {"boxes": 50, "drawn": 20}
+    assert (few != many).any()
+
+
+def test_level_flags_change_the_sheet(call):
+    sheets = {flags: call("levels", "--regions", "9", *flags)[0] for flags in [
+        (), ("--fill", "random"), ("--fill", "random", "--seed", "1"), ("--space", "lab"), ("--columns", "1"),
+    ]}  # fmt: skip
+    sheets["regions"] = call("levels", "--regions", "9", "3")[0]
+    seen = [(sheet.shape, sheet.tobytes()) for sheet in sheets.values()]
+    assert len(set(seen)) == len(sheets)
+
+
+def test_the_picture_goes_where_its_kind_says(photo, call, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert visualize.main(["levels", str(photo[0]), "--regions", "5"]) == 0
+    name = f"{photo[0].stem}-levels.png"
+    assert capsys.readouterr().out.strip() == name
+    assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
+    call("levels", name="new/a.jpg")
+    assert (tmp_path / "new" / "a.jpg").read_bytes().startswith(b"\xff\xd8")
+
+
+def test_mistakes_give_one_line(photo, devkit, tmp_path, capsys):
+    path, _ = photo
+    io.save(tmp_path / "b.npz", {"other": [[1, 2, 3, 4]]}, {})
+    io.save(tmp_path / "none.npz", {path.stem: []}, {})
+    xml = ["--annotation", devkit / "VOC2007" / "Annotations" / f"{path.stem}.xml", "--proposals"]
+    for name in ("VOC2007", "VOC2012"):
+        shutil.copytree(devkit / "VOC2007" / "Annotations", tmp_path / "years" / name / "Annotations")
+    for argv, words in (
+        ([path, "--proposals", tmp_path / "b.npz"], f"b.npz: no boxes of image '{path.stem}'"),
+        ([path, *xml, tmp_path / "none.npz"], "boxes: expected at least one"),
+        ([path, "--devkit", tmp_path], f"no annotation {path.stem}.xml"),
+        ([path, "--devkit", tmp_path / "years"], "name one with --annotation"),
+        ([path, "--proposals", "magic"], "source: expected one of"),
+        ([tmp_path / "none.jpg"], "none.jpg"),
+        ([path, *xml, "ss-single", "-o", tmp_path / "a.txt"], "a.txt: --output: expected a name that ends in"),
+    ):
+        assert words in fails(capsys, ["proposals", *argv])
+    assert "counts: expected 1 or more" in fails(capsys, ["levels", path, "--regions", "0"])
+
+
+def test_a_command_is_needed(capsys):
+    with pytest.raises(SystemExit) as caught:
+        visualize.main([])
+    assert caught.value.code == 2
