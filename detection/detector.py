@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from detection import model as models
 from detection.boxes import as_boxes
 from detection.detections import Detections
 from detection.features import FeaturePyramid
+from detection.inference import ScoredWindows
 from detection.model import Model
 from detection.network import ConvBody
 from detection.softmax import SoftmaxClassifier
@@ -83,28 +85,56 @@ class SPPDetector:
         else:
             windows = as_boxes(boxes).astype(np.float32)
         pyramid = features.compute_pyramid(photo, self.body, self.model.config.pooling.scales)
-        return detect_windows(pyramid, windows, self.model)[1]
+        return detect_windows(Evidence(pyramid, windows, self.model))[1]
 
 
-def detect_windows(
-    pyramid: FeaturePyramid, boxes: NDArray[np.float32], model: Model, softmax: SoftmaxClassifier | None = None
-) -> tuple[Detections, Detections]:
-    """Score the windows of one image.
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """One model's view of an image.
 
-    Args:
-        pyramid: its maps.
+    Attributes:
+        pyramid: maps of its network.
         boxes: float32 (R, 4), image pixels.
         model: SVMs and box regressors.
         softmax: scores in the place of the SVMs, from the features they take.
+    """
+
+    pyramid: FeaturePyramid
+    boxes: NDArray[np.float32]
+    model: Model
+    softmax: SoftmaxClassifier | None = None
+
+    def scored(self) -> ScoredWindows:
+        """The windows with the model's scores."""
+        m = self.model
+        return inference.score_windows(self.pyramid, self.boxes, self.softmax or m.svms, m.config.pooling, m.fc)
+
+
+def detect_windows(*evidence: Evidence) -> tuple[Detections, Detections]:
+    """Score the windows of one image, with one model or several together (paper section 4.4).
+
+    Every model scores its windows; suppression is over the union, so that a model's confident window puts down
+    another model's less confident one. Each box is then regressed by the model it came from.
+
+    Args:
+        evidence: of models with the same classes; thresholds and overlaps are the first one's.
 
     Returns:
-        the detections before and after box regression; the same twice for a model without.
+        the detections before and after box regression; the same twice for models without.
     """
-    windows = inference.score_windows(pyramid, boxes, softmax or model.svms, model.config.pooling, model.fc)
-    rows, found = inference.select(windows, model.config.test)
-    if not model.regressors:
+    test = evidence[0].model.config.test
+    scored = [e.scored() for e in evidence]
+    boxes, scores = (np.concatenate([getattr(s, name) for s in scored]) for name in ("boxes", "scores"))
+    rows, found = inference.select(boxes, scores, test)
+    if not any(e.model.regressors for e in evidence):
         return found, found
-    refined = inference.regress(
-        windows, rows, found, model.regressors, model.bbox_feature_scale, pyramid.image_size, model.config.test
-    )
-    return found, refined
+    tightened, first = found.boxes.copy(), 0
+    for e, windows in zip(evidence, scored, strict=True):
+        mine = np.flatnonzero((rows >= first) & (rows < first + len(windows.boxes)))
+        if e.model.regressors:
+            tightened[mine] = inference.tighten(
+                windows, rows[mine] - first, found.labels[mine], e.model.regressors, e.model.bbox_feature_scale,
+                e.pyramid.image_size,
+            )  # fmt: skip
+        first += len(windows.boxes)
+    return found, inference.suppress(Detections(tightened, found.scores, found.labels), test.nms_iou)

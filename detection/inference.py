@@ -56,48 +56,61 @@ def score_windows(
     return ScoredWindows(boxes, scores[group], pooled, group)
 
 
-def select(windows: ScoredWindows, test: TestConfig) -> tuple[NDArray[np.int64], Detections]:
+def select(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], test: TestConfig
+) -> tuple[NDArray[np.int64], Detections]:
     """Threshold, non-maximum suppression and the cap, class by class.
+
+    Args:
+        boxes: float32 (R, 4), image pixels; those of several models one after the other are suppressed together.
+        scores: float32 (R, K).
+        test: threshold, overlap and cap.
 
     Returns:
         int64 (N,), the windows kept, and the detections they are, in the same order.
     """
     kept: list[NDArray[np.int64]] = []
-    for k in range(windows.scores.shape[1]):
-        above = np.flatnonzero(windows.scores[:, k] > test.score_threshold)
-        best = nms(windows.boxes[above], windows.scores[above, k], test.nms_iou)
+    for k in range(scores.shape[1]):
+        above = np.flatnonzero(scores[:, k] > test.score_threshold)
+        best = nms(boxes[above], scores[above, k], test.nms_iou)
         kept.append(above[best[: test.max_per_image]])
     rows = np.concatenate(kept) if kept else np.zeros(0, np.int64)
     labels = np.repeat(np.arange(len(kept)), [len(r) for r in kept])
-    return rows, Detections(windows.boxes[rows], windows.scores[rows, labels], labels)
+    return rows, Detections(boxes[rows], scores[rows, labels], labels)
 
 
-def regress(
+def tighten(
     windows: ScoredWindows,
     rows: NDArray[np.int64],
-    detections: Detections,
+    labels: NDArray[np.int64],
     regressors: Sequence[BoxRegressor | None],
     feature_scale: float,
     image_size: tuple[int, int],
-    test: TestConfig,
-) -> Detections:
-    """Tighten the boxes, clip them to the image and suppress again; scores stay.
+) -> NDArray[np.float32]:
+    """Regress the boxes of detections and clip them to the image: float32 (N, 4).
 
     Args:
         windows: of the image.
-        rows: the window of each detection.
-        detections: from `select`.
+        rows: int64 (N,), the window of each detection.
+        labels: int64 (N,), its class.
         regressors: one a class; None leaves the class' boxes as they are.
         feature_scale: what features are multiplied by.
         image_size: (H, W).
-        test: the overlap of the second suppression.
     """
-    boxes, keep = detections.boxes.copy(), np.zeros(len(detections), np.bool_)
-    for k in np.unique(detections.labels):
-        mine = np.flatnonzero(detections.labels == k)
+    boxes = windows.boxes[rows]
+    for k in np.unique(labels):
         regressor = regressors[k]
         if regressor is not None:
+            mine = np.flatnonzero(labels == k)
             scaled = windows.features(rows[mine]) * np.float32(feature_scale)
             boxes[mine] = clip(regressor.apply(scaled, boxes[mine]), image_size)
-        keep[mine[nms(boxes[mine], detections.scores[mine], test.nms_iou)]] = True
-    return Detections(boxes[keep], detections.scores[keep], detections.labels[keep])
+    return boxes
+
+
+def suppress(detections: Detections, iou: float) -> Detections:
+    """Of each class the detections that no better one overlaps by more than `iou`, in the order they have."""
+    keep = np.zeros(len(detections), np.bool_)
+    for k in np.unique(detections.labels):
+        mine = np.flatnonzero(detections.labels == k)
+        keep[mine[nms(detections.boxes[mine], detections.scores[mine], iou)]] = True
+    return detections[keep]

@@ -20,10 +20,9 @@ SHOWN_SCORE = -0.75  # few training images make timid SVMs; the margin is at -1
 def run(options: common.Options) -> dict[str, Any]:
     """The whole pipeline on the embedded data set, at one scale."""
     from data import minivoc
-    from detection import model
 
     from .extraction import extract_features, extract_proposals
-    from .testing import detect, report
+    from .testing import Source, detect, report
     from .training import train_bbox_regressors, train_svms
 
     started = time.monotonic()
@@ -33,7 +32,7 @@ def run(options: common.Options) -> dict[str, Any]:
     extract_features(run, datasets)
     train_svms(run)
     train_bbox_regressors(run)
-    dataset, stages = detect(run, model.load(run.model), options.test_split)
+    dataset, stages = detect(run, [Source.of(run, run.model, "svm")], options.test_split, "")
     scores = report(run, dataset, stages, options.metric)
     folder = run.folder / "pictures"
     _draw(folder, dataset.records[:: max(1, len(dataset) // PICTURES)], stages["regressed"], dataset.classes)

@@ -17,24 +17,29 @@ from . import common
 
 def run(options: common.Options) -> dict[str, Any]:
     """Detections and scores of the test split, before and after box regression."""
-    from detection import model
-
-    from .testing import detect, report, with_softmax
+    from .testing import Source, detect, report
 
     run = common.Run.of(options)
-    trained, softmax = model.load(run.model), None
-    if options.scores == "softmax":
-        trained, softmax = with_softmax(run, trained)
-    dataset, stages = detect(run, trained, options.test_split, softmax)
-    if not trained.regressors:
+    folders = options.model or [run.model]
+    sources = [Source.of(run, folder, options.scores) for folder in folders]
+    kind = "combined-" * (len(folders) > 1) + "softmax-" * (options.scores == "softmax")
+    dataset, stages = detect(run, sources, options.test_split, kind)
+    if not any(source.model.regressors for source in sources):
         del stages["regressed"]
-    scored = report(run, dataset, stages, options.metric, "softmax-" if softmax else "")
-    return scored | {"configuration": trained.summary()}
+    scored = report(run, dataset, stages, options.metric, kind)
+    return scored | {"configuration": [source.model.summary() for source in sources]}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
     flags = common.parser(__doc__, common.data_flags, common.proposal_flags, common.metric_flags)
+    flags.add_argument(
+        "--model",
+        type=Path,
+        action="append",
+        metavar="DIR",
+        help="model folder, in the run folder that has its features (the model of --run); several score together",
+    )
     flags.add_argument(
         "--scores", choices=("svm", "softmax"), default="svm", help="softmax: the fine-tuned classifier's"
     )

@@ -8,16 +8,17 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from data.records import Dataset
 from detection import features, model
 from detection.detections import Detections, load_npz, save_npz
-from detection.detector import detect_windows
+from detection.detector import Evidence, detect_windows
 from detection.evaluation import coco, results, voc
 from detection.fc_head import FcFeatures, FcHead
+from detection.model import Model
 from detection.softmax import SCORE_THRESHOLD, SoftmaxClassifier
 
 from .common import Run, exclusive, progress
@@ -28,51 +29,95 @@ from .training import HEAD
 log = logging.getLogger("sppnet")
 SAVE_SECONDS = 60.0  # between two saves of unfinished detections
 STAGES = ("windows", "regressed")  # before and after box regression
+Stages = dict[str, dict[str, Detections]]  # stage -> image id -> detections
 
 
-def with_softmax(run: Run, trained: model.Model) -> tuple[model.Model, SoftmaxClassifier]:
-    """The model on the run's fine-tuned layers, and their classifier to score in the place of its SVMs.
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A model, the run that holds its features and proposals, and the softmax layer that scores in its SVMs' place."""
+
+    folder: Path
+    run: Run
+    model: Model
+    softmax: SoftmaxClassifier | None = None
+
+    @classmethod
+    def of(cls, run: Run, folder: Path, scores: str) -> Source:
+        """The model in a folder of a run.
+
+        Raises:
+            FileNotFoundError, ValueError: there is none, or with "softmax" no fine-tuned layers of its classes.
+        """
+        run = replace(run, folder=folder.parent)
+        trained = model.load(folder)
+        if scores == "svm":
+            return cls(folder, run, trained)
+        settings = run.head / SETTINGS
+        if not settings.is_file():
+            raise FileNotFoundError(f"{settings}: no fine-tuned layers; run finetune")
+        classes = tuple(json.loads(settings.read_text())["classes"])
+        if classes != trained.classes:
+            raise ValueError(f"{run.head}: fine-tuned for other classes than the model in {folder}; run either again")
+        config = replace(trained.config, test=replace(trained.config.test, score_threshold=SCORE_THRESHOLD))
+        trained = replace(trained, config=config, fc=FcFeatures(FcHead.load(run.head / HEAD), "fc7"))
+        return cls(folder, run, trained, SoftmaxClassifier.load(run.head / CLASSIFIER, len(classes)))
+
+
+class _Images:
+    """What one model sees of the images of a split."""
+
+    def __init__(self, source: Source, split: str) -> None:
+        run, trained = source.run, source.model
+        self.source = source
+        self.proposals, self.made = load_proposals(run, split, trained.proposals)
+        self.cache = open_features(run, trained.network, trained.config.pooling.scales, trained.weights_hash)
+
+    def evidence(self, image_id: str) -> Evidence:
+        pyramid = features.load_pyramid(self.cache, image_id)
+        return Evidence(pyramid, self.proposals[image_id], self.source.model, self.source.softmax)
+
+    def key(self) -> dict[str, Any]:
+        """All that decides the detections."""
+        digest = hashlib.sha256(json.dumps(self.source.model.summary(), sort_keys=True).encode())
+        folders = [self.source.folder] + [self.source.run.head] * (self.source.softmax is not None)
+        for folder in folders:
+            for file in sorted(folder.glob("*.safetensors")):
+                digest.update(file.read_bytes())
+        for boxes in self.proposals.values():
+            digest.update(boxes.tobytes())
+        return {"inputs": digest.hexdigest(), "proposals": self.made, "features": self.cache.manifest}
+
+
+def detect(run: Run, sources: Sequence[Source], split: str, kind: str) -> tuple[Dataset, Stages]:
+    """Detections of a split, stage -> image id -> detections; those the run already holds are not made again.
+
+    Args:
+        run: keeps the detections.
+        sources: one model, or several to score together.
+        split: of the data set.
+        kind: what the files' names begin with, after the split.
 
     Raises:
-        FileNotFoundError: the run has no fine-tuned layers.
-        ValueError: they are of other classes.
+        ValueError: the models have different classes.
     """
-    settings = run.head / SETTINGS
-    if not settings.is_file():
-        raise FileNotFoundError(f"{settings}: no fine-tuned layers; run finetune")
-    classes = tuple(json.loads(settings.read_text())["classes"])
-    if classes != trained.classes:
-        raise ValueError(f"{run.head}: fine-tuned for other classes than the model of {run.model}; run either again")
-    classifier = SoftmaxClassifier.load(run.head / CLASSIFIER, len(classes))
-    config = replace(trained.config, test=replace(trained.config.test, score_threshold=SCORE_THRESHOLD))
-    return replace(trained, config=config, fc=FcFeatures(FcHead.load(run.head / HEAD), "fc7")), classifier
-
-
-def detect(
-    run: Run, trained: model.Model, split: str, softmax: SoftmaxClassifier | None = None
-) -> tuple[Dataset, dict[str, dict[str, Detections]]]:
-    """Detections of a split, stage -> image id -> detections; those the run already holds are not made again."""
-    dataset = run.dataset(split, trained.classes)
-    proposals, made = load_proposals(run, split, trained.proposals)
-    cache = open_features(run, trained.network, trained.config.pooling.scales, trained.weights_hash)
-    records = usable(run, dataset, proposals, cache)
-    kind = "softmax-" if softmax else ""
+    classes = sources[0].model.classes
+    if any(s.model.classes != classes for s in sources):
+        raise ValueError("--model: expected models of the same classes in the same order; train them on the same data")
+    dataset = run.dataset(split, classes)
+    images = [_Images(source, split) for source in sources]
+    records = list(dataset)
+    for i in images:
+        there = {r.id for r in usable(run, dataset, i.proposals, i.cache)}
+        records = [r for r in records if r.id in there]
     paths = {stage: run.detections(split, kind + stage) for stage in STAGES}
-    inputs = [*sorted(run.model.glob("*.safetensors")), run.model / model.MODEL]
-    if softmax:
-        inputs += [run.head / HEAD, run.head / CLASSIFIER]
-    digest = hashlib.sha256(b"".join(p.read_bytes() for p in inputs))
-    for boxes in proposals.values():
-        digest.update(boxes.tobytes())
-    key = {"inputs": digest.hexdigest(), "proposals": made, "features": cache.manifest}
+    key = {"models": [i.key() for i in images]}
     with exclusive(run.detections(split, "all")):
         found = {stage: _saved(path, key, run.options.overwrite) for stage, path in paths.items()}
         todo = [r for r in records if any(r.id not in f for f in found.values())]
         saved = time.monotonic()
         with progress(len(records), len(records) - len(todo), "img", "detection") as bar:
             for record in todo:
-                pyramid = features.load_pyramid(cache, record.id)
-                new = detect_windows(pyramid, proposals[record.id], trained, softmax)
+                new = detect_windows(*(i.evidence(record.id) for i in images))
                 for stage, detections in zip(STAGES, new, strict=True):
                     found[stage][record.id] = detections
                 bar.update()

@@ -7,10 +7,10 @@ import pytest
 
 from detection import features, inference, model, network
 from detection.bbox_regression import BoxRegressor
-from detection.boxes import iou
+from detection.boxes import iou, nms
 from detection.cache import FeatureCache
 from detection.config import PAPER, PRESETS, RELEASED, Config
-from detection.detector import SPPDetector, detect_windows
+from detection.detector import Evidence, SPPDetector, detect_windows
 from detection.samples import TrainingImages
 from detection.svm import LinearDetectors
 
@@ -107,7 +107,7 @@ def test_selection_is_threshold_suppression_and_cap(body, photo):
     scored = inference.score_windows(pyramid, boxes, trained(body).svms, PAPER.pooling)
     threshold = float(scored.scores.max(axis=0).min()) - 0.01
     test = replace(PAPER.test, score_threshold=threshold, max_per_image=7)
-    rows, found = inference.select(scored, test)
+    rows, found = inference.select(scored.boxes, scored.scores, test)
     for k in range(3):
         mine = found.labels == k
         assert 0 < mine.sum() <= 7
@@ -120,7 +120,7 @@ def test_selection_is_threshold_suppression_and_cap(body, photo):
 
 def test_regression_keeps_scores_clips_and_suppresses_again(body, photo):
     pyramid = features.compute_pyramid(photo, body, SCALES)
-    before, after = detect_windows(pyramid, windows(200), trained(body))
+    before, after = detect_windows(Evidence(pyramid, windows(200), trained(body)))
     assert len(after) <= len(before)
     assert set(after.scores) <= set(before.scores)
     assert after.boxes.min() >= 0
@@ -134,9 +134,10 @@ def test_regression_keeps_scores_clips_and_suppresses_again(body, photo):
 
 def test_no_window_and_no_detection_are_ordinary(body, photo):
     pyramid = features.compute_pyramid(photo, body, SCALES)
-    assert [len(d) for d in detect_windows(pyramid, np.zeros((0, 4), np.float32), trained(body))] == [0, 0]
+    nothing = np.zeros((0, 4), np.float32)
+    assert [len(d) for d in detect_windows(Evidence(pyramid, nothing, trained(body)))] == [0, 0]
     picky = replace(trained(body), config=replace(PAPER, test=replace(PAPER.test, score_threshold=1e9)))
-    assert [len(d) for d in detect_windows(pyramid, windows(10), picky)] == [0, 0]
+    assert [len(d) for d in detect_windows(Evidence(pyramid, windows(10), picky))] == [0, 0]
 
 
 def test_detector_saved_and_loaded_detects_the_same(body, photo, tmp_path, monkeypatch):
@@ -195,3 +196,30 @@ def test_presets_differ_as_published():
     assert (PAPER.pooling.scales[3], RELEASED.pooling.scales[3]) == (864, 874)
     assert (PAPER.bbox.strict, RELEASED.bbox.strict) == (False, True)
     assert (PAPER.svm.thinning_iou, RELEASED.svm.thinning_iou) == (0.7, None)
+
+
+def test_models_together_are_suppressed_over_the_union(body, photo):
+    pyramid, boxes, one = features.compute_pyramid(photo, body, SCALES), windows(200), trained(body)
+    weights, bias = one.svms.weights, one.svms.bias
+    other = replace(one, svms=replace(one.svms, weights=weights[:, ::-1].copy(), bias=bias + 0.1), regressors=())
+    alone = [Evidence(pyramid, boxes, m).scored() for m in (one, other)]
+    before, after = detect_windows(Evidence(pyramid, boxes, one), Evidence(pyramid, boxes, other))
+    for k in range(3):
+        scores, everything = np.concatenate([s.scores[:, k] for s in alone]), np.concatenate([boxes, boxes])
+        above = np.flatnonzero(scores > PAPER.test.score_threshold)
+        kept = above[nms(everything[above], scores[above], 0.3)[:100]]
+        np.testing.assert_array_equal(before.scores[before.labels == k], scores[kept])
+        np.testing.assert_array_equal(before.boxes[before.labels == k], everything[kept])
+    # boxes are regressed by the model they came from, so those of the second stay
+    of_second = np.isin(after.scores, alone[1].scores) & ~np.isin(after.scores, alone[0].scores)
+    assert of_second.any()
+    assert all((b == boxes).all(axis=1).any() for b in after.boxes[of_second])
+    of_first = np.isin(after.scores, alone[0].scores) & (after.labels < 2)
+    assert of_first.any()
+    assert not any((b == boxes).all(axis=1).any() for b in after.boxes[of_first])
+
+
+def test_a_model_with_itself_changes_nothing(body, photo):
+    evidence = Evidence(features.compute_pyramid(photo, body, SCALES), windows(100), trained(body))
+    for alone, twice in zip(detect_windows(evidence), detect_windows(evidence, evidence), strict=True):
+        assert set(map(tuple, twice.boxes)) == set(map(tuple, alone.boxes))

@@ -169,7 +169,7 @@ def test_a_source_of_proposals_goes_through_every_stage(work):
     assert extract_proposals.main([*work.data, "-j", "1"]) == 0
     assert test_net.main(work.data) == 0  # takes those that the model learned from
     detections, meta = load_npz(work.run / "detections" / "test-windows.npz")
-    assert meta["proposals"] == model.proposals
+    assert meta["models"][0]["proposals"] == model.proposals
     assert test_net.main([*work.data, "--proposals", "ss"]) == 0
     others, _ = load_npz(work.run / "detections" / "test-windows.npz")
     assert any(len(others[i]) != len(detections[i]) for i in detections)
@@ -247,3 +247,29 @@ def test_fine_tuning_that_cannot_start_says_why_and_leaves_nothing(work, capsys,
 def test_softmax_scores_need_fine_tuned_layers(work, capsys):
     assert test_net.main([*work.data, "--scores", "softmax"]) == 1
     assert "no fine-tuned layers; run finetune" in capsys.readouterr().err
+
+
+def test_models_of_two_runs_score_together(work, weights, tmp_path):
+    second = tmp_path / "second"
+    data = [*work.data[:2], "--run", str(second)]
+    assert extract_features.main([*data, "--scales", "128", "--weights", str(weights), "-j", "1"]) == 0
+    assert train_svms.main([*data, "--max-negatives-per-image", "5"]) == 0
+    models = [flag for run in (work.run, second) for flag in ("--model", str(run / "model"))]
+    out = tmp_path / "together.json"
+    assert test_net.main([*work.data, *models, "--json", str(out)]) == 0
+    together, meta = load_npz(work.run / "detections" / "test-combined-windows.npz")
+    alone, _ = load_npz(work.run / "detections" / "test-windows.npz")
+    assert len(meta["models"]) == 2
+    assert any(not np.isin(together[i].scores, alone[i].scores).all() for i in alone)
+    configuration = json.loads(out.read_text())["result"]["configuration"]
+    assert [c["config"]["pooling"]["scales"] for c in configuration] == [[160], [128]]
+
+
+def test_models_of_other_classes_do_not_score_together(work, tmp_path, capsys):
+    other = tmp_path / "other" / "model"
+    shutil.copytree(work.run, other.parent)
+    settings = json.loads((other / "model.json").read_text())
+    settings["classes"][0] = "unicorn"
+    (other / "model.json").write_text(json.dumps(settings))
+    assert test_net.main([*work.data, "--model", str(work.run / "model"), "--model", str(other)]) == 1
+    assert "expected models of the same classes" in capsys.readouterr().err
