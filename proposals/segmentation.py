@@ -148,7 +148,7 @@ def _segment(edges: NDArray[np.int64], height: int, width: int, k: float, min_si
     tolerance = np.full(height * width, k)  # heaviest inner edge + k / size, of roots
     step = np.array([1, width, width + 1, width - 1], np.int32)
     unit = 1.0 / (1 << FRACTION_BITS)
-    left = 0  # edges still between two components, kept at the front of `rest`
+    left = 0  # edges that may still serve to join a small component, kept at the front of `rest`
     rest = np.empty(len(edges) + 1, np.int32)
     for edge in edges:
         code = int(edge & CODE_MASK)
@@ -158,7 +158,7 @@ def _segment(edges: NDArray[np.int64], height: int, width: int, k: float, min_si
         apart = a != b
         joined = apart & (weight <= tolerance[a]) & (weight <= tolerance[b])
         rest[left] = code
-        left += apart & (not joined)
+        left += apart & (not joined) & ((parent[a] > -min_size) | (parent[b] > -min_size))
         if joined:
             root = _join(parent, a, b)
             tolerance[root] = weight - k / parent[root]

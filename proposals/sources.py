@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.image import as_rgb
 from proposals.edge_boxes import EdgeBoxesSettings, edge_boxes
+from proposals.edges import EdgeMap, from_strength
+from proposals.resize import shrink
 from proposals.selective_search import MAX_SIDE, MIN_SIDE, SIDE_BITS, selective_search
+
+if TYPE_CHECKING:
+    from proposals.hed import HED
 
 Boxes = NDArray[np.float32]
 
 SEARCHES = {"ss": "fast", "ss-single": "single", "ss-quality": "quality"}  # modes of selective search
+EDGES = ("gradient", "hed")
 SOURCES = (*SEARCHES, "edgeboxes", "ss+edgeboxes")
 VERSION = 2  # of the boxes: raised whenever the same settings give others
 
@@ -25,6 +33,8 @@ class ProposalSettings:
     Attributes:
         source: one of `SOURCES`; "ss" is selective search's fast mode, "ss+edgeboxes" takes the boxes of both in
             turn, best first.
+        edges: what EdgeBoxes sees: "gradient", the built-in detector, or "hed", the edge network, whose weights are
+            fetched on first use.
         max_boxes: only this many, the best-ranked; None for all.
         min_side: boxes less wide or less high than this many pixels are dropped.
         max_side: an image with a longer side is searched at this size, and its boxes are scaled back.
@@ -35,14 +45,18 @@ class ProposalSettings:
     """
 
     source: str = "ss"
+    edges: str = "gradient"
     max_boxes: int | None = None
     min_side: int = MIN_SIDE
     max_side: int = MAX_SIDE
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.source not in SOURCES:
-            raise ValueError(f"source: expected one of {', '.join(SOURCES)}, got {self.source!r}")
+        for name, value, known in (("source", self.source, SOURCES), ("edges", self.edges, EDGES)):
+            if value not in known:
+                raise ValueError(f"{name}: expected one of {', '.join(known)}, got {value!r}")
+        if self.edges != "gradient" and "edgeboxes" not in self.source:
+            raise ValueError(f"edges: only EdgeBoxes sees edges, {self.source} does not; leave the setting out")
         limits = {"max_boxes": (0, None), "min_side": (0, None), "max_side": (1, 1 << SIDE_BITS), "seed": (0, None)}
         for name, (least, most) in limits.items():
             value = getattr(self, name)
@@ -78,6 +92,7 @@ def propose(image: NDArray[np.uint8], settings: ProposalSettings | None = None) 
 
     Raises:
         ValueError: the image is not as described.
+        OSError: the edge network is asked for and cannot be fetched.
     """
     s = settings or ProposalSettings()
     found: list[Boxes] = []
@@ -90,7 +105,21 @@ def propose(image: NDArray[np.uint8], settings: ProposalSettings | None = None) 
 
 
 def _edge_boxes(image: NDArray[np.uint8], s: ProposalSettings) -> Boxes:
-    return edge_boxes(image, None, EdgeBoxesSettings(min_side=s.min_side), s.max_side)[0]
+    edges = _network_edges(shrink(as_rgb(image), s.max_side)) if s.edges == "hed" else None
+    return edge_boxes(image, edges, EdgeBoxesSettings(min_side=s.min_side), s.max_side)[0]
+
+
+def _network_edges(image: NDArray[np.uint8]) -> EdgeMap:
+    from proposals.hed import detect_edges  # torch takes seconds to import
+
+    return from_strength(detect_edges(image, _network()))
+
+
+@cache
+def _network() -> HED:
+    from proposals.hed import HED
+
+    return HED.load()
 
 
 def in_turn(a: Boxes, b: Boxes) -> Boxes:

@@ -82,6 +82,7 @@ def proposal_flags(p: argparse.ArgumentParser) -> None:
 
 def search_flags(p: argparse.ArgumentParser) -> None:
     """How candidate windows are searched."""
+    p.add_argument("--edges", choices=("gradient", "hed"), default="gradient", help="that EdgeBoxes sees (%(default)s)")
     p.add_argument("--min-side", type=int, default=20, help="shortest side of a proposal in pixels (%(default)s)")
     p.add_argument("--max-side", type=_positive, default=1000, help="larger photos are searched downsized")
     p.add_argument("-j", "--workers", type=_positive, default=os.cpu_count(), help="processes (%(default)s)")
@@ -264,10 +265,9 @@ def _one_line(error: BaseException) -> str:
 
 def write_json(path: Path, result: dict[str, Any], options: Options, seconds: float) -> None:
     """Write a result with all that is needed to repeat it, atomically."""
-    settings = {k: str(v) if isinstance(v, Path) else v for k, v in vars(options).items()}
     report = {
         "result": result,
-        "settings": settings,
+        "settings": vars(options),
         "seconds": round(seconds, 2),
         "peak_memory_bytes": peak_memory(),
         "versions": {"sppnet": _version("sppnet"), "python": platform.python_version()}
@@ -275,7 +275,7 @@ def write_json(path: Path, result: dict[str, Any], options: Options, seconds: fl
         "hardware": {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count(), "gpu": _gpu()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, [(json.dumps(report, indent=1) + "\n").encode()])
+    write_atomically(path, [(json.dumps(report, indent=1, default=os.fspath) + "\n").encode()])
 
 
 def peak_memory() -> int | None:

