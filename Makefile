@@ -19,11 +19,11 @@ lint: .venv/ready
 weights: .venv/ready
 	$(BIN)/python tools/fetch_weights.py $(WEIGHTS)
 
-PHOTOS ?= datasets/VOCdevkit/VOC2007/JPEGImages
+DEVKIT ?= datasets/VOCdevkit
 
 # OpenCV's contrib build owns the folder of opencv-python, so it gets an environment of its own.
 bench-proposals: .venv/ready .venv-contrib/ready
-	$(BIN)/python benchmarks/proposals.py --photos $(PHOTOS) --peer .venv-contrib/bin/python --json benchmarks/results/proposals.json
+	$(BIN)/python benchmarks/proposals.py --devkit $(DEVKIT) --peer .venv-contrib/bin/python --json benchmarks/results/proposals.json
 
 .venv-contrib/ready:
 	$(PYTHON) -m venv .venv-contrib

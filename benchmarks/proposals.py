@@ -1,6 +1,6 @@
 """Time every source of proposals beside OpenCV contrib's selective search, on the same photos, in one run.
 
-    python benchmarks/proposals.py --photos datasets/VOCdevkit/VOC2007/JPEGImages --peer .venv-contrib/bin/python
+    python benchmarks/proposals.py --devkit datasets/VOCdevkit --peer .venv-contrib/bin/python
 
 OpenCV's contrib build owns the folder that `opencv-python` owns, so it runs in an environment of its own and
 answers over a pipe (peers/opencv_search.py). Rows take turns photo by photo, in another order each time; a photo
@@ -26,16 +26,15 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import cv2
-import numpy as np
 import torch
 
-from data.records import ImageRecord
+from data import voc
 from detection.image import read
-from proposals import batch
 from proposals.selective_search import MODES
 from proposals.sources import ProposalSettings, propose
 from tools.common import parser, write_json
 
+ROOT = Path(__file__).resolve().parents[1]
 Row = Callable[[Path], tuple[float, int]]  # photo -> seconds, boxes
 PEER = Path(__file__).with_name("peers") / "opencv_search.py"
 
@@ -89,22 +88,29 @@ def interleaved(rows: dict[str, Row], photos: list[Path]) -> dict[str, list[tupl
     return measured
 
 
-def workers(photos: list[Path], repeats: int) -> list[dict[str, float]]:
-    """Photos a second of a whole set with one and two processes, start-up included, in turn."""
-    nothing = np.empty((0, 4), np.float32)
-    records = [
-        ImageRecord(p.stem, p, read(p).shape[:2], nothing, np.empty(0, np.int64), np.empty(0, bool)) for p in photos
-    ]
+def workers(options: argparse.Namespace) -> list[dict[str, float]]:
+    """Photos a second of the tool with one and two processes, its start included, in turn."""
+    tool = [sys.executable, str(ROOT / "tools" / "extract_proposals.py"), "--devkit", str(options.devkit), "--voc2007"]
+    tool += ["--train-split", options.split, "--test-split", options.split, "--limit", str(options.worker_photos)]
     rates = []
-    for _ in range(repeats):
+    for _ in range(options.repeats):
         rate = {}
         for count in (1, 2):
             with tempfile.TemporaryDirectory() as folder:
                 start = time.perf_counter()
-                batch.compute(records, Path(folder) / "boxes.npz", workers=count, progress=False)
-                rate[str(count)] = len(records) / (time.perf_counter() - start)
+                subprocess.run([*tool, "--run", folder, "-j", str(count)], check=True, capture_output=True)
+                rate[str(count)] = options.worker_photos / (time.perf_counter() - start)
         rates.append(rate)
     return rates
+
+
+def memory(path: Path) -> int:
+    """Most bytes a fresh process has resident that searches one photo with "ss"."""
+    code = "import sys, resource; from pathlib import Path; from proposals import batch\n"
+    code += "batch.search_file(sys.argv[1], batch.ProposalSettings())\n"
+    code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    done = subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True, cwd=ROOT)
+    return int(done.stdout)
 
 
 def summary(values: list[tuple[float, int]]) -> dict[str, float]:
@@ -126,22 +132,24 @@ def show(table: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]]
 def main() -> None:
     """Run and report."""
     flags = parser(__doc__.splitlines()[0])  # type: ignore[union-attr]
-    flags.add_argument("--photos", type=Path, required=True, help="folder of .jpg files")
-    flags.add_argument("--count", type=int, default=40, help="photos, spread evenly over the folder (%(default)s)")
+    flags.add_argument("--devkit", type=Path, required=True, help="a VOCdevkit with VOC2007")
+    flags.add_argument("--split", default="test", help="its list of photos (%(default)s)")
+    flags.add_argument("--count", type=int, default=40, help="photos, spread evenly over the list (%(default)s)")
     flags.add_argument("--peer", type=Path, help="python of an environment with opencv-contrib-python")
-    flags.add_argument("--worker-photos", type=int, default=200, help="for one process against two (%(default)s)")
+    flags.add_argument("--worker-photos", type=int, default=300, help="for one process against two (%(default)s)")
     flags.add_argument("--repeats", type=int, default=3, help="of one process against two (%(default)s)")
     options = flags.parse_args()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    files = sorted(options.photos.glob("*.jpg"))
-    photos = files[:: max(1, len(files) // options.count)][: options.count]
+    records = voc.load(options.devkit, "2007", options.split)
+    photos = [r.path for r in records[:: max(1, len(records) // options.count)]][: options.count]
     started = time.monotonic()
     result = compare(photos, options)
+    result["peak_memory_bytes_ss"] = memory(photos[0])
+    print(f"a process that searches with ss: {result['peak_memory_bytes_ss'] / 1e6:.0f} MB at most")
     if options.worker_photos:
-        rates = workers(files[: options.worker_photos], options.repeats)
-        result["workers"] = rates
-        ratio = [r["2"] / r["1"] for r in rates]
+        result["workers"] = workers(options)
+        ratio = [r["2"] / r["1"] for r in result["workers"]]
         spread = f"{min(ratio):.2f} to {max(ratio):.2f}"
         print(f"two processes: {statistics.median(ratio):.2f} times the rate of one ({spread})")
     if options.json:
