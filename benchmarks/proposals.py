@@ -106,9 +106,10 @@ def workers(options: argparse.Namespace) -> list[dict[str, float]]:
 
 def memory(path: Path) -> int:
     """Most bytes a fresh process has resident that searches one photo with "ss"."""
-    code = "import sys, resource; from pathlib import Path; from proposals import batch\n"
+    code = "import sys; from pathlib import Path; from proposals import batch\n"
     code += "batch.search_file(sys.argv[1], batch.ProposalSettings())\n"
-    code += "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    code += "status = Path('/proc/self/status').read_text()\n"  # getrusage would count what this process has too
+    code += "print(1024 * int(status.split('VmHWM:')[1].split()[0]))"
     done = subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True, cwd=ROOT)
     return int(done.stdout)
 
