@@ -154,7 +154,9 @@ def main() -> None:
         spread = f"{min(ratio):.2f} to {max(ratio):.2f}"
         print(f"two processes: {statistics.median(ratio):.2f} times the rate of one ({spread})")
     if options.json:
-        write_json(options.json, result, options, time.monotonic() - started)
+        names = ("split", "count", "worker_photos", "repeats")  # where things lie on this machine tells nobody anything
+        settings = argparse.Namespace(**{name: getattr(options, name) for name in names})
+        write_json(options.json, result, settings, time.monotonic() - started)
 
 
 def compare(photos: list[Path], options: argparse.Namespace) -> dict[str, Any]:
