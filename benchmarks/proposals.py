@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -117,8 +117,13 @@ def memory(path: Path) -> int:
 def summary(values: list[tuple[float, int]]) -> dict[str, float]:
     """Median, quartiles and boxes of a row."""
     seconds, boxes = zip(*values, strict=True)
-    low, _, high = statistics.quantiles(seconds, n=4)
-    return {"median": statistics.median(seconds), "q1": low, "q3": high, "boxes": statistics.mean(boxes)}
+    return quartiles(seconds) | {"boxes": statistics.mean(boxes)}
+
+
+def quartiles(values: Sequence[float]) -> dict[str, float]:
+    """Median and spread."""
+    low, middle, high = statistics.quantiles(values, n=4)
+    return {"median": middle, "q1": low, "q3": high}
 
 
 def show(table: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]]) -> None:
@@ -170,15 +175,15 @@ def compare(photos: list[Path], options: argparse.Namespace) -> dict[str, Any]:
             rows |= {f"OpenCV, hierarchies of {name}": row(asdict(MODES[mode])) for name, mode in same.items()}
             rows["OpenCV, its own fast at k 50 (12 hierarchies)"] = row("fast")
             measured = interleaved(rows, photos)
-        ratios = {name: summary(_ratio(measured, name)) for name in same}
+        ratios = {name: quartiles(_ratio(measured, name)) for name in same}
     table = {name: summary(values) for name, values in measured.items()}
     show(table, ratios)
     return {"table": table, "ratios": ratios, "photos": [p.name for p in photos]}
 
 
-def _ratio(measured: dict[str, list[tuple[float, int]]], name: str) -> list[tuple[float, int]]:
+def _ratio(measured: dict[str, list[tuple[float, int]]], name: str) -> list[float]:
     pairs = zip(measured[f"OpenCV, hierarchies of {name}"], measured[name], strict=True)
-    return [(theirs / mine, 0) for (theirs, _), (mine, _) in pairs]
+    return [theirs / mine for (theirs, _), (mine, _) in pairs]
 
 
 if __name__ == "__main__":
