@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 ScaleRule = Literal["paper", "released"]
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Config:
     """Everything that decides what a trained detector computes, apart from its network and its data."""
 
     preset: str = "paper"
+    precision: Precision = "fp32"  # of the convolutions; neither source goes below single
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     svm: SVMConfig = field(default_factory=SVMConfig)
@@ -103,6 +105,7 @@ class Config:
         pooling, finetune = ({k: _tuples(v) for k, v in values[part].items()} for part in ("pooling", "finetune"))
         return cls(
             values["preset"],
+            values["precision"],
             PoolingConfig(**pooling),
             FinetuneConfig(**finetune),
             SVMConfig(**values["svm"]),

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detection import features, inference, network
+from detection import features, inference, network, zoo
 from detection import image as pixels
 from detection import model as models
 from detection.boxes import as_boxes
+from detection.config import Precision
 from detection.detections import Detections
 from detection.features import FeaturePyramid
 from detection.inference import ScoredWindows
 from detection.model import Model
-from detection.network import ConvBody
+from detection.network import ConvBody, has_bfloat16
 from detection.softmax import SoftmaxClassifier
 from proposals.sources import ProposalSettings, propose
 
@@ -38,31 +39,51 @@ class SPPDetector:
                 f"model: trained on {model.network} with weights {model.weights_hash[:12]}, "
                 f"got {body.name} with {body.weights_hash[:12]}; load the weights it was trained on"
             )
+        levels = model.config.pooling.levels
+        if model.pooled_length != (pooled := body.channels * sum(n * n for n in levels)):
+            raise ValueError(
+                f"model: takes pooled vectors of {model.pooled_length}, {body.name} with pyramid levels "
+                f"{', '.join(map(str, levels))} gives {pooled}; it is of another network or pyramid"
+            )
         self.body = body
         self.model = model
         self.classes = model.classes
 
     @classmethod
     def from_pretrained(
-        cls, name_or_dir: str | Path, device: str = "auto", weights: str | Path = "pretrained"
+        cls,
+        name_or_dir: str | Path,
+        device: str = "auto",
+        weights: str | Path = "pretrained",
+        precision: Precision | None = None,
     ) -> SPPDetector:
-        """Load a model folder and the convolutions it names.
+        """Load a detector that comes with the program, or a model folder, and the convolutions it names.
 
         Args:
-            name_or_dir: the folder.
+            name_or_dir: "alexnet-voc2007" or another of `detection.zoo.names()`, or a folder.
             device: "auto", "cpu", "cuda" or "cuda:N".
             weights: file of the convolutions, for a model trained on others than the pretrained ones.
+            precision: of the convolutions, "fp32" or "bf16"; None: that of the training, but "fp32" where the
+                processor has no fast bfloat16. Scores differ slightly between the two.
 
         Raises:
-            FileNotFoundError: no model in the folder, or the weights are not there.
-            ValueError: a file is damaged, or the device is absent.
+            FileNotFoundError: no detector of that name and no model in the folder, or the weights are not there.
+            ValueError: a file is damaged or belongs to others, or the device is absent.
         """
-        model = models.load(Path(name_or_dir))
-        return cls(network.build(model.network, weights, device), model)
+        model = models.load(zoo.folder_of(name_or_dir))
+        if precision is None:
+            fast = has_bfloat16(network.resolve_device(device))
+            precision = model.config.precision if fast else "fp32"
+        return cls(network.build(model.network, weights, device, precision), model)
 
-    def save(self, folder: str | Path) -> None:
-        """Write the model folder that `from_pretrained` reads; the convolutions stay in the weight cache."""
-        self.model.save(Path(folder))
+    def save(self, folder: str | Path, half: bool = False) -> None:
+        """Write the model folder that `from_pretrained` reads; the convolutions stay in the weight cache.
+
+        Args:
+            folder: made if absent.
+            half: large arrays in half precision, for half the size.
+        """
+        self.model.save(Path(folder), half)
 
     def detect(self, image: NDArray[np.uint8] | str | Path, boxes: ArrayLike | None = None) -> Detections:
         """All objects of one photo.

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch.hub import load_state_dict_from_url
 
-from detection.fc_head import FcHead
+from detection.fc_head import FcHead, NormalizedHead
 from detection.state import State, assign, read_state
 
 FINEST = 6  # bins a side of the level whose inputs ImageNet's fc6 has
 CONV5_CHANNELS = {"alexnet": 256, "vgg16": 512}
 
 
-def build(start: str, inputs: int, network: str, width: int = 4096, seed: int = 0) -> FcHead:
+def build(
+    start: str, inputs: int, network: str, levels: Sequence[int] = (1, 2, 3, 6), width: int = 4096, seed: int = 0
+) -> FcHead:
     """Layers to train, in training mode.
 
     Args:
-        start: "random": torch's own start, uniform within 1 / sqrt(inputs of the layer); "imagenet": the layers of
-            torchvision's pretrained network, downloaded by torchvision; or a file of either's state dict.
-        inputs: length of a pooled vector, the finest level, 6 x 6, last.
+        start: "random": He's start, with batch normalisation until the training is over (`NormalizedHead`);
+            "imagenet": the layers of torchvision's pretrained network, downloaded by torchvision; or a file of
+            torchvision's or `FcHead`'s state dict.
+        inputs: length of a pooled vector.
         network: name of the convolutions, for "imagenet".
+        levels: bins a side of the pyramid; ImageNet's layers go to the last, which must have 6.
         width: of a random start.
         seed: of it.
 
@@ -30,9 +35,15 @@ def build(start: str, inputs: int, network: str, width: int = 4096, seed: int = 
         OSError: the file cannot be read or downloaded.
     """
     if start == "random":
-        return FcHead.random(inputs, width, seed).train()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return NormalizedHead(inputs, width).train()
     state = _download(network) if start == "imagenet" else read_state(Path(start))
     if "classifier.1.weight" in state or "classifier.0.weight" in state:
+        if levels[-1] != FINEST:
+            raise ValueError(
+                f"{start}: its fc6 reads {FINEST} x {FINEST} bins; train with --levels that end in {FINEST}"
+            )
         state = from_torchvision(state, inputs)
     if "fc6.weight" not in state or state["fc6.weight"].shape[1:] != (inputs,):
         got = tuple(state["fc6.weight"].shape) if "fc6.weight" in state else sorted(state)[:3]

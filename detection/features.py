@@ -109,7 +109,7 @@ def cache_manifest(
     body: ConvBody, scales: Sequence[int], preset: str = "paper", mirrored: bool = False
 ) -> dict[str, Any]:
     """All that decides what a cached map holds, and the preset that later stages take over."""
-    return {
+    settings = {
         "network": body.name,
         "weights": body.weights_hash,
         "scales": list(scales),
@@ -118,7 +118,12 @@ def cache_manifest(
         "center": body.center,
         "preprocessing": asdict(body.preprocessing),
         "resize": "uint8, bilinear without antialiasing, long side rounded up",
-    } | ({"mirrored": True} if mirrored else {})
+    }
+    if body.precision != "fp32":
+        settings["precision"] = body.precision
+    if mirrored:
+        settings["mirrored"] = True
+    return settings
 
 
 def store_pyramid(cache: FeatureCache, image_id: str, pyramid: FeaturePyramid) -> None:

@@ -19,11 +19,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score
 from torch import nn
 
 from detection.config import FinetuneConfig
 from detection.fc_head import FcHead
 from detection.files import write_atomically
+from detection.network import has_bfloat16
 from detection.window_batches import Block, WindowBatches
 
 log = logging.getLogger(__name__)
@@ -74,7 +77,12 @@ class FinetuneOptions:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """State of a training: loss and accuracy are means, of the batches since the last point and of validation."""
+    """State of a training.
+
+    Loss and accuracy are means, of the batches since the last point and of the validation windows. As three windows
+    of four are background, accuracy rewards timid answers; `validation_ap`, the mean over the classes of the average
+    precision with which their windows are found, tells the better detector, and decides which weights are kept.
+    """
 
     iteration: int
     learning_rate: float
@@ -82,6 +90,7 @@ class CurvePoint:
     accuracy: float
     validation_loss: float
     validation_accuracy: float
+    validation_ap: float
 
 
 class Finetuning:
@@ -176,25 +185,23 @@ class Finetuning:
     def _validate(self) -> None:
         """Add a point to the curve; keep the weights if none did better."""
         self.model.eval()
-        loss = right = windows = 0.0
+        batches = [self._tensors(block, j) for block in self.validation for j in range(len(block))]
         with torch.inference_mode(), self._precision():
-            for block in self.validation:
-                for j in range(len(block)):
-                    pool5, labels = self._tensors(block, j)
-                    logits = self.model(pool5).float()
-                    loss += nn.functional.cross_entropy(logits, labels, reduction="sum").item()
-                    right += float((logits.argmax(1) == labels).sum())
-                    windows += len(labels)
+            logits = torch.cat([self.model(pool5).float().cpu() for pool5, _ in batches])
+        labels = torch.cat([labels.cpu() for _, labels in batches])
+        loss = nn.functional.cross_entropy(logits, labels).item()
+        right = (logits.argmax(1) == labels).float().mean().item()
         total, accurate, seen = self._sums.tolist()
         rate = self.learning_rate(self.iteration - 1)
-        point = CurvePoint(self.iteration, rate, total / seen, accurate / seen, loss / windows, right / windows)
-        if not self.best or point.validation_accuracy > max(p.validation_accuracy for p in self.curve):
+        ap = window_ap(logits.softmax(1).numpy(), labels.numpy())
+        point = CurvePoint(self.iteration, rate, total / seen, accurate / seen, loss, right, ap)
+        if not self.best or point.validation_ap > max(p.validation_ap for p in self.curve):
             self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.model.state_dict().items()}
         self.curve.append(point)
         self._sums[:] = 0
         log.info(
-            "iteration %d: loss %.4f, accuracy %.4f; validation %.4f, %.4f",
-            point.iteration, point.loss, point.accuracy, point.validation_loss, point.validation_accuracy,
+            "iteration %d: loss %.4f, accuracy %.4f; validation %.4f, %.4f, AP %.4f", point.iteration,
+            point.loss, point.accuracy, point.validation_loss, point.validation_accuracy, point.validation_ap,
         )  # fmt: skip
 
     def _tensors(self, block: Block, j: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -245,6 +252,12 @@ class Finetuning:
         log.info("continuing at iteration %d of %d", self.iteration, self.iterations)
 
 
+def window_ap(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Mean over the classes that occur of the average precision of their windows among all: (W, K + 1), (W,)."""
+    there = np.unique(labels[labels > 0])
+    return float(np.mean([average_precision_score(labels == k, scores[:, k]) for k in there]))
+
+
 def _groups(model: WindowClassifier, config: FinetuneConfig) -> list[dict[str, Any]]:
     """Parameters with their share of the learning rate and their weight decay."""
     groups = []
@@ -253,11 +266,3 @@ def _groups(model: WindowClassifier, config: FinetuneConfig) -> list[dict[str, A
         decay = 0.0 if name == "fc8.bias" else config.weight_decay
         groups.append({"params": [parameter], "rate": BIAS_RATE if bias else 1.0, "weight_decay": decay})
     return groups
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether products in bfloat16 are faster than in single precision there."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(supported and supported())

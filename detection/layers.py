@@ -1,11 +1,11 @@
-"""Single layers: what a layer reads of the one below it, and the normalisation torch lacks."""
+"""Single layers: what a layer reads of the one below it, and the two that torch lacks."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 
 @dataclass(frozen=True)
@@ -45,19 +45,66 @@ class WithinChannelLRN(nn.Module):
         return x * (1 + self.alpha * mean).pow(-self.beta)
 
 
+class Residual(nn.Sequential):
+    """x + layers(x); the layers keep the size."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, h, w) -> the same shape."""
+        return x + super().forward(x)
+
+
+POINTWISE = (nn.ReLU, nn.ReLU6, nn.Identity, WithinChannelLRN)
+
+
+def windows_of(layer: nn.Module) -> list[Window]:
+    """What a layer reads, or the layers within it in order; a residual connection lies on the cells of its layers.
+
+    Raises:
+        ValueError: as `window_of`.
+    """
+    if isinstance(layer, fx.GraphModule):
+        return _graph_windows(layer)
+    if isinstance(layer, nn.Sequential):
+        return [window for child in layer for window in windows_of(child)]
+    return [window_of(layer)]
+
+
 def window_of(layer: nn.Module) -> Window:
     """What a layer of a convolution body reads.
 
     Raises:
         ValueError: a kind of layer, or a shape of window, whose geometry is not known.
     """
-    if isinstance(layer, nn.ReLU | WithinChannelLRN | nn.Identity):
+    if isinstance(layer, POINTWISE):
         return Window(1, 1, 0)  # a cell stays where it is
-    if not isinstance(layer, nn.Conv2d | nn.MaxPool2d):
-        raise ValueError(f"layer {layer}: its stride is not known; use convolutions, max pooling and ReLU")
-    sides = [getattr(layer, name) for name in ("kernel_size", "stride", "padding", "dilation")]
+    if not isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
+        raise ValueError(f"layer {layer}: its stride is not known; use convolutions, pooling and ReLU")
+    sides = [getattr(layer, name, 1) for name in ("kernel_size", "stride", "padding", "dilation")]
     pairs = [side if isinstance(side, tuple) else (side, side) for side in sides]
     if any(isinstance(side[0], str) or side[0] != side[1] for side in pairs):
         raise ValueError(f"layer {layer}: only square windows with numeric padding are supported")
     kernel, stride, padding, dilation = (int(side[0]) for side in pairs)
     return Window(dilation * (kernel - 1) + 1, stride, padding, bool(getattr(layer, "ceil_mode", False)))
+
+
+def _graph_windows(module: fx.GraphModule) -> list[Window]:
+    """What the layers on the longest path through a traced network read; shorter ones, as those of residual
+    connections, lie on the same cells. Layers that see the whole map at once end a path."""
+    paths: dict[fx.Node, list[Window] | None] = {}
+    for node in module.graph.nodes:
+        before = [path for n in node.all_input_nodes if (path := paths[n]) is not None]
+        path = max(before, key=len, default=None)
+        layer = module.get_submodule(node.target) if node.op == "call_module" else None
+        whole_map = isinstance(layer, nn.AdaptiveAvgPool2d) or node.target in _WHOLE_MAP
+        if node.op == "placeholder":
+            path = []
+        elif whole_map:
+            path = None
+        elif path is not None:  # a traced network has some Sequentials, as torchvision's Conv2dNormActivation, in one
+            within = layer.modules() if isinstance(layer, nn.Sequential) else [layer]
+            path = [*path, *(window_of(m) for m in within if isinstance(m, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d))]
+        paths[node] = path
+    return paths[next(iter(reversed(module.graph.nodes)))] or []
+
+
+_WHOLE_MAP = ("mean", nn.functional.adaptive_avg_pool2d)

@@ -5,11 +5,13 @@
     fc_head.safetensors         fc6 and fc7, where the SVMs learned from one of them
     bbox_regressors.safetensors weights.<k> (D + 1, 4), mean.<k> (4,), once box regression is trained
 
-Loading reads numbers and text, and executes nothing.
+Large arrays are in half precision where that was asked for. Loading reads numbers and text, checks them against the
+hashes in model.json, and executes nothing.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -18,12 +20,14 @@ from typing import Any
 
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save
 
 from detection.bbox_regression import BoxRegressor
 from detection.config import Config
 from detection.fc_head import FcFeatures, FcHead
 from detection.files import write_atomically
+from detection.half import Arrays, from_half, to_half
 from detection.svm import LinearDetectors
 
 FORMAT = 1
@@ -58,6 +62,11 @@ class Model:
     fc: FcFeatures | None = None
     proposals: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def pooled_length(self) -> int:
+        """Length of the pooled vectors that the model takes."""
+        return self.fc.head.fc6.in_features if self.fc else self.svms.weights.shape[1]
+
     def with_regressors(self, regressors: Sequence[BoxRegressor | None], feature_scale: float) -> Model:
         """The same model with box regression."""
         return replace(self, regressors=tuple(regressors), bbox_feature_scale=feature_scale)
@@ -77,23 +86,31 @@ class Model:
             "notes": self.notes,
         }
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, half: bool = False) -> None:
         """Write all files, each atomically, `model.json` last.
+
+        Args:
+            folder: made if absent.
+            half: large arrays in half precision, for half the size.
 
         Raises:
             OSError: the folder cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / SVMS, [save({"weights": self.svms.weights, "bias": self.svms.bias})])
+        parts = {SVMS: {"weights": self.svms.weights, "bias": self.svms.bias}}
         if self.regressors:
-            write_atomically(folder / REGRESSORS, [save(_pack(self.regressors))])
-        else:
-            (folder / REGRESSORS).unlink(missing_ok=True)
+            parts[REGRESSORS] = _pack(self.regressors)
         if self.fc:
-            self.fc.head.save(folder / HEAD)
-        else:
-            (folder / HEAD).unlink(missing_ok=True)
-        settings = {"format": FORMAT, **self.summary()}
+            parts[HEAD] = {name: tensor.cpu().numpy() for name, tensor in self.fc.head.state_dict().items()}
+        hashes = {}
+        for name in (SVMS, REGRESSORS, HEAD):
+            if name in parts:
+                data = save(to_half(parts[name]) if half else parts[name])
+                hashes[name] = hashlib.sha256(data).hexdigest()
+                write_atomically(folder / name, [data])
+            else:
+                (folder / name).unlink(missing_ok=True)
+        settings = {"format": FORMAT, **self.summary(), "sha256": hashes}
         write_atomically(folder / MODEL, [(json.dumps(settings, indent=1) + "\n").encode()])
 
 
@@ -102,7 +119,7 @@ def load(folder: Path) -> Model:
 
     Raises:
         FileNotFoundError: there is no model in the folder.
-        ValueError: a file is damaged, or of a newer format.
+        ValueError: a file is damaged or tampered with, or of a newer format.
     """
     path = folder / MODEL
     if not path.is_file():
@@ -111,9 +128,9 @@ def load(folder: Path) -> Model:
         settings = json.loads(path.read_text())
         if settings["format"] != FORMAT:
             raise ValueError(f"format {settings['format']}, this version reads {FORMAT}")
-        svms = load_file(folder / SVMS)
-        classes = tuple(settings["classes"])
-        regressors = _unpack(load_file(folder / REGRESSORS), len(classes)) if settings["box_regression"] else ()
+        parts = {name: _read(folder / name, sha256) for name, sha256 in settings["sha256"].items()}
+        svms, classes, layer = parts[SVMS], tuple(settings["classes"]), settings["features"]
+        regressors = _unpack(parts[REGRESSORS], len(classes)) if settings["box_regression"] else ()
         return Model(
             classes,
             Config.from_dict(settings["config"]),
@@ -123,11 +140,19 @@ def load(folder: Path) -> Model:
             regressors,
             settings["bbox_feature_scale"],
             settings["notes"],
-            None if settings["features"] == "pool5" else FcFeatures(FcHead.load(folder / HEAD), settings["features"]),
+            None if layer == "pool5" else FcFeatures(FcHead.of(parts[HEAD], str(folder / HEAD)), layer),
             settings["proposals"],
         )
     except (KeyError, TypeError, ValueError, SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"{folder}: damaged model ({error}); train it again") from error
+
+
+def _read(path: Path, sha256: str) -> Arrays:
+    """Arrays of one file, once its hash is known to be right."""
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ValueError(f"{path.name} is not the file that model.json tells of")
+    return from_half(load_arrays(data))
 
 
 def _pack(regressors: Sequence[BoxRegressor | None]) -> dict[str, NDArray[Any]]:

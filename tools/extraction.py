@@ -14,6 +14,7 @@ from data.records import Dataset, ImageRecord
 from detection import features, network
 from detection import image as pixels
 from detection.cache import FeatureCache, check_space, clear, estimate
+from detection.config import Config
 from proposals import io
 from proposals.batch import compute
 from proposals.sources import ProposalSettings
@@ -80,9 +81,9 @@ def extract_features(
         the cache, and id -> reason of the images left out on request.
     """
     name, config = run.configuration()
-    body = network.build(name, run.options.weights or "pretrained", run.options.device)
+    body = network.build(name, run.options.weights or "pretrained", run.options.device, config.precision)
     scales = config.pooling.scales
-    folder = run.features(name, scales, mirrored)
+    folder = run.features(name, config, mirrored)
     if run.options.overwrite:
         clear(folder)
     cache = FeatureCache(folder, features.cache_manifest(body, scales, config.preset, mirrored))
@@ -121,7 +122,7 @@ def _convolve(record: ImageRecord, body: network.ConvBody, cache: FeatureCache, 
 
 
 def open_features(
-    run: Run, name: str, scales: Iterable[int], weights: str | None = None, mirrored: bool = False
+    run: Run, name: str, config: Config, weights: str | None = None, mirrored: bool = False
 ) -> FeatureCache:
     """The run's features; with `weights`, those of convolutions with this hash.
 
@@ -129,10 +130,10 @@ def open_features(
         FileNotFoundError: there are none for this network and these scales.
         ValueError: they are of other weights.
     """
-    folder = run.features(name, scales, mirrored)
+    folder = run.features(name, config, mirrored)
     if not (folder / "manifest.json").is_file():
         raise FileNotFoundError(
-            f"{folder}: no such features; run extract_features with the same --backbone and --scales"
+            f"{folder}: no such features; run extract_features with the same --backbone, --scales and --precision"
             + " and --mirror" * mirrored
         )
     log.info("reading %s", folder)

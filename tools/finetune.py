@@ -23,7 +23,7 @@ def run(options: common.Options) -> dict[str, Any]:
     run = common.Run.of(options)
     result = finetune(run)
     best = result["best"]
-    print(f"validation accuracy {best['validation_accuracy']:.4f} at iteration {best['iteration']}: {run.head}")
+    print(f"validation AP {best['validation_ap']:.4f} at iteration {best['iteration']}: {run.head}")
     return result
 
 
@@ -32,7 +32,7 @@ def flags(p: argparse.ArgumentParser) -> None:
     p.add_argument(
         "--start", default="random", metavar="random|imagenet|FILE", help="weights of fc6, fc7 (%(default)s)"
     )
-    p.add_argument("--width", type=int, default=4096, help="of fc6 and fc7 from a random start (%(default)s)")
+    p.add_argument("--width", type=int, default=1024, help="of fc6 and fc7 from a random start (%(default)s)")
     p.add_argument("--schedule", help="short (the default), preset, or ITERATIONS:RATE,ITERATIONS:RATE")
     p.add_argument("--mirror", action="store_true", help="learn from mirror images too; extract_features --mirror")
     p.add_argument("--validation", type=float, default=0.1, help="part of the images held out (%(default)s)")
@@ -46,7 +46,7 @@ def flags(p: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
-    groups = (common.data_flags, common.network_flags, common.proposal_flags, flags)
+    groups = (common.data_flags, common.network_flags, common.pyramid_flags, common.proposal_flags, flags)
     return common.main(run, common.parser(__doc__, *groups), argv)
 
 

@@ -44,7 +44,7 @@ def finetune(run: Run) -> dict[str, Any]:
     train, validation = _split(images, o.validation, o.seed)
     sources = [train]
     if o.mirror:
-        cache = open_features(run, images.cache.manifest["network"], config.pooling.scales, mirrored=True)
+        cache = open_features(run, images.cache.manifest["network"], config, mirrored=True)
         sources.append(
             TrainingImages(train.records, images.proposals, cache, config.pooling, images.n_classes, mirrored=True)
         )
@@ -67,7 +67,10 @@ def finetune(run: Run) -> dict[str, Any]:
             return done
         batches = WindowBatches(sources, tuned, o.block, o.difficult, o.seed)
         held_out = WindowBatches([validation], replace(tuned, random_scale=False), VALIDATION_BATCHES, seed=o.seed)
-        head = fc_start.build(o.start, images.pooled_length, images.cache.manifest["network"], o.width, o.seed)
+        _name_missing(dataset.classes, batches)
+        head = fc_start.build(
+            o.start, images.pooled_length, images.cache.manifest["network"], config.pooling.levels, o.width, o.seed
+        )
         with torch.random.fork_rng():
             torch.manual_seed(o.seed)
             model = WindowClassifier(head, images.n_classes)
@@ -76,6 +79,14 @@ def finetune(run: Run) -> dict[str, Any]:
         with progress(training.iterations, 0, "it", "fine-tuning") as bar:
             training.run(functools.partial(_show, bar))
         return _keep(run.head, training, settings)
+
+
+def _name_missing(classes: Sequence[str], batches: WindowBatches) -> None:
+    """Say which classes the layers cannot learn."""
+    there = batches.classes()
+    missing = [name for k, name in enumerate(classes) if k not in there]
+    if missing:
+        log.warning("fine-tuning: no training image has a window of %s, which will not be found", ", ".join(missing))
 
 
 def _schedule(text: str | None, config: FinetuneConfig) -> tuple[tuple[int, float], ...]:
@@ -136,10 +147,10 @@ def _show(bar: tqdm, done: int, loss: float) -> None:
 
 def _keep(folder: Path, training: Finetuning, settings: dict[str, Any]) -> dict[str, Any]:
     """Write layers, curve and settings; the checkpoint goes."""
-    training.model.head.cpu().save(folder / HEAD)
+    training.model.head.cpu().plain().save(folder / HEAD)
     write_state(folder / CLASSIFIER, training.model.fc8.cpu().state_dict())
     write_curve(folder, training.curve)
-    best = max(training.curve, key=lambda p: p.validation_accuracy)
+    best = max(training.curve, key=lambda p: p.validation_ap)
     result = settings | {"curve": [asdict(p) for p in training.curve], "best": asdict(best)}
     write_atomically(folder / SETTINGS, [(json.dumps(result, indent=1) + "\n").encode()])
     (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -159,11 +170,12 @@ def write_curve(folder: Path, curve: Sequence[CurvePoint]) -> None:
     except ImportError:
         log.info("no picture of the curve: matplotlib is not installed (pip install 'sppnet[vis]')")
         return
-    figure = Figure(figsize=(8, 3.5), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
+    figure = Figure(figsize=(11, 3.5), layout="constrained")
+    for axes, name in zip(figure.subplots(1, 3), ("loss", "accuracy", "ap"), strict=True):
         for field, label, style in ((name, "training", "--"), (f"validation_{name}", "validation", "-")):
-            axes.plot([p.iteration for p in curve], [getattr(p, field) for p in curve], style, label=label)
-        axes.set(xlabel="iteration", ylabel=name)
+            if hasattr(curve[0], field):
+                axes.plot([p.iteration for p in curve], [getattr(p, field) for p in curve], style, label=label)
+        axes.set(xlabel="iteration", ylabel={"ap": "average precision of windows"}.get(name, name))
         axes.legend()
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)

@@ -70,7 +70,7 @@ class _Images:
         run, trained = source.run, source.model
         self.source = source
         self.proposals, self.made = load_proposals(run, split, trained.proposals)
-        self.cache = open_features(run, trained.network, trained.config.pooling.scales, trained.weights_hash)
+        self.cache = open_features(run, trained.network, trained.config, trained.weights_hash)
 
     def evidence(self, image_id: str) -> Evidence:
         pyramid = features.load_pyramid(self.cache, image_id)

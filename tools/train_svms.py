@@ -30,7 +30,9 @@ def run(options: common.Options) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
-    flags = common.parser(__doc__, common.data_flags, common.network_flags, common.proposal_flags, common.svm_flags)
+    flags = common.parser(
+        __doc__, common.data_flags, common.network_flags, common.pyramid_flags, common.proposal_flags, common.svm_flags
+    )
     flags.add_argument(
         "--bbox-regression", action=argparse.BooleanOptionalAction, default=True, help="train box regressors too"
     )

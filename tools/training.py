@@ -32,7 +32,7 @@ def training_images(run: Run) -> tuple[Dataset, TrainingImages, dict[str, Any], 
     """The training split with its windows and features; how the proposals were made, and the constants."""
     name, config = run.configuration(made=True)
     dataset, split = run.train, run.options.train_split
-    (proposals, made), cache = load_proposals(run, split), open_features(run, name, config.pooling.scales)
+    (proposals, made), cache = load_proposals(run, split), open_features(run, name, config)
     records = usable(run, dataset, proposals, cache)
     return dataset, TrainingImages(records, proposals, cache, config.pooling, len(dataset.classes)), made, config
 
@@ -46,11 +46,18 @@ def _fc_features(run: Run, images: TrainingImages) -> FcFeatures | None:
         return None
     if o.head == "random":
         return FcFeatures(FcHead.random(images.pooled_length, seed=o.seed), o.features)
-    if not (o.head or tuned.is_file()):
+    path = Path(o.head or tuned)
+    if not (o.head or path.is_file()):
         raise ValueError(
             f"--features {o.features} needs the layers' weights: run finetune, or give --head FILE, or --head random"
         )
-    return FcFeatures(FcHead.load(Path(o.head or tuned)), o.features)
+    head = FcHead.load(path)
+    if head.fc6.in_features != images.pooled_length:
+        raise ValueError(
+            f"{path}: layers for pooled vectors of {head.fc6.in_features}, this network and pyramid give "
+            f"{images.pooled_length}; run finetune on these features, or give --head another file"
+        )
+    return FcFeatures(head, o.features)
 
 
 def train_svms(run: Run) -> model.Model:
@@ -68,6 +75,7 @@ def train_svms(run: Run) -> model.Model:
         "images": len(images),
         "proposals": proposals,
         "features": images.cache.manifest,
+        "levels": list(config.pooling.levels),
         "layer": o.features,
         "head": images.fc.digest if images.fc else None,
         "svm": asdict(config.svm),
@@ -141,7 +149,7 @@ def _fit_regressors(run: Run, trained: model.Model) -> tuple[list[BoxRegressor |
     """The regressors of all classes, and what features are multiplied by for them."""
     config = trained.config
     proposals, _ = load_proposals(run, run.options.train_split, trained.proposals)
-    cache = open_features(run, trained.network, config.pooling.scales, trained.weights_hash)
+    cache = open_features(run, trained.network, config, trained.weights_hash)
     dataset = run.dataset(run.options.train_split, trained.classes)
     images = TrainingImages(
         usable(run, dataset, proposals, cache), proposals, cache, config.pooling, len(trained.classes)

@@ -9,7 +9,7 @@ from torch import nn
 
 from detection import checkpoint, inference
 from detection.config import PAPER
-from detection.fc_head import FcFeatures, FcHead
+from detection.fc_head import FcFeatures, FcHead, NormalizedHead
 from detection.features import FeaturePyramid
 from detection.model import Model, load
 from detection.samples import TrainingImages
@@ -35,6 +35,20 @@ def test_the_head_drops_half_in_training_only():
         assert kept.unique().tolist() == [0.0, 2.0]  # what is kept is doubled
         assert 0.4 < (kept > 0).float().mean() < 0.6
         assert head.eval()(torch.randn(1, 8)).unique().tolist() == [1.0]
+
+
+def test_a_trained_normalised_head_is_two_plain_layers():
+    head = NormalizedHead(12, width=5).train()
+    for _ in range(5):  # running statistics away from their start
+        head(3 + 2 * torch.randn(40, 12))
+    nn.init.normal_(head.norm7.weight)
+    nn.init.normal_(head.norm7.bias)
+    head.eval()
+    plain, pool5 = head.plain(), torch.randn(7, 12)
+    assert {name for name, _ in plain.named_parameters()} == {f"fc{i}.{p}" for i in (6, 7) for p in ("weight", "bias")}
+    for layer in ("fc6", "fc7"):
+        torch.testing.assert_close(plain(pool5, layer), head(pool5, layer))
+        assert head(pool5, layer).any()
 
 
 def test_a_saved_head_comes_back_ready_for_inference(tmp_path):

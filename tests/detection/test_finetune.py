@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from detection import fc_start, finetune
+from detection import fc_start, features, finetune, network
 from detection.config import FinetuneConfig
-from detection.fc_head import FcHead
+from detection.fc_head import FcHead, NormalizedHead
 from detection.finetune import FinetuneOptions, Finetuning, WindowClassifier
 from detection.window_batches import WindowBatches
 
@@ -25,8 +25,8 @@ def rows_of(images, block):
     table = {}
     for i in range(len(images)):
         boxes = images.samples(i).boxes
-        for row, features in enumerate(images.pool(i, boxes).astype(np.float16)):
-            table[features.tobytes()] = (i, row)
+        for row, pooled in enumerate(images.pool(i, boxes).astype(np.float16)):
+            table[pooled.tobytes()] = (i, row)
     return [[table[f.tobytes()] for f in batch] for batch in block.features]
 
 
@@ -103,9 +103,9 @@ def test_images_without_positives_are_one_clear_error(images):
         make_batches(images)
 
 
-def training(images, folder, config=CONFIG, seed=0, validate_every=30, key="k"):
+def training(images, folder, config=CONFIG, seed=0, validate_every=30, key="k", head=FcHead):
     torch.manual_seed(7)
-    model = WindowClassifier(FcHead(40, 128), images.n_classes)
+    model = WindowClassifier(head(40, 128), images.n_classes)
     options = FinetuneOptions(folder, seed=seed, validate_every=validate_every, bfloat16=False)
     batches = make_batches(images, config)
     return Finetuning(model, batches, [make_batches(images, seed=9).block(0)], config, options, key)
@@ -121,21 +121,27 @@ def test_training_lowers_the_loss_and_keeps_the_best_weights(images, tmp_path):
     curve = run.curve
     assert [p.iteration for p in curve] == [30, 60, 90, 120]
     assert curve[-1].loss < 0.7 * curve[0].loss
-    best = max(curve, key=lambda p: p.validation_accuracy)
+    best = max(curve, key=lambda p: p.validation_ap)
     assert best.validation_accuracy > 0.8  # 0.75 are background
+    assert best.validation_ap > 0.5
     run.curve, run.best, run._sums = [], {}, np.ones(3)
     run._validate()  # the model holds the best weights now
-    assert run.curve[0].validation_accuracy == best.validation_accuracy
+    assert run.curve[0].validation_ap == best.validation_ap
 
 
 class Interrupted(Exception):
     pass
 
 
-@pytest.mark.parametrize("stop", [7, 30, 65, 119])
-def test_a_training_stopped_anywhere_ends_with_the_same_weights(images, tmp_path, stop, caplog):
+def test_average_precision_of_windows_is_the_mean_over_the_classes_that_occur():
+    scores = np.array([[0, 0.9, 0.1, 0], [0, 0.8, 0.2, 0], [0, 0.1, 0.7, 0], [1, 0.85, 0, 0]], np.float32)
+    assert finetune.window_ap(scores, np.array([1, 1, 2, 0])) == pytest.approx(((1 + 2 / 3) / 2 + 1) / 2)
+
+
+@pytest.mark.parametrize(("stop", "head"), [(7, FcHead), (30, NormalizedHead), (65, NormalizedHead), (119, FcHead)])
+def test_a_training_stopped_anywhere_ends_with_the_same_weights(images, tmp_path, stop, head, caplog):
     caplog.set_level("INFO")
-    whole = training(images, tmp_path / "whole")
+    whole = training(images, tmp_path / "whole", head=head)
     whole.run()
 
     def interrupt(iteration, loss):
@@ -143,8 +149,8 @@ def test_a_training_stopped_anywhere_ends_with_the_same_weights(images, tmp_path
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        training(images, tmp_path / "broken").run(interrupt)
-    resumed = training(images, tmp_path / "broken")
+        training(images, tmp_path / "broken", head=head).run(interrupt)
+    resumed = training(images, tmp_path / "broken", head=head)
     resumed.run()
     if saved := (stop - 1) // 30 * 30:
         assert f"continuing at iteration {saved} of 120" in caplog.text
@@ -208,6 +214,24 @@ def test_alexnets_layers_read_the_finest_level_and_ignore_the_others():
     torch.testing.assert_close(head.eval()(pool5), fc7.relu())
 
 
+def test_a_window_of_224_pixels_gives_what_alexnet_gives_a_photo_of_224():
+    from torchvision.models import alexnet
+
+    torch.manual_seed(0)
+    whole = alexnet(weights=None).eval()
+    body = network.assemble("alexnet", whole.state_dict())
+    photo = np.random.default_rng(0).integers(0, 256, (224, 224, 3)).astype(np.uint8)
+    pyramid = features.compute_pyramid(photo, body, (224,))
+    cells = features.Cells(np.zeros(1, np.int64), np.array([[0, 0, 12, 12]]))
+    pool5 = torch.from_numpy(features.pool(pyramid, cells, (1, 2, 3, 6)))
+    head = FcHead(12800)
+    head.load_state_dict(fc_start.from_torchvision(whole.state_dict(), inputs=12800))
+    with torch.inference_mode():
+        expected = whole.classifier[:6](whole.avgpool(whole.features(body.preprocessing(photo)[None])).flatten(1))
+        torch.testing.assert_close(head.eval()(pool5), expected, rtol=1e-3, atol=1e-5)  # maps are in half precision
+    assert expected.any()
+
+
 def test_vggs_layers_give_the_same_for_a_constant_map():
     state = whole_network(channels=2, side=7)
     weight = fc_start.from_torchvision(state, inputs=100)["fc6.weight"]
@@ -225,6 +249,8 @@ def test_layers_come_from_files_of_either_kind(tmp_path):
     assert torch.equal(head.fc6.weight, FcHead.random(100, 10).fc6.weight)
     with pytest.raises(ValueError, match=r"expected an fc6.weight of \(width, 50\), got \(10, 100\)"):
         fc_start.build(str(tmp_path / "head.safetensors"), 50, "zf5")
+    with pytest.raises(ValueError, match="its fc6 reads 6 x 6 bins"):
+        fc_start.build(str(tmp_path / "alexnet.pt"), 100, "alexnet", levels=(6, 3, 2, 1))
     with pytest.raises(ValueError, match="zf5: no ImageNet layers are known"):
         fc_start.build("imagenet", 100, "zf5")
 

@@ -1,5 +1,6 @@
 import copy
 import pickle
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from detection import bodies, network, weights
 from detection import image as pixels
-from detection import network, weights
 from detection.layers import Window, WithinChannelLRN, window_of
 from detection.network import ConvBody
 from tests.reference.lrn import within_channel_lrn
@@ -35,9 +36,9 @@ def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
 def thin(body: ConvBody) -> nn.Sequential:
     """The body's geometry with one channel, weights of one and pooling by mean, so that gradients reach all inputs."""
     layers: list[nn.Module] = []
-    for layer in body.layers:
+    for layer in body.layers.modules():
         if isinstance(layer, nn.Conv2d):
-            conv = nn.Conv2d(1, 1, layer.kernel_size, layer.stride, layer.padding, bias=False)
+            conv = nn.Conv2d(1, 1, layer.kernel_size, layer.stride, layer.padding, layer.dilation, bias=False)
             layers.append(conv.requires_grad_(False))
             conv.weight.fill_(1.0)
         elif isinstance(layer, nn.MaxPool2d):
@@ -46,18 +47,27 @@ def thin(body: ConvBody) -> nn.Sequential:
 
 
 @pytest.mark.parametrize(
-    ("name", "stride", "center", "channels"), [("alexnet", 16, 15, 256), ("vgg16", 16, 7.5, 512), ("zf5", 16, 20, 256)]
+    ("name", "stride", "center", "channels"),
+    [
+        ("alexnet", 16, 15, 256),
+        ("vgg16", 16, 7.5, 512),
+        ("zf5", 16, 20, 256),
+        ("lite0", 16, 0, 320),
+        ("lite2", 16, 0, 352),
+    ],
 )
 def test_stride_centre_and_channels_are_the_published_ones(name, stride, center, channels):
     body = random_body(name)
     assert (body.stride, body.center, body.channels) == (stride, center, channels)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("cell", [(9, 8), (10, 12)])
-def test_gradients_of_a_cell_are_symmetric_about_its_centre(name, cell):
+@pytest.mark.parametrize(
+    ("name", "size", "cell"),
+    [*((name, (400, 416), cell) for name in NAMES for cell in ((9, 8), (10, 12))), ("lite0", (2400, 2000), (70, 61))],
+)
+def test_gradients_of_a_cell_are_symmetric_about_its_centre(name, size, cell):
     body = random_body(name)
-    image = torch.zeros(1, 1, 400, 416, dtype=torch.float64, requires_grad=True)
+    image = torch.zeros(1, 1, *size, dtype=torch.float64, requires_grad=True)
     thin(body)(image)[0, 0, cell[0], cell[1]].backward()
     for axis in (0, 1):
         gradient = image.grad[0, 0].sum(1 - axis)
@@ -95,11 +105,11 @@ def test_zf5_has_the_published_sizes_at_every_layer(sides):
     assert body.map_size((sides[0], 480)) == (sides[-1], 29)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "lite0"])
 def test_map_size_is_what_the_layers_give_for_every_side(name):
     body = random_body(name)
     layers = copy.deepcopy(body.layers).to("meta")  # shapes without arithmetic
-    for side in [*range(body.min_input, 300), 480, 576, 688, 864, 874, 1200, 2135]:
+    for side in [*range(body.min_input, 300 if name in NAMES else 40), 480, 576, 688, 864, 874, 1200, 2135]:
         shape = layers(torch.zeros(1, 3, side, body.min_input, device="meta")).shape
         assert body.map_size((side, body.min_input)) == tuple(shape[2:])
 
@@ -113,6 +123,41 @@ def test_the_smallest_image_has_one_cell_and_a_smaller_one_is_refused(name):
         body.conv5(noise(least - 1, 100))
     with pytest.raises(RuntimeError):
         body.layers(torch.zeros(1, 3, least - 1, 100))
+
+
+def test_lite_is_the_trained_network_but_for_the_steps_of_its_last_strided_block():
+    dense = random_body("lite0")
+    define = bodies.NETWORKS["lite0"].layers
+    trained = define(max_stride=32).eval().requires_grad_(False)
+    trained.load_state_dict(dense.layers.state_dict())
+    image = torch.randn(1, 3, 1025, 1025)  # odd at every stride, so that both grids start at pixel 0
+    with torch.no_grad():
+        coarse, fine = trained(image)[0], dense.layers(image)[0]  # (320, 33, 33), (320, 65, 65)
+    # every second cell, away from the borders, where dilated blocks see their padding differently
+    torch.testing.assert_close(fine[:, 16:-16:2, 16:-16:2], coarse[:, 8:-8, 8:-8], rtol=1e-3, atol=1e-4)
+    assert coarse.std() > 0.01
+
+
+def test_lite_networks_have_the_published_widths_and_depths():
+    shapes = {}
+    for name in ("lite0", "lite2"):
+        depthwise = [m for m in random_body(name).layers.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
+        shapes[name] = [(m.groups, m.kernel_size[0]) for m in depthwise]
+    assert shapes["lite0"] == [
+        (32, 3), (96, 3), (144, 3), (144, 5), (240, 5), (240, 3), (480, 3), (480, 3), (480, 5), (672, 5), (672, 5),
+        (672, 5), (1152, 5), (1152, 5), (1152, 5), (1152, 3),
+    ]  # fmt: skip
+    assert shapes["lite2"] == [
+        (32, 3), (96, 3), (144, 3), (144, 3), (144, 5), (288, 5), (288, 5), (288, 3), (528, 3), (528, 3), (528, 3),
+        (528, 5), (720, 5), (720, 5), (720, 5), (720, 5), (1248, 5), (1248, 5), (1248, 5), (1248, 5), (1248, 3),
+    ]  # fmt: skip
+
+
+def test_bfloat16_maps_are_single_precision_maps_to_a_percent():
+    body, image = random_body("alexnet"), noise(120, 90)
+    exact, rounded = body.conv5(image), replace(body, precision="bf16").conv5(image)
+    assert rounded.dtype == torch.float32
+    assert 1e-5 < (rounded - exact).norm() / exact.norm() < 0.02
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 2, 0), (3, 2, 1), (2, 2, 1), (2, 3, 0), (5, 3, 2)])
@@ -193,7 +238,7 @@ def test_a_map_is_the_same_on_every_run_without_gradients_and_channels_last():
 
 def test_random_weights_are_the_same_each_time_and_leave_torchs_generator_alone():
     before = torch.random.get_rng_state()
-    assert network.alexnet().weights_hash == network.alexnet().weights_hash
+    assert network.assemble("alexnet").weights_hash == network.assemble("alexnet").weights_hash
     assert torch.equal(before, torch.random.get_rng_state())
     assert len({random_body(name).weights_hash for name in NAMES}) == 3
 
@@ -214,10 +259,10 @@ def test_saved_weights_come_back(tmp_path, name, suffix):
 
 
 def test_a_whole_networks_file_gives_its_convolutions():
-    state = network.alexnet().state_dict()
-    body = network.alexnet({**state, "classifier.1.weight": torch.zeros(2, 2)})
-    assert body.weights_hash == network.alexnet().weights_hash
-    zf5 = network.zf5({**random_body("zf5").state_dict(), "fc6.weight": torch.zeros(2, 2)})
+    state = network.assemble("alexnet").state_dict()
+    body = network.assemble("alexnet", {**state, "classifier.1.weight": torch.zeros(2, 2)})
+    assert body.weights_hash == network.assemble("alexnet").weights_hash
+    zf5 = network.assemble("zf5", {**random_body("zf5").state_dict(), "fc6.weight": torch.zeros(2, 2)})
     assert zf5.weights_hash == random_body("zf5").weights_hash
 
 
@@ -233,7 +278,7 @@ def test_weights_of_another_network_are_one_clear_error(change, message):
     state = {**random_body("zf5").state_dict(), **change}
     state = {name: tensor for name, tensor in state.items() if tensor is not None}
     with pytest.raises(ValueError, match=f"weights of zf5: .*{message}; give weights of this network"):
-        network.zf5(state)
+        network.assemble("zf5", state)
 
 
 @pytest.mark.parametrize("name", ["w.safetensors", "w.pt"])
@@ -267,7 +312,7 @@ def test_a_file_of_something_else_is_one_clear_error(tmp_path):
 
 
 def test_unknown_networks_and_zf5_pretrained_are_refused():
-    with pytest.raises(ValueError, match="network: expected one of alexnet, vgg16, zf5, got 'resnet'"):
+    with pytest.raises(ValueError, match=r"network: expected one of alexnet, vgg16, zf5, lite0, .* got 'resnet'"):
         network.build("resnet")
     with pytest.raises(ValueError, match="zf5: no pretrained weights can be fetched; give a file"):
         network.build("zf5")

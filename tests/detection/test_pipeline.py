@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detection import features, inference, model, network
+from detection import features, half, inference, model, network
 from detection.bbox_regression import BoxRegressor
 from detection.boxes import iou, nms
 from detection.cache import FeatureCache
@@ -143,7 +143,7 @@ def test_no_window_and_no_detection_are_ordinary(body, photo):
 def test_detector_saved_and_loaded_detects_the_same(body, photo, tmp_path, monkeypatch):
     detector = SPPDetector(body, trained(body))
     detector.save(tmp_path / "model")
-    monkeypatch.setattr(network, "build", lambda name, weights, device: body)
+    monkeypatch.setattr(network, "build", lambda name, weights, device, precision: body)
     again = SPPDetector.from_pretrained(tmp_path / "model")
     boxes = windows(100)
     first, second = detector.detect(photo, boxes), again.detect(photo, boxes)
@@ -162,6 +162,55 @@ def test_detector_proposes_its_own_windows(body, photo):
 def test_detector_refuses_other_convolutions(body):
     with pytest.raises(ValueError, match="load the weights it was trained on"):
         SPPDetector(body, replace(trained(body), weights_hash="0" * 64))
+
+
+@pytest.mark.parametrize("levels", [(1, 2, 4), (1, 2, 3)])
+def test_detector_refuses_a_model_of_another_pyramid(body, levels):
+    other = trained(body)
+    config = replace(other.config, pooling=replace(other.config.pooling, levels=levels))
+    with pytest.raises(ValueError, match=r"takes pooled vectors of 12800, .* it is of another network or pyramid"):
+        SPPDetector(body, replace(other, config=config))
+
+
+def test_half_precision_halves_the_files_and_keeps_the_detections(body, photo, tmp_path):
+    whole = trained(body)
+    whole.save(tmp_path / "whole")
+    SPPDetector(body, whole).save(tmp_path / "half", half=True)
+    size = {kind: sum(f.stat().st_size for f in (tmp_path / kind).glob("*.safetensors")) for kind in ("whole", "half")}
+    assert size["half"] < 0.51 * size["whole"]
+    again = model.load(tmp_path / "half")
+    np.testing.assert_allclose(again.svms.weights, whole.svms.weights, rtol=2**-11, atol=1e-9)
+    first, second = (SPPDetector(body, m).detect(photo, windows(200)) for m in (whole, again))
+    np.testing.assert_array_equal(first.labels, second.labels)
+    np.testing.assert_allclose(first.boxes, second.boxes, atol=0.1)
+    np.testing.assert_allclose(first.scores, second.scores, atol=2e-3)
+
+
+def test_values_that_are_not_finite_are_not_written_in_half_precision():
+    with pytest.raises(ValueError, match="weights: holds values that are not finite"):
+        half.to_half({"weights": np.full(2000, np.nan, np.float32)})
+
+
+def test_a_class_without_positives_keeps_its_bias_of_minus_infinity(body, tmp_path):
+    whole = trained(body, regressors=False)
+    whole.svms.bias[1] = -np.inf
+    whole.save(tmp_path, half=True)
+    assert model.load(tmp_path).svms.bias.tolist() == [0, -np.inf, 0]
+
+
+@pytest.mark.parametrize("name", ["svms.safetensors", "bbox_regressors.safetensors"])
+def test_a_file_with_one_changed_number_is_refused(body, tmp_path, name):
+    trained(body).save(tmp_path)
+    data = bytearray((tmp_path / name).read_bytes())
+    data[-1000] ^= 1
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=rf"damaged model \({name} is not the file that model.json tells of\)"):
+        model.load(tmp_path)
+
+
+def test_a_name_that_is_neither_folder_nor_detector_is_one_clear_error():
+    with pytest.raises(FileNotFoundError, match=r"yolo-voc2007: no such folder, and none of the detectors that come"):
+        SPPDetector.from_pretrained("yolo-voc2007")
 
 
 def test_saving_without_regressors_drops_those_of_before(body, tmp_path):

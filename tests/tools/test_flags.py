@@ -52,6 +52,22 @@ def test_features_and_head_reach_training_and_test(work, tmp_path):
     assert test_net.main(work.data) == 0
 
 
+def test_a_head_of_another_network_or_pyramid_is_refused_before_any_work(work, tmp_path, capsys):
+    FcHead.random(5376, 16).save(tmp_path / "head.safetensors")
+    assert train_svms.main([*work.data, "--features", "fc6", "--head", str(tmp_path / "head.safetensors")]) == 1
+    assert "layers for pooled vectors of 5376, this network and pyramid give 12800" in capsys.readouterr().err
+
+
+def test_levels_reach_training_and_test(work, capsys):
+    argv = [*work.data, "--levels", "1", "2"]
+    assert train_svms.main(argv) == 1
+    assert "holds a model of levels [1, 2, 3, 6], now [1, 2]; give --overwrite" in capsys.readouterr().err
+    assert train_svms.main([*argv, "--overwrite"]) == 0
+    model = load(work.run / "model")
+    assert (model.config.pooling.levels, model.svms.weights.shape[1]) == ((1, 2), 5 * 256)
+    assert test_net.main(work.data) == 0
+
+
 def test_a_random_head_is_full_size_and_seeded(work, monkeypatch):
     made = []
     monkeypatch.setattr(FcHead, "random", lambda inputs, seed: made.append((inputs, seed)) or 1 / 0)

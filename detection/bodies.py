@@ -1,0 +1,145 @@
+"""The networks that are built in, one declarative entry each."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from torch import nn
+
+from detection.image import Preprocessing
+from detection.layers import Residual, WithinChannelLRN
+
+TORCHVISION = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), scale=1 / 255)
+"""What torchvision's ImageNet weights were trained with."""
+
+CAFFE_128 = Preprocessing(mean=(128.0, 128.0, 128.0), bgr=True)
+"""BGR in 0..255 less 128: utils/caffe_anysize_test.m."""
+
+EFFICIENTNET_LITE = Preprocessing(mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
+"""What Google's EfficientNet-Lite weights were trained with."""
+
+
+@dataclass(frozen=True)
+class BodyEntry:
+    """How a convolution body is made, and what its weights were trained with.
+
+    Attributes:
+        layers: makes the layers, up to the one whose output is pooled; called under the meta device.
+        preprocessing: of photos.
+        prefix: that names of tensors in files have before those in `layers`.
+        beyond: beginnings of names in files of the whole network that belong to later layers.
+    """
+
+    layers: Callable[[], nn.Sequential]
+    preprocessing: Preprocessing
+    prefix: str = ""
+    beyond: tuple[str, ...] = ()
+
+
+def _alexnet() -> nn.Sequential:
+    """AlexNet as torchvision defines it (Krizhevsky 2014), conv1 to conv5, without the last pooling."""
+    from torchvision.models import alexnet  # a second to import
+
+    return alexnet(weights=None).features[:-1]
+
+
+def _vgg16() -> nn.Sequential:
+    """VGG-16 as torchvision defines it, conv1_1 to conv5_3, without the last pooling."""
+    from torchvision.models import vgg16
+
+    return vgg16(weights=None, init_weights=False).features[:-1]
+
+
+def _zf5() -> nn.Sequential:
+    """ZF-5, the network of the authors' program, conv1 to conv5: model-defs/Zeiler_conv5.prototxt."""
+
+    def convolution(i: int, into: int, out: int, kernel: int, stride: int, padding: int) -> list[tuple[str, nn.Module]]:
+        conv = nn.Conv2d(into, out, kernel, stride, padding)
+        return [(f"conv{i}", conv), (f"relu{i}", nn.ReLU(inplace=True))]
+
+    def norm_and_pool(i: int) -> list[tuple[str, nn.Module]]:
+        pool = nn.MaxPool2d(3, 2, ceil_mode=True)
+        return [(f"norm{i}", WithinChannelLRN(3, 5e-5, 0.75)), (f"pool{i}", pool)]
+
+    named = [
+        *convolution(1, 3, 96, 7, 2, 1), *norm_and_pool(1),
+        *convolution(2, 96, 256, 5, 2, 0), *norm_and_pool(2),
+        *convolution(3, 256, 384, 3, 1, 1),
+        *convolution(4, 384, 384, 3, 1, 1),
+        *convolution(5, 384, 256, 3, 1, 1),
+    ]  # fmt: skip
+    return nn.Sequential(OrderedDict(named))
+
+
+LITE_STAGES = (
+    # (kernel, stride, expansion, channels, blocks): Tan and Le (2019), Table 1, with ReLU6 and no squeezing
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+
+
+def _efficientnet_lite(width: float, depth: float, max_stride: int = 16) -> nn.Sequential:
+    """The convolutions of an EfficientNet-Lite but for the last, which only widens, at a stride of 16 pixels.
+
+    The last strided block steps one cell instead, and the blocks after it are dilated by 2, so that each sees as far
+    as it did in training (Yu and Koltun 2016): a map four times as dense out of the network's last layers. Padding is
+    symmetric, as TensorFlow's "SAME" is for odd sides. Batch normalisation is folded into the weights.
+
+    Args:
+        width: factor on the channels of the table.
+        depth: factor on its blocks; the first and the last stage keep theirs.
+        max_stride: 32 for the network as it was trained.
+    """
+    channels, stride, dilation = 32, 2, 1
+    blocks: list[nn.Module] = []
+    for stage, (kernel, step, expansion, out, count) in enumerate(LITE_STAGES):
+        repeats = count if stage in (0, len(LITE_STAGES) - 1) else math.ceil(depth * count)
+        for repeat in range(repeats):
+            into, channels, within = channels, _multiple_of_8(width * out), dilation
+            moves = step if repeat == 0 else 1
+            if stride * moves > max_stride:
+                dilation, moves = dilation * moves, 1
+            stride *= moves
+            blocks.append(_inverted_residual(into, channels, expansion, kernel, moves, within, repeat > 0))
+    stem = _conv_relu6("stem", nn.Conv2d(3, 32, 3, 2, 1))
+    return nn.Sequential(OrderedDict([*stem, ("blocks", nn.Sequential(*blocks))]))
+
+
+def _inverted_residual(
+    into: int, out: int, expansion: int, kernel: int, stride: int, dilation: int, residual: bool
+) -> nn.Sequential:
+    """One block: Sandler et al. (2018), Figure 4d."""
+    inner, padding = into * expansion, dilation * (kernel // 2)
+    depthwise = nn.Conv2d(inner, inner, kernel, stride, padding, dilation, groups=inner)
+    named = [*_conv_relu6("depthwise", depthwise), ("project", nn.Conv2d(inner, out, 1))]
+    if expansion > 1:
+        named = [*_conv_relu6("expand", nn.Conv2d(into, inner, 1)), *named]
+    return (Residual if residual else nn.Sequential)(OrderedDict(named))
+
+
+def _conv_relu6(name: str, conv: nn.Conv2d) -> list[tuple[str, nn.Module]]:
+    return [(name, conv), (f"{name}_relu", nn.ReLU6(inplace=True))]
+
+
+def _multiple_of_8(channels: float) -> int:
+    """The nearest multiple, but at least nine tenths of the channels: EfficientNet's rounding."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded if rounded >= 0.9 * channels else rounded + 8
+
+
+NETWORKS = {
+    "alexnet": BodyEntry(_alexnet, TORCHVISION, "features.", ("classifier.",)),
+    "vgg16": BodyEntry(_vgg16, TORCHVISION, "features.", ("classifier.",)),
+    "zf5": BodyEntry(_zf5, CAFFE_128, beyond=("fc",)),
+    "lite0": BodyEntry(partial(_efficientnet_lite, 1.0, 1.0), EFFICIENTNET_LITE),
+    "lite2": BodyEntry(partial(_efficientnet_lite, 1.1, 1.2), EFFICIENTNET_LITE),
+}

@@ -1,0 +1,100 @@
+"""Bodies cut out of torchvision's and timm's networks."""
+
+import numpy as np
+import pytest
+import torch
+
+from detection import library_networks, network
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (97, 130, 3)).astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "center"),
+    [
+        ("torchvision:resnet18", 256, 0),
+        ("torchvision:vgg16", 512, 7.5),
+        ("torchvision:mobilenet_v3_large", 112, 0),  # squeezes over the whole map
+        ("torchvision:convnext_tiny", 384, 7.5),  # patches without overlap
+        ("timm:resnet18", 256, 0),
+        ("timm:efficientnet_lite0", 112, 0),
+    ],
+)
+def test_the_last_block_of_stride_16_is_found(name, channels, center):
+    if name.startswith("timm:"):
+        pytest.importorskip("timm")
+    body = network.build(name, weights=None)
+    assert (body.stride, body.center, body.channels) == (16, center, channels)
+    assert body.conv5(PHOTO).shape == (channels, *body.map_size(PHOTO.shape[:2]))
+
+
+def test_it_is_the_networks_own_map():
+    from torchvision import models
+
+    body = network.build("torchvision:resnet18", weights=None)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        whole = models.resnet18(weights=None).eval()
+    x = body.preprocessing(PHOTO)[None]
+    with torch.no_grad():
+        stem = whole.maxpool(whole.relu(whole.bn1(whole.conv1(x))))
+        expected = whole.layer3(whole.layer2(whole.layer1(stem)))[0]
+    torch.testing.assert_close(body.conv5(PHOTO), expected, rtol=1e-4, atol=1e-4)
+    assert body.preprocessing.mean == (0.485, 0.456, 0.406)
+
+
+def test_weights_come_from_a_file_of_the_whole_network_or_of_the_body(tmp_path):
+    from torchvision import models
+
+    whole = models.resnet18(weights=None)
+    torch.save(whole.state_dict(), tmp_path / "whole.pt")
+    body = network.build("torchvision:resnet18", tmp_path / "whole.pt")
+    assert torch.equal(body.state_dict()["layer3.1.conv2.weight"], whole.layer3[1].conv2.weight)
+    body.save(tmp_path / "body.safetensors")
+    assert network.build("torchvision:resnet18", tmp_path / "body.safetensors").weights_hash == body.weights_hash
+    torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"weights of torchvision:resnet18: .* give weights of this network"):
+        network.build("torchvision:resnet18", tmp_path / "other.pt")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("torchvision:nothing", "torchvision has no 'nothing'"),
+        ("torchvision:vit_b_16", "no map of stride 16 can be cut out of it"),
+        ("torchvision:squeezenet1_1", "no map of stride 16 can be cut out of it"),  # unpadded: 31 cells of 512 pixels
+        ("keras:resnet50", "expected a network of torchvision or timm"),
+    ],
+)
+def test_other_networks_are_one_clear_error(name, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        network.build(name, weights=None)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_map_whose_cells_lie_elsewhere_than_the_layers_tell_is_refused(monkeypatch):
+    def cut(name, pretrained):
+        return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, 16, 1), torch.nn.ReLU()), network.NETWORKS[
+            "zf5"
+        ].preprocessing
+
+    monkeypatch.setattr(library_networks, "build", cut)
+    assert network.build("torchvision:any", None).stride == 16
+    monkeypatch.setattr(network.ConvBody, "map_size", lambda self, size: (7, 7))
+    with pytest.raises(ValueError, match="where its cells lie is not known"):
+        network.build("torchvision:any", None)
+
+
+def test_timm_that_is_not_installed_is_one_clear_error(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "timm", None)
+    with pytest.raises(ValueError, match=r"timm:resnet18 needs timm; pip install 'sppnet\[timm\]'"):
+        network.build("timm:resnet18")
+
+
+def test_weights_that_cannot_be_downloaded_are_one_clear_error(monkeypatch):
+    def offline(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr("torchvision.models.get_model", offline)
+    with pytest.raises(OSError, match=r"https://\S+: cannot be downloaded \(no network\); give a file with --weights"):
+        network.build("torchvision:resnet18")

@@ -1,0 +1,38 @@
+"""Packing a trained detector, and the card that goes with it."""
+
+import json
+
+from detection import SPPDetector
+from detection.model import load
+from tools import export_model, test_net
+
+
+def test_a_packed_model_detects_and_its_card_says_what_it_is(work, weights):
+    packed = work.run / "packed"
+    argv = [*work.data, "--to", str(packed), "--weights", str(weights), "--licence", "made here"]
+    assert export_model.main([*argv, "--report", str(work.run / "test.json"), "--command", "train_svms"]) == 0
+    card = json.loads((packed / "card.json").read_text())
+    report = json.loads((work.run / "test.json").read_text())["result"]
+    assert card["scores"]["regressed"]["voc07_map"] == report["regressed"]["mean_ap"]
+    assert (card["trained_on"]["images"], card["commands"], card["licence"]) == (8, ["train_svms"], "made here")
+    assert 0 < card["seconds_per_image"] < 60
+    assert card["bytes"] < 0.6 * sum(f.stat().st_size for f in (work.run / "model").iterdir())
+    photo = next((work.devkit / "JPEGImages").iterdir())
+    found = [SPPDetector.from_pretrained(d, weights=weights).detect(photo) for d in (packed, work.run / "model")]
+    assert len(found[0]) == len(found[1]) > 0
+    assert test_net.main([*work.data, "--model", str(packed)]) == 0  # scores what is shipped
+
+
+def test_a_card_without_a_report_of_test_net_is_refused_before_anything_is_written(work, weights, tmp_path, capsys):
+    (tmp_path / "other.json").write_text("[]")
+    argv = [*work.data, "--to", str(tmp_path / "packed"), "--weights", str(weights)]
+    assert export_model.main([*argv, "--report", str(tmp_path / "other.json")]) == 1
+    assert "not a report of test_net --json" in capsys.readouterr().err
+    assert not (tmp_path / "packed").exists()
+
+
+def test_the_runs_own_model_is_not_overwritten(work, weights, capsys):
+    before = load(work.run / "model").svms.weights
+    assert export_model.main([*work.data, "--to", str(work.run / "model")]) == 1
+    assert "name another folder" in capsys.readouterr().err
+    assert (load(work.run / "model").svms.weights == before).all()
