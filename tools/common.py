@@ -102,7 +102,7 @@ def search_flags(p: argparse.ArgumentParser) -> None:
 def svm_flags(p: argparse.ArgumentParser) -> None:
     """What the SVMs learn from, and how."""
     p.add_argument("--features", choices=("pool5", "fc6", "fc7"), default="pool5", help="layer (%(default)s)")
-    p.add_argument("--head", metavar="FILE|random", help="weights of fc6 and fc7, or a seeded random start")
+    p.add_argument("--head", metavar="FILE|imagenet|random", help="fc6 and fc7 (those that finetune left in the run)")
     p.add_argument("--memory", type=float, default=6.0, metavar="GB", help="of hard windows in memory (%(default)s)")
     p.add_argument("--solver", choices=("shared", "liblinear"), default="shared", help="see docs (%(default)s)")
     p.add_argument("--max-negatives-per-image", type=_positive, metavar="N", help="of each class; default: all")

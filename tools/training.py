@@ -8,13 +8,12 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from data.records import Dataset
-from detection import checkpoint, model, svm
+from detection import checkpoint, fc_start, model, svm
 from detection.bbox_regression import BoxRegressor, fit, training_blocks
 from detection.checkpoint import RegressorParts, fingerprint
 from detection.config import Config
@@ -46,18 +45,11 @@ def _fc_features(run: Run, images: TrainingImages) -> FcFeatures | None:
         return None
     if o.head == "random":
         return FcFeatures(FcHead.random(images.pooled_length, seed=o.seed), o.features)
-    path = Path(o.head or tuned)
-    if not (o.head or path.is_file()):
-        raise ValueError(
-            f"--features {o.features} needs the layers' weights: run finetune, or give --head FILE, or --head random"
-        )
-    head = FcHead.load(path)
-    if head.fc6.in_features != images.pooled_length:
-        raise ValueError(
-            f"{path}: layers for pooled vectors of {head.fc6.in_features}, this network and pyramid give "
-            f"{images.pooled_length}; run finetune on these features, or give --head another file"
-        )
-    return FcFeatures(head, o.features)
+    if not (o.head or tuned.is_file()):
+        raise ValueError(f"--features {o.features} needs layers: run finetune, or give --head FILE|imagenet|random")
+    network, levels = images.cache.manifest["network"], images.pooling.levels
+    head = fc_start.build(o.head or str(tuned), images.pooled_length, network, levels)
+    return FcFeatures(head.eval(), o.features)
 
 
 def train_svms(run: Run) -> model.Model:

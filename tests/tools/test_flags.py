@@ -55,7 +55,7 @@ def test_features_and_head_reach_training_and_test(work, tmp_path):
 def test_a_head_of_another_network_or_pyramid_is_refused_before_any_work(work, tmp_path, capsys):
     FcHead.random(5376, 16).save(tmp_path / "head.safetensors")
     assert train_svms.main([*work.data, "--features", "fc6", "--head", str(tmp_path / "head.safetensors")]) == 1
-    assert "layers for pooled vectors of 5376, this network and pyramid give 12800" in capsys.readouterr().err
+    assert "expected an fc6.weight of (width, 12800), got (16, 5376)" in capsys.readouterr().err
 
 
 def test_levels_reach_training_and_test(work, capsys):
