@@ -99,6 +99,11 @@ def search_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("-j", "--workers", type=_positive, default=os.cpu_count(), help="processes (%(default)s)")
 
 
+def model_flags(p: argparse.ArgumentParser) -> None:
+    """Where the model goes."""
+    p.add_argument("--model", dest="to_model", type=Path, metavar="DIR", help="folder in the run folder (RUN/model)")
+
+
 def svm_flags(p: argparse.ArgumentParser) -> None:
     """What the SVMs learn from, and how."""
     p.add_argument("--features", choices=("pool5", "fc6", "fc7"), default="pool5", help="layer (%(default)s)")
@@ -187,7 +192,15 @@ class Run:
 
     @property
     def model(self) -> Path:
-        return self.folder / "model"
+        """Folder of the model to make; one run may hold several.
+
+        Raises:
+            ValueError: --model names a folder elsewhere, away from the features that it needs.
+        """
+        told = getattr(self.options, "to_model", None)
+        if told and told.resolve().parent != self.folder.resolve():
+            raise ValueError(f"--model {told}: expected a folder in the run, as {self.folder / told.name}")
+        return told or self.folder / "model"
 
     @property
     def head(self) -> Path:

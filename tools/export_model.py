@@ -95,7 +95,7 @@ def _commit() -> str | None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
-    flags = common.parser(__doc__, common.data_flags, common.compute_flags)
+    flags = common.parser(__doc__, common.data_flags, common.model_flags, common.compute_flags)
     flags.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder of the packed model")
     flags.add_argument("--report", type=Path, metavar="JSON", help="what test_net --json wrote, for the card")
     flags.add_argument("--command", action="append", metavar="TEXT", help="that trained it, for the card; repeatable")

@@ -22,7 +22,8 @@ def run(options: common.Options) -> dict[str, Any]:
     run = common.Run.of(options)
     folders = options.model or [run.model]
     sources = [Source.of(run, folder, options.scores) for folder in folders]
-    kind = "combined-" * (len(folders) > 1) + "softmax-" * (options.scores == "softmax")
+    own = f"{folders[0].name}-" if folders[0].name != "model" else ""
+    kind = ("combined-" if len(folders) > 1 else own) + "softmax-" * (options.scores == "softmax")
     dataset, stages = detect(run, sources, options.test_split, kind)
     if not any(source.model.regressors for source in sources):
         del stages["regressed"]

@@ -24,7 +24,7 @@ def run(options: common.Options) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
-    return common.main(run, common.parser(__doc__, common.data_flags, common.proposal_flags), argv)
+    return common.main(run, common.parser(__doc__, common.data_flags, common.model_flags, common.proposal_flags), argv)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,13 @@ def run(options: common.Options) -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
     flags = common.parser(
-        __doc__, common.data_flags, common.network_flags, common.pyramid_flags, common.proposal_flags, common.svm_flags
+        __doc__,
+        common.data_flags,
+        common.model_flags,
+        common.network_flags,
+        common.pyramid_flags,
+        common.proposal_flags,
+        common.svm_flags,
     )
     flags.add_argument(
         "--bbox-regression", action=argparse.BooleanOptionalAction, default=True, help="train box regressors too"

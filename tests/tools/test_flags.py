@@ -68,6 +68,18 @@ def test_levels_reach_training_and_test(work, capsys):
     assert test_net.main(work.data) == 0
 
 
+def test_a_run_holds_several_models(work, finished, tmp_path, capsys):
+    second = work.run / "few"
+    assert train_svms.main([*work.data, "--model", str(second), "--max-negatives-per-image", "1"]) == 0
+    assert load(second).notes["max_negatives_per_image"] == 1
+    assert load(work.run / "model").notes == load(finished / "model").notes
+    assert test_net.main([*work.data, "--model", str(second)]) == 0
+    names = {p.name for p in (work.run / "results").iterdir()}
+    assert names == {f"test-{kind}{stage}" for kind in ("", "few-") for stage in ("windows", "regressed")}
+    assert train_svms.main([*work.data, "--model", str(tmp_path / "elsewhere")]) == 1
+    assert "expected a folder in the run" in capsys.readouterr().err
+
+
 def test_a_random_head_is_full_size_and_seeded(work, monkeypatch):
     made = []
     monkeypatch.setattr(FcHead, "random", lambda inputs, seed: made.append((inputs, seed)) or 1 / 0)
