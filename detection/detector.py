@@ -74,6 +74,8 @@ class SPPDetector:
         if precision is None:
             fast = has_bfloat16(network.resolve_device(device))
             precision = model.config.precision if fast else "fp32"
+        if model.fc:
+            model.fc.precision = precision
         return cls(network.build(model.network, weights, device, precision), model)
 
     def save(self, folder: str | Path, half: bool = False) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
+from detection.config import Precision
 from detection.state import assign, read_state, write_state
 from detection.weights import sha256_of_state
 
@@ -114,15 +115,16 @@ class FcFeatures:
     Args:
         head: the layers, for inference.
         layer: "fc6" or "fc7".
+        precision: of the products, "fp32" or "bf16", as that of the convolutions.
     """
 
-    def __init__(self, head: FcHead, layer: Layer) -> None:
-        self.head, self.layer = head, layer
+    def __init__(self, head: FcHead, layer: Layer, precision: Precision = "fp32") -> None:
+        self.head, self.layer, self.precision = head, layer, precision
 
     @cached_property
     def digest(self) -> str:
-        """Of layer and weights: equal digests give equal features."""
-        return f"{self.layer} {sha256_of_state(self.head.state_dict())}"
+        """Of layer, precision and weights: equal digests give equal features."""
+        return f"{self.layer} {self.precision} {sha256_of_state(self.head.state_dict())}"
 
     def __call__(self, pool5: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32] | torch.Tensor:
         """Features of the layer: float32 (R, inputs) -> float32 (R, width), of the kind and device of `pool5`.
@@ -135,7 +137,8 @@ class FcFeatures:
                 f"head: expects pooled vectors of {self.head.fc6.in_features}, got {pool5.shape[1]}; "
                 "take a head of this network and these pyramid levels"
             )
-        with torch.inference_mode():
-            if isinstance(pool5, torch.Tensor):
-                return self.head.to(pool5.device)(pool5, self.layer)
-            return self.head.cpu()(torch.from_numpy(pool5), self.layer).numpy()
+        tensor = torch.as_tensor(pool5)
+        bf16 = torch.autocast(tensor.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with torch.inference_mode(), bf16:
+            features = self.head.to(tensor.device)(tensor, self.layer).float()
+        return features if isinstance(pool5, torch.Tensor) else features.numpy()

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save
 
 from detection.bbox_regression import BoxRegressor
-from detection.config import Config
+from detection.config import Config, Precision
 from detection.fc_head import FcFeatures, FcHead
 from detection.files import write_atomically
 from detection.half import Arrays, from_half, to_half
@@ -131,20 +131,28 @@ def load(folder: Path) -> Model:
         parts = {name: _read(folder / name, sha256) for name, sha256 in settings["sha256"].items()}
         svms, classes, layer = parts[SVMS], tuple(settings["classes"]), settings["features"]
         regressors = _unpack(parts[REGRESSORS], len(classes)) if settings["box_regression"] else ()
+        config = Config.from_dict(settings["config"])
         return Model(
             classes,
-            Config.from_dict(settings["config"]),
+            config,
             settings["network"],
             settings["weights_hash"],
             LinearDetectors(svms["weights"], svms["bias"], settings["svm_feature_scale"]),
             regressors,
             settings["bbox_feature_scale"],
             settings["notes"],
-            None if layer == "pool5" else FcFeatures(FcHead.of(parts[HEAD], str(folder / HEAD)), layer),
+            _features(parts, folder, layer, config.precision),
             settings["proposals"],
         )
     except (KeyError, TypeError, ValueError, SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"{folder}: damaged model ({error}); train it again") from error
+
+
+def _features(parts: Mapping[str, Arrays], folder: Path, layer: Any, precision: Precision) -> FcFeatures | None:
+    """What the SVMs take of pool5."""
+    if layer not in ("fc6", "fc7"):
+        return None
+    return FcFeatures(FcHead.of(parts[HEAD], str(folder / HEAD)), layer, precision)
 
 
 def _read(path: Path, sha256: str) -> Arrays:

@@ -59,7 +59,7 @@ class Source:
         if classes != trained.classes:
             raise ValueError(f"{run.head}: fine-tuned for other classes than the model in {folder}; run either again")
         config = replace(trained.config, test=replace(trained.config.test, score_threshold=SCORE_THRESHOLD))
-        trained = replace(trained, config=config, fc=FcFeatures(FcHead.load(run.head / HEAD), "fc7"))
+        trained = replace(trained, config=config, fc=FcFeatures(FcHead.load(run.head / HEAD), "fc7", config.precision))
         return cls(folder, run, trained, SoftmaxClassifier.load(run.head / CLASSIFIER, len(classes)))
 
 

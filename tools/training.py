@@ -16,7 +16,7 @@ from data.records import Dataset
 from detection import checkpoint, fc_start, model, svm
 from detection.bbox_regression import BoxRegressor, fit, training_blocks
 from detection.checkpoint import RegressorParts, fingerprint
-from detection.config import Config
+from detection.config import Config, Precision
 from detection.fc_head import FcFeatures, FcHead
 from detection.samples import TrainingImages, mean_norm
 
@@ -36,7 +36,7 @@ def training_images(run: Run) -> tuple[Dataset, TrainingImages, dict[str, Any], 
     return dataset, TrainingImages(records, proposals, cache, config.pooling, len(dataset.classes)), made, config
 
 
-def _fc_features(run: Run, images: TrainingImages) -> FcFeatures | None:
+def _fc_features(run: Run, images: TrainingImages, precision: Precision) -> FcFeatures | None:
     """The fully connected layers that --features asks for."""
     o, tuned = run.options, run.head / HEAD
     if o.features == "pool5":
@@ -44,19 +44,19 @@ def _fc_features(run: Run, images: TrainingImages) -> FcFeatures | None:
             raise ValueError("--head is of --features fc6 or fc7; the SVMs of pool5 use no such layers")
         return None
     if o.head == "random":
-        return FcFeatures(FcHead.random(images.pooled_length, seed=o.seed), o.features)
+        return FcFeatures(FcHead.random(images.pooled_length, seed=o.seed), o.features, precision)
     if not (o.head or tuned.is_file()):
         raise ValueError(f"--features {o.features} needs layers: run finetune, or give --head FILE|imagenet|random")
     network, levels = images.cache.manifest["network"], images.pooling.levels
     head = fc_start.build(o.head or str(tuned), images.pooled_length, network, levels)
-    return FcFeatures(head.eval(), o.features)
+    return FcFeatures(head.eval(), o.features, precision)
 
 
 def train_svms(run: Run) -> model.Model:
     """Train the SVMs, or find them trained."""
     dataset, images, proposals, config = training_images(run)
     config = replace(config, svm=replace(config.svm, difficult=run.options.difficult))
-    images.fc = _fc_features(run, images)
+    images.fc = _fc_features(run, images, config.precision)
     o = run.options
     options = svm.MiningOptions(
         run.model / "training", int(o.memory * 2**30), o.solver, o.max_negatives_per_image, seed=o.seed
