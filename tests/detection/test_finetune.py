@@ -103,6 +103,12 @@ def test_images_without_positives_are_one_clear_error(images):
         make_batches(images)
 
 
+def test_the_classes_that_have_windows_are_known(images):
+    assert make_batches(images).classes() == set(range(images.n_classes))
+    images.n_classes += 1  # a class that no image has
+    assert make_batches(images).classes() == set(range(images.n_classes - 1))
+
+
 def training(images, folder, config=CONFIG, seed=0, validate_every=30, key="k", head=FcHead):
     torch.manual_seed(7)
     model = WindowClassifier(head(40, 128), images.n_classes)

@@ -11,6 +11,7 @@ from detection import network, svm
 from detection.detections import load_npz
 from detection.fc_head import FcHead
 from detection.model import load
+from detection.window_batches import WindowBatches
 from tools import demo, extract_features, extract_proposals, finetune, make_minivoc, test_net, train_svms
 
 
@@ -270,6 +271,20 @@ def test_fine_tuning_that_cannot_start_says_why_and_leaves_nothing(work, capsys,
     assert finetune.main([*work.data, *flags]) == 1
     assert words in capsys.readouterr().err
     assert not list(work.run.glob("head/*.*afetensors"))
+
+
+def test_a_class_without_windows_is_named(work, capsys, caplog, monkeypatch):
+    monkeypatch.setattr(WindowBatches, "classes", lambda self: {0, 2, 3, 4})
+    assert finetune.main([*work.data, "--schedule", "2:1e-3", "--width", "8", "--block", "2"]) == 0
+    assert "no training image has a window of cat, umbrella, which will not be found" in caplog.text
+
+
+def test_softmax_of_other_classes_is_refused(work, capsys):
+    assert finetune.main([*work.data, "--schedule", "2:1e-3", "--width", "8", "--block", "2"]) == 0
+    settings = work.run / "head" / "finetune.json"
+    settings.write_text(settings.read_text().replace('"cat"', '"dog"'))
+    assert test_net.main([*work.data, "--scores", "softmax"]) == 1
+    assert "fine-tuned for other classes than the model" in capsys.readouterr().err
 
 
 def test_softmax_scores_need_fine_tuned_layers(work, capsys):
