@@ -14,7 +14,6 @@ if not __package__:  # run as a file, perhaps from a clone that is not installed
 from . import common
 
 PICTURES = 12
-SHOWN_SCORE = -0.75  # few training images make timid SVMs; the margin is at -1
 
 
 def run(options: common.Options) -> dict[str, Any]:
@@ -22,7 +21,7 @@ def run(options: common.Options) -> dict[str, Any]:
     from data import minivoc
 
     from .extraction import extract_features, extract_proposals
-    from .testing import Source, detect, report
+    from .testing import Source, detect, draw_pictures, report
     from .training import train_bbox_regressors, train_svms
 
     started = time.monotonic()
@@ -35,7 +34,7 @@ def run(options: common.Options) -> dict[str, Any]:
     dataset, stages = detect(run, [Source.of(run, run.model, "svm")], options.test_split, "")
     scores = report(run, dataset, stages, options.metric)
     folder = run.folder / "pictures"
-    _draw(folder, dataset.records[:: max(1, len(dataset) // PICTURES)], stages["regressed"], dataset.classes)
+    draw_pictures(folder, dataset, stages["regressed"], PICTURES)
     seconds = time.monotonic() - started
     print(f"mAP {_percent(scores['windows'])} before box regression, {_percent(scores['regressed'])} after it")
     print(f"pictures of detections over the ground truth: {folder}")
@@ -45,18 +44,6 @@ def run(options: common.Options) -> dict[str, Any]:
 
 def _percent(score: dict[str, Any]) -> str:
     return f"{100 * score['mean_ap']:.1f}"
-
-
-def _draw(folder: Path, records: Any, detections: Any, classes: tuple[str, ...]) -> None:
-    from PIL import Image
-
-    from detection import image, visualize
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for record in records:
-        photo = image.read(record.path, record.size)
-        picture = visualize.draw_comparison(photo, detections[record.id], record, classes, SHOWN_SCORE)
-        Image.fromarray(picture).save(folder / f"{record.id}.png")
 
 
 def flags(p: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from . import common
 
 def run(options: common.Options) -> dict[str, Any]:
     """Detections and scores of the test split, before and after box regression."""
-    from .testing import Source, detect, report
+    from .testing import SHOWN_SCORES, Source, detect, draw_pictures, report
 
     run = common.Run.of(options)
     folders = options.model or [run.model]
@@ -28,6 +28,10 @@ def run(options: common.Options) -> dict[str, Any]:
     if not any(source.model.regressors for source in sources):
         del stages["regressed"]
     scored = report(run, dataset, stages, options.metric, kind)
+    if options.pictures:
+        folder = run.folder / "pictures" / (kind.rstrip("-") or "model")
+        draw_pictures(folder, dataset, list(stages.values())[-1], options.pictures, SHOWN_SCORES[options.scores])
+        print(f"pictures of detections over the ground truth: {folder}")
     return scored | {"configuration": [source.model.summary() for source in sources]}
 
 
@@ -44,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     flags.add_argument(
         "--scores", choices=("svm", "softmax"), default="svm", help="softmax: the fine-tuned classifier's"
     )
+    flags.add_argument("--pictures", type=int, default=0, metavar="N", help="draw the detections of N images")
     return common.main(run, flags, argv)
 
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from data.records import Dataset
-from detection import features, model
+from detection import features, image, model, visualize
 from detection.detections import Detections, load_npz, save_npz
 from detection.detector import Evidence, detect_windows
 from detection.evaluation import coco, results, voc
@@ -28,6 +30,7 @@ from .training import HEAD
 
 log = logging.getLogger("sppnet")
 SAVE_SECONDS = 60.0  # between two saves of unfinished detections
+SHOWN_SCORES = {"svm": -0.75, "softmax": 0.5}  # of drawn detections; an SVM of few images is timid
 STAGES = ("windows", "regressed")  # before and after box regression
 Stages = dict[str, dict[str, Detections]]  # stage -> image id -> detections
 
@@ -173,6 +176,22 @@ def report(
         out[stage] = results.summary(scored[stage], curves=True)
         out[stage]["coco"] = {k: None if math.isnan(v := getattr(c, k)) else v for k in ("ap", "ap50", "ap75")}
     return out
+
+
+def draw_pictures(
+    folder: Path,
+    dataset: Dataset,
+    detections: Mapping[str, Detections],
+    count: int,
+    min_score: float = SHOWN_SCORES["svm"],
+) -> None:
+    """Draw the detections of `count` images, evenly spaced over the data set, over the ground truth."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for place in sorted({round(i * (len(dataset) - 1) / max(1, count - 1)) for i in range(count)}):
+        record = dataset.records[place]
+        photo = image.read(record.path, record.size)
+        picture = visualize.draw_comparison(photo, detections[record.id], record, dataset.classes, min_score)
+        Image.fromarray(picture).save(folder / f"{record.id}.png")
 
 
 def _image_numbers(dataset: Dataset) -> dict[str, int]:

@@ -32,7 +32,7 @@ def finished(devkit, weights, tmp_path_factory):
     data = ["--devkit", str(devkit), "--run", str(run)]
     assert extract_features.main([*data, *SCALES, "--weights", str(weights), "-j", "1"]) == 0
     assert train_svms.main(data) == 0
-    assert test_net.main([*data, "--json", str(run / "test.json")]) == 0
+    assert test_net.main([*data, "--json", str(run / "test.json"), "--pictures", "3"]) == 0
     return run
 
 

@@ -48,6 +48,7 @@ def test_three_commands_leave_every_artefact(finished):
         "detections/test-regressed.npz", "results/test-regressed/coco_results.json",
     ):  # fmt: skip
         assert (finished / name).is_file(), name
+    assert len(list((finished / "pictures" / "model").glob("*.png"))) == 3
     assert not list(finished.rglob("*.tmp"))
     assert not list((finished / "model" / "training").glob("*"))
 
