@@ -155,7 +155,7 @@ def _only(dataset: Dataset, records: Sequence[Any]) -> Dataset:
 def report(
     run: Run, dataset: Dataset, stages: Mapping[str, Mapping[str, Detections]], metric: str, kind: str = ""
 ) -> dict[str, Any]:
-    """Score every stage, print the table, and leave comp4 files, COCO json and curves in the results folder.
+    """Score every stage, print the table, and leave comp4 files, COCO json and curves.npz in the results folder.
 
     Returns:
         stage -> the scores, for json.
@@ -173,7 +173,8 @@ def report(
         figures = f"{metric} mAP {_percent(scored[stage].mean_ap)}, COCO AP {_percent(c.ap)}, AP50 {_percent(c.ap50)}"
         print(f"{stage}: {figures}")
         log.info("comp4 files, COCO json: %s", folder)
-        out[stage] = results.summary(scored[stage], curves=True)
+        results.write_curves(folder / "curves.npz", scored[stage])
+        out[stage] = results.summary(scored[stage])
         out[stage]["coco"] = {k: None if math.isnan(v := getattr(c, k)) else v for k in ("ap", "ap50", "ap75")}
     return out
 

@@ -184,6 +184,23 @@ def _percent(value: float) -> str:
     return "n/a" if np.isnan(value) else f"{100 * value:.1f}"
 
 
+def write_curves(path: Path, result: EvaluationResult) -> None:
+    """Write precision, recall and score after each detection, float32 arrays "<class>/precision" and so on, as .npz.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    columns = {"precision": result.precision, "recall": result.recall, "score": result.scores}
+    arrays = {
+        f"{name}/{column}": values.astype(np.float32)
+        for column, curves in columns.items()
+        for name, values in zip(result.classes, curves, strict=True)
+    }
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    write_atomically(path, [buffer.getvalue()])
+
+
 def summary(result: EvaluationResult, curves: bool = False) -> dict[str, Any]:
     """A result as json can hold it, nan as None.
 

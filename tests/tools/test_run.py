@@ -57,6 +57,10 @@ def test_report_holds_metric_settings_versions_and_time(finished):
     report = json.loads((finished / "test.json").read_text())
     assert 0 <= report["result"]["regressed"]["mean_ap"] <= 1
     assert report["settings"]["test_split"] == "test"
+    assert "curves" not in report["result"]["regressed"]
+    with np.load(finished / "results" / "test-regressed" / "curves.npz") as curves:
+        assert {"car/precision", "car/recall", "car/score"} < set(curves)
+        assert len(curves["car/recall"]) == len(curves["car/score"]) > 0
     assert report["versions"]["torch"]
     assert report["seconds"] > 0
     assert report["hardware"]["cores"] == os.cpu_count()
@@ -68,7 +72,8 @@ def test_finished_work_is_not_done_again(work):
     assert train_svms.main(work.data) == 0
     assert test_net.main(work.data) == 0
     after = stamps(work.run)
-    kept = [n for n in before if n.endswith((".npz", ".maps", ".safetensors", "model.json"))]
+    work_files = (".npz", ".maps", ".safetensors", "model.json")
+    kept = [n for n in before if n.endswith(work_files) and n != "curves.npz"]  # scoring is done again
     assert kept
     assert {n: after[n] for n in kept} == {n: before[n] for n in kept}
 
