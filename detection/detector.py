@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +22,8 @@ from detection.model import Model
 from detection.network import ConvBody, has_bfloat16
 from detection.softmax import SoftmaxClassifier
 from proposals.sources import ProposalSettings, propose
+
+Combine = Literal["union", "mean"]
 
 
 class SPPDetector:
@@ -133,31 +137,50 @@ class Evidence:
         return inference.score_windows(self.pyramid, self.boxes, self.softmax or m.svms, m.config.pooling, m.fc)
 
 
-def detect_windows(*evidence: Evidence) -> tuple[Detections, Detections]:
-    """Score the windows of one image, with one model or several together (paper section 4.4).
-
-    Every model scores its windows; suppression is over the union, so that a model's confident window puts down
-    another model's less confident one. Each box is then regressed by the model it came from.
+def detect_windows(*evidence: Evidence, combine: Combine = "union") -> tuple[Detections, Detections]:
+    """Score the windows of one image, with one model or several together.
 
     Args:
         evidence: of models with the same classes; thresholds and overlaps are the first one's.
+        combine: "union": every model scores its windows, and suppression is over all of them, so that a model's
+            confident window puts down another's less confident one; each box is regressed by the model it came from
+            (paper, section 4.4). "mean": the same windows, with the mean of the models' scores and of their
+            regressed boxes.
 
     Returns:
         the detections before and after box regression; the same twice for models without.
+
+    Raises:
+        ValueError: the mean of models that see different windows.
     """
     test = evidence[0].model.config.test
     scored = [e.scored() for e in evidence]
-    boxes, scores = (np.concatenate([getattr(s, name) for s in scored]) for name in ("boxes", "scores"))
+    if combine == "mean":
+        boxes, scores = _mean_scores(scored)
+        first = [0] * len(scored)
+    else:
+        boxes, scores = (np.concatenate([getattr(s, name) for s in scored]) for name in ("boxes", "scores"))
+        first = np.cumsum([0, *(len(s.boxes) for s in scored)]).tolist()
     rows, found = inference.select(boxes, scores, test)
     if not any(e.model.regressors for e in evidence):
         return found, found
-    tightened, first = found.boxes.copy(), 0
-    for e, windows in zip(evidence, scored, strict=True):
-        mine = np.flatnonzero((rows >= first) & (rows < first + len(windows.boxes)))
+    moved, count = np.zeros_like(found.boxes), np.zeros((len(rows), 1), np.float32)
+    for e, windows, start in zip(evidence, scored, first, strict=False):  # a cumulative sum has one more
+        mine = np.flatnonzero((rows >= start) & (rows < start + len(windows.boxes)))
         if e.model.regressors:
-            tightened[mine] = inference.tighten(
-                windows, rows[mine] - first, found.labels[mine], e.model.regressors, e.model.bbox_feature_scale,
+            moved[mine] += inference.tighten(
+                windows, rows[mine] - start, found.labels[mine], e.model.regressors, e.model.bbox_feature_scale,
                 e.pyramid.image_size,
             )  # fmt: skip
-        first += len(windows.boxes)
+            count[mine] += 1
+    tightened = np.where(count > 0, moved / np.maximum(count, 1), found.boxes)
     return found, inference.suppress(Detections(tightened, found.scores, found.labels), test.nms_iou)
+
+
+def _mean_scores(scored: Sequence[ScoredWindows]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The windows that all models scored, and their mean scores."""
+    boxes = scored[0].boxes
+    if any(not np.array_equal(s.boxes, boxes) for s in scored):
+        raise ValueError("the mean of scores is of the same windows; give models that learned from the same proposals")
+    mean: NDArray[np.float32] = np.mean([s.scores for s in scored], axis=0)
+    return boxes, mean

@@ -23,8 +23,8 @@ def run(options: common.Options) -> dict[str, Any]:
     folders = options.model or [run.model]
     sources = [Source.of(run, folder, options.scores) for folder in folders]
     own = f"{folders[0].name}-" if folders[0].name != "model" else ""
-    kind = ("combined-" if len(folders) > 1 else own) + "softmax-" * (options.scores == "softmax")
-    dataset, stages = detect(run, sources, options.test_split, kind)
+    kind = (f"{options.combine}-" if len(folders) > 1 else own) + "softmax-" * (options.scores == "softmax")
+    dataset, stages = detect(run, sources, options.test_split, kind, options.combine)
     if not any(source.model.regressors for source in sources):
         del stages["regressed"]
     scored = report(run, dataset, stages, options.metric, kind)
@@ -47,6 +47,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     flags.add_argument(
         "--scores", choices=("svm", "softmax"), default="svm", help="softmax: the fine-tuned classifier's"
+    )
+    flags.add_argument(
+        "--combine",
+        choices=("union", "mean"),
+        default="union",
+        help="of several models: suppression over the union of their windows, or mean scores of the same windows",
     )
     flags.add_argument("--pictures", type=int, default=0, metavar="N", help="draw the detections of N images")
     return common.main(run, flags, argv)

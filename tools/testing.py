@@ -17,7 +17,7 @@ from PIL import Image
 from data.records import Dataset
 from detection import features, image, model, visualize
 from detection.detections import Detections, load_npz, save_npz
-from detection.detector import Evidence, detect_windows
+from detection.detector import Combine, Evidence, detect_windows
 from detection.evaluation import coco, results, voc
 from detection.fc_head import FcFeatures, FcHead
 from detection.model import Model
@@ -91,7 +91,9 @@ class _Images:
         return {"inputs": digest.hexdigest(), "proposals": self.made, "features": self.cache.manifest}
 
 
-def detect(run: Run, sources: Sequence[Source], split: str, kind: str) -> tuple[Dataset, Stages]:
+def detect(
+    run: Run, sources: Sequence[Source], split: str, kind: str, combine: Combine = "union"
+) -> tuple[Dataset, Stages]:
     """Detections of a split, stage -> image id -> detections; those the run already holds are not made again.
 
     Args:
@@ -99,6 +101,7 @@ def detect(run: Run, sources: Sequence[Source], split: str, kind: str) -> tuple[
         sources: one model, or several to score together.
         split: of the data set.
         kind: what the files' names begin with, after the split.
+        combine: how several models score together, see `detect_windows`.
 
     Raises:
         ValueError: the models have different classes.
@@ -113,14 +116,14 @@ def detect(run: Run, sources: Sequence[Source], split: str, kind: str) -> tuple[
         there = {r.id for r in usable(run, dataset, i.proposals, i.cache)}
         records = [r for r in records if r.id in there]
     paths = {stage: run.detections(split, kind + stage) for stage in STAGES}
-    key = {"models": [i.key() for i in images]}
+    key = {"models": [i.key() for i in images], "combine": combine}
     with exclusive(run.detections(split, "all")):
         found = {stage: _saved(path, key, run.options.overwrite) for stage, path in paths.items()}
         todo = [r for r in records if any(r.id not in f for f in found.values())]
         saved = time.monotonic()
         with progress(len(records), len(records) - len(todo), "img", "detection") as bar:
             for record in todo:
-                new = detect_windows(*(i.evidence(record.id) for i in images))
+                new = detect_windows(*(i.evidence(record.id) for i in images), combine=combine)
                 for stage, detections in zip(STAGES, new, strict=True):
                     found[stage][record.id] = detections
                 bar.update()

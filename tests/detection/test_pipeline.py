@@ -272,3 +272,29 @@ def test_a_model_with_itself_changes_nothing(body, photo):
     evidence = Evidence(features.compute_pyramid(photo, body, SCALES), windows(100), trained(body))
     for alone, twice in zip(detect_windows(evidence), detect_windows(evidence, evidence), strict=True):
         assert set(map(tuple, twice.boxes)) == set(map(tuple, alone.boxes))
+
+
+def test_the_mean_of_models_has_mean_scores_and_boxes(body, photo):
+    pyramid, boxes, one = features.compute_pyramid(photo, body, SCALES), windows(200), trained(body)
+    other = replace(one, svms=replace(one.svms, weights=one.svms.weights[:, ::-1].copy()))
+    pair = [Evidence(pyramid, boxes, m) for m in (one, other)]
+    scores = (pair[0].scored().scores + pair[1].scored().scores) / 2
+    before, after = detect_windows(*pair, combine="mean")
+    for k in range(3):
+        above = np.flatnonzero(scores[:, k] > PAPER.test.score_threshold)
+        kept = above[nms(boxes[above], scores[above, k], 0.3)[:100]]
+        np.testing.assert_allclose(before.scores[before.labels == k], scores[kept, k], rtol=1e-6)
+    twice = detect_windows(pair[0], pair[0], combine="mean")
+    for mine, alone in zip(twice, detect_windows(pair[0]), strict=True):
+        np.testing.assert_array_equal(mine.boxes, alone.boxes)
+        np.testing.assert_array_equal(mine.scores, alone.scores)
+    unmoved = replace(other, regressors=())
+    half = detect_windows(pair[0], replace(pair[1], model=unmoved), combine="mean")[1]
+    assert {tuple(b) for b in half.boxes} == {tuple(b) for b in after.boxes}
+
+
+def test_the_mean_needs_the_same_windows(body, photo):
+    pyramid, one = features.compute_pyramid(photo, body, SCALES), trained(body)
+    pair = [Evidence(pyramid, windows(20, seed), one) for seed in (0, 1)]
+    with pytest.raises(ValueError, match="give models that learned from the same proposals"):
+        detect_windows(*pair, combine="mean")

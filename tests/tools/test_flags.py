@@ -300,10 +300,14 @@ def test_models_of_two_runs_score_together(work, weights, tmp_path):
     models = [flag for run in (work.run, second) for flag in ("--model", str(run / "model"))]
     out = tmp_path / "together.json"
     assert test_net.main([*work.data, *models, "--json", str(out)]) == 0
-    together, meta = load_npz(work.run / "detections" / "test-combined-windows.npz")
+    together, meta = load_npz(work.run / "detections" / "test-union-windows.npz")
     alone, _ = load_npz(work.run / "detections" / "test-windows.npz")
     assert len(meta["models"]) == 2
     assert any(not np.isin(together[i].scores, alone[i].scores).all() for i in alone)
+    first = [flag for _ in range(2) for flag in ("--model", str(work.run / "model"))]
+    assert test_net.main([*work.data, *first, "--combine", "mean"]) == 0
+    mean, _ = load_npz(work.run / "detections" / "test-mean-windows.npz")
+    assert all(np.array_equal(mean[i].boxes, alone[i].boxes) for i in alone)
     configuration = json.loads(out.read_text())["result"]["configuration"]
     assert [c["config"]["pooling"]["scales"] for c in configuration] == [[160], [128]]
 
