@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from detection.config import Precision
+from detection.low_rank import LowRankLinear, compress
 from detection.state import assign, read_state, write_state
 from detection.weights import sha256_of_state
 
@@ -30,8 +31,8 @@ class FcHead(nn.Module):
 
     def __init__(self, inputs: int, width: int = 4096) -> None:
         super().__init__()
-        self.fc6 = nn.Linear(inputs, width)
-        self.fc7 = nn.Linear(width, width)
+        self.fc6: nn.Linear | LowRankLinear = nn.Linear(inputs, width)
+        self.fc7: nn.Linear | LowRankLinear = nn.Linear(width, width)
         self.dropout = nn.Dropout(0.5)
 
     def forward(self, pool5: torch.Tensor, layer: Layer = "fc7") -> torch.Tensor:
@@ -42,6 +43,22 @@ class FcHead(nn.Module):
     def plain(self) -> FcHead:
         """The same function by these two layers alone; the head itself."""
         return self
+
+    def compressed(self, pool5: Iterable[NDArray[np.float32]], energy: float) -> FcHead:
+        """A head of fewer numbers that says nearly the same, for inference; see `low_rank.compress`.
+
+        Args:
+            pool5: float32 (N, inputs) pooled windows to measure the layers on, image by image.
+            energy: share of the variance of its outputs that each layer keeps.
+
+        Raises:
+            ValueError: the share is not in (0, 1], there is no window, or the head is compressed already.
+        """
+        if isinstance(self.fc6, LowRankLinear) or isinstance(self.fc7, LowRankLinear):
+            raise ValueError("head: is compressed already; compress the one it was made of")
+        low = FcHead(1, 1)
+        low.fc6, low.fc7 = compress(self.fc6, self.fc7, pool5, energy)
+        return low.eval()
 
     def save(self, path: Path) -> None:
         """Write the weights as safetensors, atomically.
@@ -65,11 +82,9 @@ class FcHead(nn.Module):
     def of(cls, state: Mapping[str, torch.Tensor | NDArray[np.float32]], what: str) -> FcHead:
         """A head for inference from tensors or arrays by name; `what` they are, for the message of a ValueError."""
         tensors = {name: torch.as_tensor(values) for name, values in state.items()}
-        shape = tensors["fc6.weight"].shape if "fc6.weight" in tensors else torch.Size()
-        if len(shape) != 2:
-            raise ValueError(f"{what}: expected a head with an (width, inputs) fc6.weight, got {sorted(tensors)[:4]}")
         with torch.device("meta"):
-            head = cls(inputs=shape[1], width=shape[0])
+            head = cls(1, 1)
+            head.fc6, head.fc7 = (_layer(tensors, name, what) for name in ("fc6", "fc7"))
         assign(head, tensors, what)
         return head.eval()
 
@@ -79,6 +94,16 @@ class FcHead(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return cls(inputs, width).eval()
+
+
+def _layer(tensors: Mapping[str, torch.Tensor], name: str, what: str) -> nn.Linear | LowRankLinear:
+    """A layer of the sizes that the tensors have."""
+    whole, reduce, expand = (tensors.get(f"{name}.{part}") for part in ("weight", "reduce.weight", "expand.weight"))
+    if whole is not None and whole.ndim == 2:
+        return nn.Linear(whole.shape[1], whole.shape[0])
+    if reduce is not None and expand is not None and reduce.ndim == expand.ndim == 2:
+        return LowRankLinear(reduce.shape[1], expand.shape[0], reduce.shape[0])
+    raise ValueError(f"{what}: expected a head with an (outputs, inputs) {name}.weight, got {sorted(tensors)[:4]}")
 
 
 class NormalizedHead(FcHead):
@@ -92,9 +117,10 @@ class NormalizedHead(FcHead):
     def __init__(self, inputs: int, width: int = 4096) -> None:
         super().__init__(inputs, width)
         self.norm6, self.norm7 = nn.BatchNorm1d(width), nn.BatchNorm1d(width)
-        for fc in (self.fc6, self.fc7):
-            nn.init.kaiming_normal_(fc.weight, nonlinearity="relu")
-            nn.init.zeros_(fc.bias)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
 
     def forward(self, pool5: torch.Tensor, layer: Layer = "fc7") -> torch.Tensor:
         """As `FcHead.forward`."""

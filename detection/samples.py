@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -122,6 +122,25 @@ class TrainingImages:
         return np.asarray(self.fc(pool5) if self.fc else pool5), group
 
 
+def feature_sample(
+    images: TrainingImages, seed: int = 3, n_images: int = 200, n_boxes: int = 200
+) -> Iterator[NDArray[np.float32]]:
+    """Unscaled features of a sample of windows, ground truth among them, image by image: float32 (N, D), N >= 1.
+
+    Args:
+        images: the training images.
+        seed: of the sample.
+        n_images: most images drawn.
+        n_boxes: most windows drawn of each.
+    """
+    rng = np.random.default_rng(seed)
+    for index in rng.permutation(len(images))[:n_images]:
+        boxes = images.samples(index).boxes
+        chosen = rng.permutation(len(boxes))[:n_boxes]
+        if len(chosen):
+            yield images.pool(index, boxes[chosen])
+
+
 def mean_norm(images: TrainingImages, seed: int = 3, n_images: int = 200, n_boxes: int = 200) -> float:
     """Mean L2 norm of the features of a sample of windows, ground truth among them (spp_feature_stats.m).
 
@@ -134,13 +153,7 @@ def mean_norm(images: TrainingImages, seed: int = 3, n_images: int = 200, n_boxe
     Raises:
         ValueError: no image has a window, or every feature is zero.
     """
-    rng = np.random.default_rng(seed)
-    norms = []
-    for index in rng.permutation(len(images))[:n_images]:
-        boxes = images.samples(index).boxes
-        chosen = rng.permutation(len(boxes))[:n_boxes]
-        if len(chosen):
-            norms.append(np.linalg.norm(images.pool(index, boxes[chosen]), axis=1))
+    norms = [np.linalg.norm(rows, axis=1) for rows in feature_sample(images, seed, n_images, n_boxes)]
     mean = float(np.concatenate(norms).mean(dtype=np.float64)) if norms else 0.0
     if mean == 0:
         raise ValueError("features: no training window has a feature other than zero; nothing can be learned")

@@ -10,13 +10,17 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
 from . import common
+
+if TYPE_CHECKING:
+    from detection.model import Model
 
 TIMED_PHOTOS = 10
 
@@ -32,6 +36,8 @@ def run(options: common.Options) -> dict[str, Any]:
         raise ValueError(f"--to {options.to}: is the run's own model; name another folder")
     report = _report(options.report) if options.report else None
     trained = model.load(run.model)
+    if options.energy is not None:
+        trained = _compressed(run, trained, options.energy)
     trained.save(options.to, half=True)
     detector = SPPDetector.from_pretrained(options.to, options.device, options.weights or "pretrained")
     card = {
@@ -54,6 +60,19 @@ def run(options: common.Options) -> dict[str, Any]:
     write_atomically(options.to / "card.json", [(json.dumps(card, indent=1) + "\n").encode()])
     print(f"{card['bytes'] / 1e6:.1f} MB, {card['seconds_per_image']:.2f} s an image: {options.to}")
     return card
+
+
+def _compressed(run: common.Run, trained: Model, energy: float) -> Model:
+    """The model with smaller fully connected layers, measured on windows of its training images."""
+    from detection.samples import feature_sample
+
+    from .training import images_of
+
+    if trained.fc is None:
+        raise ValueError(f"--energy {energy}: {run.model} learned from pool5, it has no layers to compress")
+    head = trained.fc.head.compressed(feature_sample(images_of(run, trained)), energy)
+    fc = type(trained.fc)(head, trained.fc.layer, trained.fc.precision)
+    return replace(trained, fc=fc, notes=trained.notes | {"energy": energy})
 
 
 def _report(path: Path) -> dict[str, Any]:
@@ -95,8 +114,11 @@ def _commit() -> str | None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
-    flags = common.parser(__doc__, common.data_flags, common.model_flags, common.compute_flags)
+    flags = common.parser(__doc__, common.data_flags, common.model_flags, common.proposal_flags, common.compute_flags)
     flags.add_argument("--to", type=Path, required=True, metavar="DIR", help="folder of the packed model")
+    flags.add_argument(
+        "--energy", type=float, metavar="SHARE", help="of the variance of fc6 and fc7 kept, for smaller layers"
+    )
     flags.add_argument("--report", type=Path, metavar="JSON", help="what test_net --json wrote, for the card")
     flags.add_argument("--command", action="append", metavar="TEXT", help="that trained it, for the card; repeatable")
     flags.add_argument("--licence", metavar="TEXT", help="notes on the data and the convolutions, for the card")

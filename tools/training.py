@@ -137,8 +137,12 @@ def train_bbox_regressors(run: Run) -> model.Model:
     return trained
 
 
-def _fit_regressors(run: Run, trained: model.Model) -> tuple[list[BoxRegressor | None], float]:
-    """The regressors of all classes, and what features are multiplied by for them."""
+def images_of(run: Run, trained: model.Model) -> TrainingImages:
+    """The images that a model of the run was trained on, with their pool5 features.
+
+    Raises:
+        ValueError: the split is not the one that the model learned from.
+    """
     config = trained.config
     proposals, _ = load_proposals(run, run.options.train_split, trained.proposals)
     cache = open_features(run, trained.network, config, trained.weights_hash)
@@ -149,9 +153,15 @@ def _fit_regressors(run: Run, trained: model.Model) -> tuple[list[BoxRegressor |
     data, count = trained.notes.get("data"), trained.notes.get("images")
     if (data, count) != (dataset.name, len(images)):
         raise ValueError(
-            f"{run.model}: SVMs of {data}, {count} images; box regressors must learn from the same, "
+            f"{run.model}: SVMs of {data}, {count} images; what is added to them must learn from the same, "
             f"got {dataset.name}, {len(images)}; give that --train-split and --limit"
         )
+    return images
+
+
+def _fit_regressors(run: Run, trained: model.Model) -> tuple[list[BoxRegressor | None], float]:
+    """The regressors of all classes, and what features are multiplied by for them."""
+    config, images = trained.config, images_of(run, trained)
     scale = config.bbox.feature_norm / mean_norm(images)
     parts = RegressorParts(run.model / "training", fingerprint(images, config.svm, (scale, config.bbox)))
     regressors: list[BoxRegressor | None] = []

@@ -3,8 +3,9 @@
 import json
 
 from detection import SPPDetector
+from detection.fc_head import FcHead
 from detection.model import load
-from tools import export_model, test_net
+from tools import export_model, test_net, train_svms
 
 
 def test_a_packed_model_detects_and_its_card_says_what_it_is(work, weights):
@@ -36,3 +37,25 @@ def test_the_runs_own_model_is_not_overwritten(work, weights, capsys):
     assert export_model.main([*work.data, "--to", str(work.run / "model")]) == 1
     assert "name another folder" in capsys.readouterr().err
     assert (load(work.run / "model").svms.weights == before).all()
+
+
+def test_fully_connected_layers_are_packed_smaller(work, weights, capsys):
+    layers, model = work.run / "wide.safetensors", work.run / "fc7-model"
+    FcHead.random(12800, 64).save(layers)
+    train = [*work.data, "--features", "fc7", "--head", str(layers), "--model", str(model)]
+    assert train_svms.main(train) == 0
+    packed = [work.run / f"packed-{energy}" for energy in ("1", "0.7")]
+    for folder in packed:
+        argv = [*work.data, "--model", str(model), "--to", str(folder), "--weights", str(weights)]
+        assert export_model.main([*argv, "--energy", folder.name.removeprefix("packed-")]) == 0
+    heads = [load(folder).fc.head for folder in packed]
+    assert [type(head.fc6).__name__ for head in heads] == ["Linear", "LowRankLinear"]
+    assert load(packed[1]).notes["energy"] == 0.7
+    assert test_net.main([*work.data, "--model", str(packed[1])]) == 0
+
+
+def test_a_model_of_pool5_has_no_layers_to_compress(work, weights, capsys):
+    argv = [*work.data, "--to", str(work.run / "none"), "--weights", str(weights), "--energy", "0.9"]
+    assert export_model.main(argv) == 1
+    assert "no layers to compress" in capsys.readouterr().err
+    assert not (work.run / "none").exists()
