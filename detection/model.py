@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,10 +66,6 @@ class Model:
     def pooled_length(self) -> int:
         """Length of the pooled vectors that the model takes."""
         return self.fc.head.fc6.in_features if self.fc else self.svms.weights.shape[1]
-
-    def with_regressors(self, regressors: Sequence[BoxRegressor | None], feature_scale: float) -> Model:
-        """The same model with box regression."""
-        return replace(self, regressors=tuple(regressors), bbox_feature_scale=feature_scale)
 
     def summary(self) -> dict[str, Any]:
         """All settings, as plain values for a report."""

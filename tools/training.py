@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import logging
 import time
 from collections.abc import Mapping
@@ -130,7 +131,7 @@ def train_bbox_regressors(run: Run) -> model.Model:
         if trained.regressors and not run.options.overwrite:
             log.info("box regressors are trained already: %s", run.model)
             return trained
-        trained = trained.with_regressors(*_fit_regressors(run, trained))
+        trained = _with_regressors(run, trained)
         trained.save(run.model)
         checkpoint.remove_regressors(run.model / "training")
     log.info("box regressors of %d classes: %s", sum(r is not None for r in trained.regressors), run.model)
@@ -159,17 +160,29 @@ def images_of(run: Run, trained: model.Model) -> TrainingImages:
     return images
 
 
-def _fit_regressors(run: Run, trained: model.Model) -> tuple[list[BoxRegressor | None], float]:
-    """The regressors of all classes, and what features are multiplied by for them."""
+def _with_regressors(run: Run, trained: model.Model) -> model.Model:
+    """The model with regressors of all classes: as they see pool5 alone, those of another model of the run serve."""
     config, images = trained.config, images_of(run, trained)
     scale = config.bbox.feature_norm / mean_norm(images)
-    parts = RegressorParts(run.model / "training", fingerprint(images, config.svm, (scale, config.bbox)))
-    regressors: list[BoxRegressor | None] = []
-    with progress(len(trained.classes), 0, "class", "box regression") as bar:
-        for k in range(len(trained.classes)):
-            regressors.append(parts.get(k, functools.partial(_fit_class, images, k, config, scale)))
-            bar.update()
-    return regressors, scale
+    key = fingerprint(images, config.svm, (scale, config.bbox))
+    parts = RegressorParts(run.model / "training", key)
+    regressors = [] if run.options.overwrite else _regressors_of(run, key)
+    if not regressors:
+        with progress(len(trained.classes), 0, "class", "box regression") as bar:
+            for k in range(len(trained.classes)):
+                regressors.append(parts.get(k, functools.partial(_fit_class, images, k, config, scale)))
+                bar.update()
+    notes = trained.notes | {"regression": key}
+    return replace(trained, regressors=tuple(regressors), bbox_feature_scale=scale, notes=notes)
+
+
+def _regressors_of(run: Run, key: str) -> list[BoxRegressor | None]:
+    """Those of the first model in the run that were trained alike; none if there is no such model."""
+    for path in sorted(run.folder.glob(f"*/{model.MODEL}")):
+        if json.loads(path.read_text("utf-8")).get("notes", {}).get("regression") == key:
+            log.info("box regressors of the same training: %s", path.parent)
+            return list(model.load(path.parent).regressors)
+    return []
 
 
 def _fit_class(images: TrainingImages, k: int, config: Config, scale: float) -> BoxRegressor | None:

@@ -15,6 +15,7 @@ from PIL import Image
 from data import voc
 from detection import svm
 from detection.detections import load_npz
+from detection.fc_head import FcHead
 from detection.model import load
 from tools import (
     evaluate,
@@ -176,6 +177,18 @@ def test_a_model_is_not_applied_to_features_of_other_weights(work, capsys, tmp_p
 
 def test_features_of_another_preset_are_refused_by_name(work, capsys):
     assert "preset" in failure(capsys, extract_features, [*work.extract, "--preset", "released"])
+
+
+def test_models_of_one_run_share_their_regressors(work, monkeypatch):
+    FcHead.random(12800, 16).save(work.run / "narrow.safetensors")
+    other = ["--model", str(work.run / "other"), "--features", "fc6", "--head", str(work.run / "narrow.safetensors")]
+    monkeypatch.setattr("tools.training.fit", lambda *_, **__: pytest.fail("trained again"))
+    assert train_svms.main([*work.data, *other]) == 0
+    a, b = (load(work.run / name).regressors for name in ("model", "other"))
+    assert len(a) == len(b) > 0
+    for one, same in zip(a, b, strict=True):
+        assert (one is None) == (same is None)
+        assert one is None or (one.weights == same.weights).all()
 
 
 def test_regressors_learn_from_the_images_of_the_svms(work, capsys):
