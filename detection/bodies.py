@@ -41,17 +41,28 @@ class BodyEntry:
 
 
 def _alexnet() -> nn.Sequential:
-    """AlexNet as torchvision defines it (Krizhevsky 2014), conv1 to conv5, without the last pooling."""
-    from torchvision.models import alexnet  # a second to import
-
-    return alexnet(weights=None).features[:-1]
+    """AlexNet as torchvision has it (Krizhevsky 2014, no local normalisation), conv1 to conv5, names as there."""
+    relu, pool = partial(nn.ReLU, inplace=True), partial(nn.MaxPool2d, 3, 2)
+    return nn.Sequential(
+        nn.Conv2d(3, 64, 11, 4, 2), relu(), pool(),
+        nn.Conv2d(64, 192, 5, 1, 2), relu(), pool(),
+        nn.Conv2d(192, 384, 3, 1, 1), relu(),
+        nn.Conv2d(384, 256, 3, 1, 1), relu(),
+        nn.Conv2d(256, 256, 3, 1, 1), relu(),
+    )  # fmt: skip
 
 
 def _vgg16() -> nn.Sequential:
-    """VGG-16 as torchvision defines it, conv1_1 to conv5_3, without the last pooling."""
-    from torchvision.models import vgg16
-
-    return vgg16(weights=None, init_weights=False).features[:-1]
+    """VGG-16 (Simonyan and Zisserman 2015, column D), conv1_1 to conv5_3, names as torchvision's."""
+    layers: list[nn.Module] = []
+    into = 3
+    for stage, (channels, count) in enumerate([(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)]):
+        if stage:
+            layers.append(nn.MaxPool2d(2, 2))
+        for _ in range(count):
+            layers += [nn.Conv2d(into, channels, 3, 1, 1), nn.ReLU(inplace=True)]
+            into = channels
+    return nn.Sequential(*layers)
 
 
 def _zf5() -> nn.Sequential:

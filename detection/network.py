@@ -68,7 +68,8 @@ class ConvBody:
     @cached_property
     def channels(self) -> int:
         """Of the maps."""
-        return self._meta_map((self.min_input, self.min_input)).shape[1]
+        with torch.inference_mode():  # of the smallest image; without arithmetic it would take seconds of imports
+            return self.layers(torch.zeros(1, 3, self.min_input, self.min_input, device=self.device)).shape[1]
 
     @cached_property
     def min_input(self) -> int:
@@ -102,18 +103,15 @@ class ConvBody:
             )
         return self._outputs(height), self._outputs(width)
 
-    def _meta_map(self, image_size: tuple[int, int]) -> torch.Tensor:
-        """A map's shape without arithmetic."""
-        return copy.deepcopy(self.layers).to("meta")(torch.zeros(1, 3, *image_size, device="meta"))
-
     def check_geometry(self) -> None:
         """Compare the sizes that the layers' windows give with those that the layers give.
 
         Raises:
             ValueError: they differ, as with padding that depends on the image's size.
         """
+        layers = copy.deepcopy(self.layers).to("meta")  # no arithmetic
         for size in ((512, 512), (495, 333), (500, 362)):
-            got = tuple(self._meta_map(size).shape[2:])
+            got = tuple(layers(torch.zeros(1, 3, *size, device="meta")).shape[2:])
             expected = self.map_size(size)
             if got != expected:
                 raise ValueError(

@@ -12,7 +12,6 @@ import numba
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torchvision.ops import roi_pool
 
 from detection.boxes import area, as_boxes
 from detection.config import ScaleRule
@@ -281,6 +280,8 @@ def _pool_tensors(
 
 def _pool_level(map_chw: torch.Tensor, cells: NDArray[np.int64], n: int) -> torch.Tensor:
     """(C, h, w), (R, 4) -> (R, C, n, n), each bin a region of its own."""
+    from torchvision.ops import roi_pool  # seconds to import, and arrays do without
+
     i = np.arange(n)
     low, size = cells[:, None, :2], cells[:, None, 2:] - cells[:, None, :2] + 1  # (R, 1, 2) x, y
     starts = low + i[:, None] * size // n  # (R, n, 2)

@@ -23,7 +23,6 @@ from detection import checkpoint
 from detection.boxes import nms
 from detection.config import SVMConfig
 from detection.hard_windows import HardWindows
-from detection.liblinear import fit_liblinear
 from detection.samples import ImageSamples, TrainingImages, mean_norm
 from detection.solver import Objective, Problem, margins, solve
 
@@ -235,6 +234,8 @@ class _Miner:
         """Solve with the chosen solver."""
         w, p, o = self.windows, self.problem, self.options
         if o.solver == "liblinear":
+            from detection.liblinear import fit_liblinear  # scikit-learn takes a second to import
+
             return fit_liblinear(w.rows, w.state, classes, p, memory=o.memory, tolerance=tolerance)
         return solve(w.rows, w.state, classes, p, tolerance=tolerance, seed=o.seed + self.trainings)
 

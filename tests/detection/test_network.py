@@ -223,6 +223,7 @@ def test_torchvision_networks_see_what_torchvision_gives_them_and_end_before_the
     batch = transforms.normalize(transforms.to_tensor(image), [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     expected = features[:-1](batch[None])[0].detach()
     assert isinstance(features[-1], nn.MaxPool2d)
+    assert str(body.layers) == str(features[:-1])
     torch.testing.assert_close(body.conv5(image), expected, rtol=1e-4, atol=1e-4)  # memory layouts differ
 
 
