@@ -5,7 +5,7 @@ image --resize, convolve--> FeaturePyramid --choose scale, project--> cells --py
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,6 +18,8 @@ from detection import spp
 from detection.cache import FeatureCache
 from detection.config import PoolingConfig
 from detection.network import ConvBody
+
+BLOCK = 256  # windows; their pool5 stays in the processor's cache until it is scored
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +66,7 @@ class Cells:
         kept = first[order]
         return Cells(self.scale_index[kept], self.windows[kept]), rank[inverse.reshape(-1)]
 
-    def __getitem__(self, rows: NDArray[Any]) -> Cells:
+    def __getitem__(self, rows: NDArray[Any] | slice) -> Cells:
         return Cells(self.scale_index[rows], self.windows[rows])
 
 
@@ -103,6 +105,17 @@ def locate(
 def pool(pyramid: FeaturePyramid, cells: Cells, levels: Sequence[int]) -> spp.Array:
     """pool5 of R windows: (R, C * sum(n * n)), of the kind of the pyramid's maps."""
     return spp.pyramid_pool(pyramid.maps, cells.windows, cells.scale_index, levels)
+
+
+def pool_blocks(pyramid: FeaturePyramid, cells: Cells, levels: Sequence[int], size: int = BLOCK) -> Iterator[spp.Array]:
+    """`pool`, some windows at a time, for what is done with by the next block: arrays share one block's memory."""
+    length = int(pyramid.maps[0].shape[0]) * sum(n * n for n in levels)
+    on_cpu = not isinstance(pyramid.maps[0], torch.Tensor)
+    memory = np.empty((min(size, len(cells.windows)), length), np.float32) if on_cpu else None
+    for start in range(0, len(cells.windows), size):
+        block = cells[slice(start, start + size)]
+        out = memory[: len(block.windows)] if memory is not None else None
+        yield spp.pyramid_pool(pyramid.maps, block.windows, block.scale_index, levels, out)
 
 
 def cache_manifest(

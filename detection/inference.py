@@ -15,31 +15,36 @@ from detection.boxes import clip, nms
 from detection.config import PoolingConfig, TestConfig
 from detection.detections import Detections
 from detection.fc_head import FcFeatures
-from detection.features import FeaturePyramid
+from detection.features import Cells, FeaturePyramid
 from detection.softmax import SoftmaxClassifier
 from detection.svm import LinearDetectors
 
 
 @dataclass(frozen=True, eq=False)
 class ScoredWindows:
-    """The windows of one image with their scores and features.
+    """The windows of one image with their scores.
 
     Attributes:
         boxes: float32 (R, 4), image pixels.
         scores: float32 (R, K).
-        pooled: (U, D) unscaled pool5 of the different windows.
-        group: int64 (R,), row of `pooled` that each window has.
+        pyramid: maps of the image.
+        cells: U different places of windows on it.
+        group: int64 (R,), which of them each window has.
+        levels: of the pyramid pooling.
     """
 
     boxes: NDArray[np.float32]
     scores: NDArray[np.float32]
-    pooled: features.spp.Array
+    pyramid: FeaturePyramid
+    cells: Cells
     group: NDArray[np.int64]
+    levels: tuple[int, ...]
 
-    def features(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """pool5 of the given windows: float32 (len(rows), D)."""
-        pooled = self.pooled[self.group[rows]]
-        return pooled.cpu().numpy() if isinstance(pooled, torch.Tensor) else pooled
+    def features(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The different unscaled pool5 vectors of the given windows, (V, D), and int64 (N,) which each has."""
+        places, which = np.unique(self.group[rows], return_inverse=True)
+        pooled = features.pool(self.pyramid, self.cells[places], self.levels)
+        return pooled.cpu().numpy() if isinstance(pooled, torch.Tensor) else pooled, which
 
 
 def score_windows(
@@ -49,11 +54,15 @@ def score_windows(
     pooling: PoolingConfig,
     fc: FcFeatures | None = None,
 ) -> ScoredWindows:
-    """Pool and score every window, windows on the same cells once; with `fc`, by those layers' features."""
+    """Pool and score every window, windows on the same cells once; with `fc`, by those layers' features.
+
+    pool5 of all windows is never held: the few that are regressed are pooled again.
+    """
     cells, group = features.locate(pyramid, boxes, pooling).unique()
-    pooled = features.pool(pyramid, cells, pooling.levels)
-    scores = svms.scores(fc(pooled) if fc else pooled)
-    return ScoredWindows(boxes, scores[group], pooled, group)
+    blocks = features.pool_blocks(pyramid, cells, pooling.levels)
+    scores = [svms.scores(fc(pooled) if fc else pooled) for pooled in blocks]
+    different = np.concatenate(scores) if scores else np.zeros((0, svms.n_classes), np.float32)
+    return ScoredWindows(boxes, different[group], pyramid, cells, group, pooling.levels)
 
 
 def select(
@@ -98,12 +107,13 @@ def tighten(
         image_size: (H, W).
     """
     boxes = windows.boxes[rows]
+    pooled, which = windows.features(rows)
+    pooled *= np.float32(feature_scale)
     for k in np.unique(labels):
         regressor = regressors[k]
         if regressor is not None:
             mine = np.flatnonzero(labels == k)
-            scaled = windows.features(rows[mine]) * np.float32(feature_scale)
-            boxes[mine] = clip(regressor.apply(scaled, boxes[mine]), image_size)
+            boxes[mine] = clip(regressor.apply(pooled[which[mine]], boxes[mine]), image_size)
     return boxes
 
 

@@ -26,6 +26,11 @@ class SoftmaxClassifier:
     weights: NDArray[np.float32]
     bias: NDArray[np.float32]
 
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return len(self.weights) - 1
+
     def scores(self, features: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32]:
         """Probability of each class, background left out: (N, D) -> float32 (N, K)."""
         if isinstance(features, torch.Tensor):

@@ -122,6 +122,7 @@ def pyramid_pool(
     windows: ArrayLike,
     scale_index: ArrayLike,
     levels: Sequence[int] = (1, 2, 3, 6),
+    out: NDArray[np.float32] | None = None,
 ) -> Array:
     """Maximum over the bins of a spatial pyramid on every window.
 
@@ -134,6 +135,8 @@ def pyramid_pool(
         windows: (R, 4) inclusive cells x0, y0, x1, y1.
         scale_index: (R,) which map each window lies on.
         levels: bins a side, in the order they are concatenated.
+        out: float32 (R, C * sum(n * n)) array to fill and return, for maps that are arrays: fresh memory costs as
+            much time as the pooling.
 
     Returns:
         (R, C * sum(n * n)) of the kind of `maps`: level-major, then channel, row, column.
@@ -147,7 +150,12 @@ def pyramid_pool(
     tensors = [m for m in maps if isinstance(m, torch.Tensor)]
     if tensors:
         return _pool_tensors(tensors, cells, index, levels)
-    return _pool_arrays([np.asarray(m) for m in maps], cells, index, levels)
+    length = maps[0].shape[0] * sum(n * n for n in levels)
+    if out is None:
+        out = np.empty((len(cells), length), np.float32)
+    elif out.shape != (len(cells), length) or out.dtype != np.float32:
+        raise ValueError(f"out: expected float32 {(len(cells), length)}, got {out.dtype} {out.shape}")
+    return _pool_arrays([np.asarray(m) for m in maps], cells, index, levels, out)
 
 
 def _check(maps: Sequence[Array], cells: NDArray[np.int64], index: NDArray[np.int64], levels: Sequence[int]) -> None:
@@ -180,11 +188,10 @@ def _pool_arrays(
     cells: NDArray[np.int64],
     index: NDArray[np.int64],
     levels: Sequence[int],
+    out: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    channels = maps[0].shape[0]
     sides = np.array(levels, np.int64)
     source = np.array([_finer_level(levels, i) for i in range(len(levels))], np.int64)
-    out = np.empty((len(cells), channels * int((sides**2).sum())), np.float32)
     for s, map_chw in enumerate(maps):
         rows = np.flatnonzero(index == s)
         map_hwc = np.ascontiguousarray(map_chw.transpose(1, 2, 0), np.float32)  # channels last: one loop, all channels

@@ -69,6 +69,11 @@ class LinearDetectors:
     bias: NDArray[np.float32]
     feature_scale: float
 
+    @property
+    def n_classes(self) -> int:
+        """K."""
+        return len(self.weights)
+
     def scores(self, features: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32]:
         """Margins of unscaled features, arrays or tensors of any device: (N, D) -> float32 (N, K)."""
         weights = self.weights.T * np.float32(self.feature_scale)  # (D, K)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from detection import features, half, inference, model, network
 from detection.bbox_regression import BoxRegressor
@@ -99,6 +100,25 @@ def test_pooling_commutes_with_half_precision(body, photo):
     pyramid = features.compute_pyramid(photo, body, SCALES)
     pooled = features.pool(pyramid, features.locate(pyramid, windows(20), PAPER.pooling), (1, 2, 3, 6))
     np.testing.assert_array_equal(pooled, pooled.astype(np.float16))
+
+
+@pytest.mark.parametrize("tensors", [False, True])
+@pytest.mark.parametrize("size", [1, 7, 40, 100])
+def test_pooling_by_blocks_is_pooling(body, photo, size, tensors):
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    if tensors:
+        pyramid = replace(pyramid, maps=[torch.as_tensor(m) for m in pyramid.maps])
+    cells = features.locate(pyramid, windows(40), PAPER.pooling)
+    whole = np.asarray(features.pool(pyramid, cells, (1, 2)))
+    parts = [np.array(block) for block in features.pool_blocks(pyramid, cells, (1, 2), size)]
+    assert max(map(len, parts)) <= size
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_an_image_without_windows_has_no_detections(body, photo):
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    found = detect_windows(Evidence(pyramid, np.zeros((0, 4), np.float32), trained(body)))
+    assert [len(f) for f in found] == [0, 0]
 
 
 def test_selection_is_threshold_suppression_and_cap(body, photo):

@@ -169,6 +169,16 @@ def test_pooling_names_what_does_not_fit(windows, index, message):
         spp.pyramid_pool([np.zeros((2, 4, 5), np.float32)], windows, index)
 
 
+def test_memory_that_does_not_fit_is_refused_and_memory_that_fits_is_filled():
+    maps, cells, index = [np.ones((2, 4, 5), np.float32)], [[0, 0, 1, 1]], [0]
+    for wrong in (np.zeros((1, 99), np.float32), np.zeros((1, 100))):
+        with pytest.raises(ValueError, match="out: expected float32"):
+            spp.pyramid_pool(maps, cells, index, out=wrong)
+    out = np.zeros((1, 100), np.float32)
+    assert spp.pyramid_pool(maps, cells, index, out=out) is out
+    assert (out == 1).all()
+
+
 def test_unknown_rule_and_empty_scales_are_refused():
     with pytest.raises(ValueError, match="rule"):
         spp.choose_scales([[0, 0, 1, 1]], (5, 5), (480,), "other")

@@ -1,0 +1,101 @@
+"""Pyramid pooling beside torchvision's roi_pool, a loop of adaptive_max_pool2d, and writing the result to memory.
+
+    python benchmarks/pooling.py --devkit datasets/VOCdevkit
+
+The maps are AlexNet's conv5 of real photos at a short side of 688, the windows 2,000 of selective search, all of them
+pooled by every row. The rows' results are compared before the clock starts.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import harness
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torchvision.ops import roi_pool
+
+from detection import network, spp
+from detection.config import PAPER
+from detection.features import compute_pyramid, locate
+from detection.image import read
+from proposals.sources import ProposalSettings, propose
+
+LEVELS = PAPER.pooling.levels
+WINDOWS = 2000
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One photo: its map (C, h, w) and the cells of 2,000 windows, int64 (R, 4)."""
+
+    map_chw: NDArray[np.float32]
+    cells: NDArray[np.int64]
+
+
+def item(path: Path, body: network.ConvBody) -> Item:
+    """The map and the windows of a photo; boxes are repeated if there are fewer."""
+    image = read(path)
+    pyramid = compute_pyramid(image, body, (688,))
+    boxes = np.resize(propose(image, ProposalSettings("ss")), (WINDOWS, 4))
+    return Item(pyramid.maps[0], locate(pyramid, boxes, PAPER.with_scales((688,)).pooling).windows)
+
+
+def ours(work: Item) -> Any:
+    """This project's, on arrays."""
+    return spp.pyramid_pool([work.map_chw], work.cells, np.zeros(len(work.cells), np.int64), LEVELS)
+
+
+def four_roi_pools(work: Item) -> Any:
+    """One call a level, on the same cells."""
+    rois = torch.cat([torch.zeros(len(work.cells), 1), torch.from_numpy(work.cells).float()], dim=1)
+    batch = torch.from_numpy(work.map_chw)[None]
+    return torch.cat([roi_pool(batch, rois, output_size=n).flatten(1) for n in LEVELS], dim=1)
+
+
+def adaptive_loop(work: Item) -> Any:
+    """Window by window, as torch's own pooling would be used."""
+    map_chw, out = torch.from_numpy(work.map_chw), []
+    for x0, y0, x1, y1 in work.cells.tolist():
+        window = map_chw[:, y0 : y1 + 1, x0 : x1 + 1]
+        out.append(torch.cat([torch.nn.functional.adaptive_max_pool2d(window, n).flatten() for n in LEVELS]))
+    return torch.stack(out)
+
+
+def only_writing(work: Item) -> Any:
+    """As many bytes, by as many threads, into fresh memory."""
+    return torch.full((len(work.cells), len(work.map_chw) * sum(n * n for n in LEVELS)), 1.0)
+
+
+def check(work: Item) -> dict[str, float]:
+    """Largest differences from the loop, which is the definition."""
+    expected = adaptive_loop(work).numpy()
+    found = {"ours": ours(work), "roi_pool": four_roi_pools(work).numpy()}
+    return {name: float(np.abs(values - expected).max()) for name, values in found.items()}
+
+
+def main() -> None:
+    """Run and report."""
+    options = harness.parser(__doc__, "pooling", "devkit", "threads").parse_args()
+    harness.use_threads(options.threads)
+    started = time.monotonic()
+    body = network.build("alexnet")
+    items = [item(path, body) for path in harness.photos(options)]
+    differences = check(items[0])
+    rows = {"sppnet": ours, "roi_pool, four times": four_roi_pools, "adaptive_max_pool2d, a loop": adaptive_loop}
+    rows["only writing the result"] = only_writing
+    times = harness.seconds(harness.interleaved({n: harness.clocked(r) for n, r in rows.items()}, items))
+    result: dict[str, Any] = {"differences": differences, "table": harness.table(times), "ratios": {}}
+    for other in list(rows)[1:]:
+        slow, fast = ("sppnet", other) if other.startswith("only") else (other, "sppnet")
+        result["ratios"][f"{slow} / {fast}"] = r = harness.ratio(times, slow, fast)
+        harness.show_ratio(f"{slow} / {fast}", r)
+    harness.keep(options, result, started)
+
+
+if __name__ == "__main__":
+    main()
