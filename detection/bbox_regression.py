@@ -5,10 +5,11 @@ One ridge regression a class, with whitened targets (paper section 4.1; bbox_reg
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import linalg
 
@@ -38,6 +39,39 @@ class BoxRegressor:
         """Regressed boxes: features (N, D) scaled as in training, boxes (N, 4) -> float32 (N, 4), unclipped."""
         targets = features @ self.weights[:-1] + self.weights[-1] + self.mean
         return decode(boxes, targets).astype(np.float32)
+
+
+class BoxRegressors:
+    """The regressions of all classes, as one product.
+
+    Args:
+        regressors: one a class; None leaves the class' boxes as they are.
+        feature_scale: what features are multiplied by.
+    """
+
+    def __init__(self, regressors: Sequence[BoxRegressor | None], feature_scale: float) -> None:
+        present = [r for r in regressors if r is not None]
+        self.n_classes = len(regressors)
+        self._place = np.full(len(regressors), -1)  # of each class among those present
+        self._place[[k for k, r in enumerate(regressors) if r is not None]] = np.arange(len(present))
+        self._weights = np.concatenate([r.weights[:-1] for r in present], axis=1) * np.float32(feature_scale)  # (D, 4P)
+        self._bias = np.concatenate([r.weights[-1] + r.mean for r in present]).astype(np.float32)
+
+    def targets(self, features: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32]:
+        """Of unscaled features, arrays or tensors of any device: (N, D) -> float32 (N, P, 4), P classes present."""
+        if isinstance(features, torch.Tensor):
+            found = (features @ torch.from_numpy(self._weights).to(features.device)).cpu().numpy()
+        else:
+            found = features @ self._weights
+        return (found + self._bias).reshape(len(features), -1, 4)
+
+    def apply(
+        self, boxes: NDArray[np.float32], labels: NDArray[np.int64], targets: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Boxes (N, 4) of the given classes (N,), regressed by the `targets` (N, P, 4) of their features."""
+        place = self._place[labels]
+        picked = targets[np.arange(len(boxes)), np.maximum(place, 0)]
+        return np.where((place >= 0)[:, None], decode(boxes, picked).astype(np.float32), boxes)
 
 
 def encode(boxes: ArrayLike, gt_boxes: ArrayLike) -> Floats:

@@ -68,13 +68,14 @@ def mirror(boxes: ArrayLike, width: int) -> NDArray[np.float32]:
     return np.stack([width - 1 - x2, y1, width - 1 - x1, y2], axis=1).astype(np.float32)
 
 
-def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int64]:
+def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float, most: int | None = None) -> NDArray[np.int64]:
     """Greedy non-maximum suppression.
 
     Args:
         boxes: (N, 4) boxes.
         scores: (N,) scores; of equal ones the larger index goes first.
         threshold: a box goes when its IoU with a kept one is strictly greater.
+        most: boxes to keep; the rest is not looked at.
 
     Returns:
         int64 indices of the kept boxes, best first.
@@ -85,17 +86,21 @@ def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> NDArray[np.int
     order = np.argsort(np.asarray(scores, np.float64), kind="stable")[::-1]
     if len(order) != len(b):
         raise ValueError(f"scores: expected {len(b)}, one a box, got {len(order)}")
-    return order[_suppress(b[order], float(threshold))]
+    return order[_suppress(b[order], float(threshold), len(b) if most is None else most)]
 
 
-@numba.njit(cache=True)
-def _suppress(boxes: Floats, threshold: float) -> NDArray[np.bool_]:
-    """Which of the boxes, sorted best first, survive."""
+@numba.njit(cache=True, nogil=True)
+def _suppress(boxes: Floats, threshold: float, most: int) -> NDArray[np.bool_]:
+    """Which of the boxes, sorted best first, survive; the first `most` of them."""
     n = len(boxes)
     keep = np.ones(n, np.bool_)
     for i in range(n):
         if not keep[i]:
             continue
+        if most <= 0:
+            keep[i:] = False
+            break
+        most -= 1
         x1, y1, x2, y2 = boxes[i]
         area_i = (x2 - x1 + 1) * (y2 - y1 + 1)
         for j in range(i + 1, n):

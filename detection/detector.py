@@ -20,6 +20,7 @@ from detection.features import FeaturePyramid
 from detection.inference import ScoredWindows
 from detection.model import Model
 from detection.network import ConvBody, has_bfloat16
+from detection.parallel import thread_count
 from detection.softmax import SoftmaxClassifier
 from proposals.sources import ProposalSettings, propose
 
@@ -108,7 +109,7 @@ class SPPDetector:
         photo = pixels.read(Path(image)) if isinstance(image, str | Path) else pixels.as_rgb(image)
         if boxes is None:
             made = self.model.proposals
-            windows = propose(photo, ProposalSettings.from_meta(made) if made else None)
+            windows = propose(photo, ProposalSettings.from_meta(made) if made else None, thread_count())
         else:
             windows = as_boxes(boxes).astype(np.float32)
         pyramid = features.compute_pyramid(photo, self.body, self.model.config.pooling.scales)
@@ -162,16 +163,13 @@ def detect_windows(*evidence: Evidence, combine: Combine = "union") -> tuple[Det
         boxes, scores = (np.concatenate([getattr(s, name) for s in scored]) for name in ("boxes", "scores"))
         first = np.cumsum([0, *(len(s.boxes) for s in scored)]).tolist()
     rows, found = inference.select(boxes, scores, test)
-    if not any(e.model.regressors for e in evidence):
+    if not any(e.model.regression for e in evidence):
         return found, found
     moved, count = np.zeros_like(found.boxes), np.zeros((len(rows), 1), np.float32)
     for e, windows, start in zip(evidence, scored, first, strict=False):  # a cumulative sum has one more
         mine = np.flatnonzero((rows >= start) & (rows < start + len(windows.boxes)))
-        if e.model.regressors:
-            moved[mine] += inference.tighten(
-                windows, rows[mine] - start, found.labels[mine], e.model.regressors, e.model.bbox_feature_scale,
-                e.pyramid.image_size,
-            )  # fmt: skip
+        if e.model.regression:
+            moved[mine] += inference.tighten(windows, rows[mine] - start, found.labels[mine], e.model.regression)
             count[mine] += 1
     tightened = np.where(count > 0, moved / np.maximum(count, 1), found.boxes)
     return found, inference.suppress(Detections(tightened, found.scores, found.labels), test.nms_iou)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from detection import features
-from detection.bbox_regression import BoxRegressor
+from detection.bbox_regression import BoxRegressors
 from detection.boxes import clip, nms
 from detection.config import PoolingConfig, TestConfig
 from detection.detections import Detections
@@ -39,12 +37,6 @@ class ScoredWindows:
     cells: Cells
     group: NDArray[np.int64]
     levels: tuple[int, ...]
-
-    def features(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The different unscaled pool5 vectors of the given windows, (V, D), and int64 (N,) which each has."""
-        places, which = np.unique(self.group[rows], return_inverse=True)
-        pooled = features.pool(self.pyramid, self.cells[places], self.levels)
-        return pooled.cpu().numpy() if isinstance(pooled, torch.Tensor) else pooled, which
 
 
 def score_windows(
@@ -81,20 +73,14 @@ def select(
     kept: list[NDArray[np.int64]] = []
     for k in range(scores.shape[1]):
         above = np.flatnonzero(scores[:, k] > test.score_threshold)
-        best = nms(boxes[above], scores[above, k], test.nms_iou)
-        kept.append(above[best[: test.max_per_image]])
+        kept.append(above[nms(boxes[above], scores[above, k], test.nms_iou, test.max_per_image)])
     rows = np.concatenate(kept) if kept else np.zeros(0, np.int64)
     labels = np.repeat(np.arange(len(kept)), [len(r) for r in kept])
     return rows, Detections(boxes[rows], scores[rows, labels], labels)
 
 
 def tighten(
-    windows: ScoredWindows,
-    rows: NDArray[np.int64],
-    labels: NDArray[np.int64],
-    regressors: Sequence[BoxRegressor | None],
-    feature_scale: float,
-    image_size: tuple[int, int],
+    windows: ScoredWindows, rows: NDArray[np.int64], labels: NDArray[np.int64], regression: BoxRegressors
 ) -> NDArray[np.float32]:
     """Regress the boxes of detections and clip them to the image: float32 (N, 4).
 
@@ -102,19 +88,15 @@ def tighten(
         windows: of the image.
         rows: int64 (N,), the window of each detection.
         labels: int64 (N,), its class.
-        regressors: one a class; None leaves the class' boxes as they are.
-        feature_scale: what features are multiplied by.
-        image_size: (H, W).
+        regression: of all classes.
     """
     boxes = windows.boxes[rows]
-    pooled, which = windows.features(rows)
-    pooled *= np.float32(feature_scale)
-    for k in np.unique(labels):
-        regressor = regressors[k]
-        if regressor is not None:
-            mine = np.flatnonzero(labels == k)
-            boxes[mine] = clip(regressor.apply(pooled[which[mine]], boxes[mine]), image_size)
-    return boxes
+    if not len(rows):
+        return boxes
+    places, which = np.unique(windows.group[rows], return_inverse=True)
+    blocks = features.pool_blocks(windows.pyramid, windows.cells[places], windows.levels)
+    targets = np.concatenate([regression.targets(pooled) for pooled in blocks])[which]
+    return clip(regression.apply(boxes, labels, targets), windows.pyramid.image_size).astype(np.float32)
 
 
 def suppress(detections: Detections, iou: float) -> Detections:

@@ -15,6 +15,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save
 
-from detection.bbox_regression import BoxRegressor
+from detection.bbox_regression import BoxRegressor, BoxRegressors
 from detection.config import Config, Precision
 from detection.fc_head import FcFeatures, FcHead
 from detection.files import write_atomically
@@ -66,6 +67,13 @@ class Model:
     def pooled_length(self) -> int:
         """Length of the pooled vectors that the model takes."""
         return self.fc.head.fc6.in_features if self.fc else self.svms.weights.shape[1]
+
+    @cached_property
+    def regression(self) -> BoxRegressors | None:
+        """All regressors at once; None where there is none."""
+        if all(r is None for r in self.regressors):
+            return None
+        return BoxRegressors(self.regressors, self.bbox_feature_scale)
 
     def summary(self) -> dict[str, Any]:
         """All settings, as plain values for a report."""

@@ -6,7 +6,7 @@ modes and the order of the boxes as in its authors' program.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,6 +56,7 @@ def selective_search(
     min_side: int = MIN_SIDE,
     seed: int = 0,
     max_side: int = MAX_SIDE,
+    threads: int = 1,
 ) -> NDArray[np.float32]:
     """Boxes likely to hold an object, best first.
 
@@ -67,6 +68,7 @@ def selective_search(
         min_side: boxes less wide or less high than this many image pixels are dropped.
         seed: of the random numbers that mix the hierarchies.
         max_side: an image with a longer side is searched at this size, and its boxes are scaled back.
+        threads: to search colour spaces at a time.
 
     Returns:
         float32 (R, 4), xyxy, 0-based inclusive image pixels, without repeats; (0, 4) where nothing is
@@ -78,22 +80,33 @@ def selective_search(
     check_settings(mode, min_side, seed, max_side)
     image = as_rgb(image)
     searched = shrink(image, max_side)
-    hierarchies = list(_hierarchies(searched, MODES[mode]))
+    hierarchies = _hierarchies(searched, MODES[mode], threads)
     boxes = _ranked(hierarchies, seed)
     boxes_image = enlarge(boxes, searched.shape[:2], image.shape[:2])
     sides = boxes_image[:, 2:] - boxes_image[:, :2] + 1
     return boxes_image[(sides >= min_side).all(1)].astype(np.float32)
 
 
-def _hierarchies(image: NDArray[np.uint8], mode: Mode) -> Iterator[NDArray[np.int32]]:
-    """The boxes of each hierarchy; see `group`."""
-    for space in mode.spaces:
-        channels = planes(image, space)
-        graph, bins = build_graph(channels), pixel_bins(channels)
-        for k, min_size in mode.scales:
-            regions = describe(segment(graph, k, min_size), bins)
-            for measures in mode.measures:
-                yield group(regions, measures)
+def _hierarchies(image: NDArray[np.uint8], mode: Mode, threads: int) -> list[NDArray[np.int32]]:
+    """The boxes of each hierarchy; see `group`. The kernels release the GIL."""
+    workers = min(threads, len(mode.spaces))
+    if workers <= 1:
+        found = [_search(image, space, mode) for space in mode.spaces]
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            found = list(pool.map(lambda space: _search(image, space, mode), mode.spaces))
+    return [boxes for space in found for boxes in space]
+
+
+def _search(image: NDArray[np.uint8], space: str, mode: Mode) -> list[NDArray[np.int32]]:
+    """The boxes of each hierarchy in one colour space."""
+    channels = planes(image, space)
+    graph, bins = build_graph(channels), pixel_bins(channels)
+    found = []
+    for k, min_size in mode.scales:
+        regions = describe(segment(graph, k, min_size), bins)
+        found += [group(regions, measures) for measures in mode.measures]
+    return found
 
 
 def _ranked(hierarchies: list[NDArray[np.int32]], seed: int) -> NDArray[np.int32]:

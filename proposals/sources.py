@@ -80,12 +80,13 @@ class ProposalSettings:
         return cls(**{name: value for name, value in meta.items() if name != "version"})
 
 
-def propose(image: NDArray[np.uint8], settings: ProposalSettings | None = None) -> Boxes:
+def propose(image: NDArray[np.uint8], settings: ProposalSettings | None = None, threads: int = 1) -> Boxes:
     """Boxes likely to hold an object.
 
     Args:
         image: uint8, RGB (H, W, 3) or grey (H, W).
         settings: source and limits; the detector's selective search by default.
+        threads: that a search may use; the boxes do not depend on it.
 
     Returns:
         float32 (R, 4), xyxy, 0-based inclusive image pixels, best first, without repeats.
@@ -98,7 +99,7 @@ def propose(image: NDArray[np.uint8], settings: ProposalSettings | None = None) 
     found: list[Boxes] = []
     for source in s.source.split("+"):
         if source in SEARCHES:
-            found.append(selective_search(image, SEARCHES[source], s.min_side, s.seed, s.max_side))
+            found.append(selective_search(image, SEARCHES[source], s.min_side, s.seed, s.max_side, threads))
         else:
             found.append(_edge_boxes(image, s))
     return (found[0] if len(found) == 1 else in_turn(*found))[: s.max_boxes]

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from detection import bbox_regression as br
 from detection import checkpoint
@@ -146,3 +147,19 @@ def test_finished_classes_are_not_trained_again(tmp_path):
     assert len(calls) == 3
     checkpoint.remove_regressors(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_all_classes_at_once_are_the_classes_one_by_one(kind):
+    rng = np.random.default_rng(0)
+    one, other = (br.BoxRegressor(rng.normal(0, 0.1, (7, 4)).astype(np.float32), rng.normal(0, 0.1, 4)) for _ in "ab")
+    regressors, labels = [one, None, other], np.array([2, 0, 1, 2, 0])
+    corner = rng.uniform(0, 50, (5, 2))
+    boxes = np.hstack([corner, corner + 30]).astype(np.float32)
+    features = rng.random((5, 6), np.float32)
+    together = br.BoxRegressors(regressors, 3.0)
+    found = together.apply(boxes, labels, together.targets(kind(features)))
+    for box, label, row, got in zip(boxes, labels, features, found, strict=True):
+        alone = regressors[label]
+        expected = box if alone is None else alone.apply(3 * row[None], box[None])[0]
+        np.testing.assert_allclose(got, expected, rtol=1e-5)

@@ -55,6 +55,16 @@ def test_nms_of_nothing_keeps_nothing():
     assert boxes.nms(np.zeros((0, 4)), [], 0.3).tolist() == []
 
 
+@pytest.mark.parametrize("most", [0, 1, 3, 1000])
+def test_nms_stops_when_it_has_enough(most):
+    rng = np.random.default_rng(5)
+    corner = rng.uniform(0, 60, (300, 2))
+    candidates, scores = np.hstack([corner, corner + rng.uniform(5, 40, (300, 2))]), rng.random(300)
+    everything = boxes.nms(candidates, scores, 0.3)
+    assert len(everything) > 3
+    assert boxes.nms(candidates, scores, 0.3, most).tolist() == everything[:most].tolist()
+
+
 @pytest.mark.parametrize(("key", "threshold"), [("nms_keep_03", 0.3), ("nms_keep_05", 0.5)])
 def test_nms_keeps_what_the_authors_program_keeps(key, threshold):
     with np.load(Path(__file__).parents[1] / "golden" / "sppnet_matlab_1.npz") as golden:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from detection import checkpoint, inference
+from detection import checkpoint, features, inference
 from detection.config import PAPER
 from detection.fc_head import FcFeatures, FcHead, NormalizedHead
 from detection.features import FeaturePyramid
@@ -121,10 +121,22 @@ def test_scores_are_of_the_head_and_regression_still_gets_pool5(pyramid, boxes):
     fc = FcFeatures(FcHead.random(100, 7), "fc7")
     svms = LinearDetectors(np.eye(3, 7, dtype=np.float32), np.zeros(3, np.float32), 2.0)
     scored = inference.score_windows(pyramid, boxes, svms, PAPER.with_scales((192,)).pooling, fc)
+    pooled = features.pool(pyramid, scored.cells[scored.group], (1, 2, 3, 6))
+    np.testing.assert_allclose(scored.scores, 2 * fc(pooled)[:, :3], rtol=1e-5, atol=1e-6)
+    seen = []
+
+    class Regression:
+        def targets(self, vectors):
+            seen.append(vectors.copy())
+            return np.zeros((len(vectors), 3, 4), np.float32)
+
+        def apply(self, boxes, labels, targets):
+            return boxes
+
     rows = np.arange(len(boxes))
-    pooled, which = scored.features(rows)
-    assert pooled.shape == (len(np.unique(which)), 100)
-    np.testing.assert_allclose(scored.scores, 2 * fc(pooled)[which][:, :3], rtol=1e-5, atol=1e-6)
+    tight = inference.tighten(scored, rows, np.zeros(len(rows), np.int64), Regression())
+    np.testing.assert_array_equal(np.unique(np.concatenate(seen), axis=0), np.unique(pooled, axis=0))
+    np.testing.assert_allclose(tight, boxes, atol=200)
 
 
 def test_training_sees_the_features_that_testing_scores(pyramid, boxes, monkeypatch):

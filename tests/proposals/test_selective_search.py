@@ -233,3 +233,11 @@ def test_an_unknown_colour_space_is_named():
 
 def test_the_package_offers_the_function():
     assert callable(proposals.selective_search)
+
+
+@pytest.mark.parametrize("mode", ["fast", "quality", "single"])
+def test_boxes_do_not_depend_on_threads(mode):
+    image = random_image(80, 110, seed=8)
+    one = selective_search(image, mode, min_side=5)
+    for threads in (2, 7):
+        np.testing.assert_array_equal(selective_search(image, mode, min_side=5, threads=threads), one)

@@ -1,0 +1,106 @@
+"""Photo to detections, everything included, beside detectors people would use instead.
+
+    python benchmarks/detectors.py --devkit datasets/VOCdevkit
+
+Every row takes a JPEG file and ends with boxes after suppression. sppnet's rows decode it, search windows, convolve,
+pool, score 20 classes, suppress and regress. torchvision's detectors run as their documentation shows, with random
+weights: their time does not depend on them but for the suppression, of which random weights leave them next to none.
+"""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import harness
+import torch
+from torchvision.models import detection as peers
+from torchvision.transforms.functional import to_tensor
+
+from detection import SPPDetector, zoo
+from detection.detector import Evidence, detect_windows
+from detection.features import compute_pyramid, locate, pool_blocks
+from detection.image import read
+from detection.parallel import thread_count
+from proposals.sources import ProposalSettings, propose
+
+PEERS: dict[str, Callable[..., Any]] = {
+    "Faster R-CNN R50-FPN": peers.fasterrcnn_resnet50_fpn,
+    "SSD300 VGG-16": peers.ssd300_vgg16,
+    "SSDlite320 MobileNetV3": peers.ssdlite320_mobilenet_v3_large,
+}
+
+
+def torchvision_row(make: Callable[..., Any]) -> Callable[[Path], Any]:
+    """One of torchvision's detectors."""
+    model = make(weights=None, weights_backbone=None, num_classes=21).eval()
+
+    @torch.inference_mode()
+    def run(path: Path) -> Any:
+        return model([to_tensor(read(path))])[0]["boxes"]
+
+    return run
+
+
+def ours(name: str, source: str | None = None) -> Callable[[Path], Any]:
+    """A detector that comes along, with its own source of windows or another."""
+    detector = SPPDetector.from_pretrained(name)
+    if source is None:
+        return detector.detect
+    settings = ProposalSettings(source, max_boxes=2000)
+    return lambda path: detector.detect(image := read(path), propose(image, settings, thread_count()))
+
+
+def stages(name: str, photos: list[Path]) -> dict[str, float]:
+    """Median seconds of each stage of a detector."""
+    detector = SPPDetector.from_pretrained(name)
+    model, body, taken = detector.model, detector.body, {}
+    pooling = model.config.pooling
+    for path in [photos[0], *photos]:
+        marks = [time.perf_counter()]
+        image = read(path)
+        marks.append(time.perf_counter())
+        windows = propose(image, ProposalSettings.from_meta(model.proposals), thread_count())
+        marks.append(time.perf_counter())
+        pyramid = compute_pyramid(image, body, pooling.scales)
+        marks.append(time.perf_counter())
+        cells, _ = locate(pyramid, windows, pooling).unique()
+        for block in pool_blocks(pyramid, cells, pooling.levels):
+            model.svms.scores(model.fc(block) if model.fc else block)
+        marks.append(time.perf_counter())
+        detect_windows(Evidence(pyramid, windows, model))
+        marks.append(time.perf_counter())
+        spent = [b - a for a, b in itertools.pairwise(marks)]
+        spent[-1] -= spent[-2]  # suppression and regression: the whole less pooling and scores
+        for stage, value in zip(("decode", "windows", "convolve", "pool and score", "boxes"), spent, strict=True):
+            taken.setdefault(stage, []).append(value)
+    return {stage: statistics.median(values[1:]) for stage, values in taken.items()}
+
+
+def main() -> None:
+    """Run and report."""
+    options = harness.parser(__doc__, "detectors", "devkit", "threads").parse_args()
+    harness.use_threads(options.threads)
+    started, photos = time.monotonic(), harness.photos(options)
+    rows = {f"sppnet {name}": ours(name) for name in zoo.names()}
+    rows |= {f"sppnet {zoo.names()[0]}, windows of edgeboxes": ours(zoo.names()[0], "edgeboxes")}
+    mine = list(rows)
+    rows |= {name: torchvision_row(make) for name, make in PEERS.items()}
+    times = harness.seconds(harness.interleaved({n: harness.clocked(r) for n, r in rows.items()}, photos))
+    result: dict[str, Any] = {"table": harness.table(times), "ratios": {}, "stages": {}}
+    for name in mine:
+        for peer in PEERS:
+            result["ratios"][f"{peer} / {name}"] = r = harness.ratio(times, peer, name)
+            harness.show_ratio(f"{peer} / {name}", r)
+    for name in zoo.names():
+        result["stages"][name] = found = stages(name, photos)
+        print(f"{name}: " + ", ".join(f"{stage} {1e3 * value:.0f} ms" for stage, value in found.items()))
+    harness.keep(options, result, started)
+
+
+if __name__ == "__main__":
+    main()
