@@ -23,7 +23,7 @@ from torchvision.transforms.functional import to_tensor
 
 from detection import SPPDetector, zoo
 from detection.detector import Evidence, detect_windows
-from detection.features import compute_pyramid, locate, pool_blocks
+from detection.features import compute_pyramid
 from detection.image import read
 from detection.parallel import thread_count
 from proposals.sources import ProposalSettings, propose
@@ -59,20 +59,18 @@ def stages(name: str, photos: list[Path]) -> dict[str, float]:
     """Median seconds of each stage of a detector."""
     detector = SPPDetector.from_pretrained(name)
     model, body, taken = detector.model, detector.body, {}
-    pooling = model.config.pooling
     for path in [photos[0], *photos]:
         marks = [time.perf_counter()]
         image = read(path)
         marks.append(time.perf_counter())
         windows = propose(image, ProposalSettings.from_meta(model.proposals), thread_count())
         marks.append(time.perf_counter())
-        pyramid = compute_pyramid(image, body, pooling.scales)
+        pyramid = compute_pyramid(image, body, model.config.pooling.scales)
         marks.append(time.perf_counter())
-        cells, _ = locate(pyramid, windows, pooling).unique()
-        for block in pool_blocks(pyramid, cells, pooling.levels):
-            model.svms.scores(model.fc(block) if model.fc else block)
+        evidence = Evidence(pyramid, windows, model)
+        evidence.scored()
         marks.append(time.perf_counter())
-        detect_windows(Evidence(pyramid, windows, model))
+        detect_windows(evidence)
         marks.append(time.perf_counter())
         spent = [b - a for a, b in itertools.pairwise(marks)]
         spent[-1] -= spent[-2]  # suppression and regression: the whole less pooling and scores

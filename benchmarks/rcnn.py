@@ -114,9 +114,8 @@ def parts(body: network.ConvBody, rcnn: RCNN) -> dict[str, Callable[[Item], Any]
 
         def run(work: Item) -> None:
             cells, _ = features.locate(pyramid := pyramids[scales](work), work.boxes, pooling).unique()
-            for block in features.pool_blocks(pyramid, cells, pooling.levels):
-                if head:
-                    head(block)
+            work_on = head or (lambda pooled: np.zeros((len(pooled), 0), np.float32))
+            features.apply_pooled(work_on, pyramid, cells, pooling.levels, own_threads=head is not None)
 
         return run
 

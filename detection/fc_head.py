@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -146,6 +147,7 @@ class FcFeatures:
 
     def __init__(self, head: FcHead, layer: Layer, precision: Precision = "fp32") -> None:
         self.head, self.layer, self.precision = head, layer, precision
+        self._layers, self._made = head, (torch.device("cpu"), "fp32")
 
     @cached_property
     def digest(self) -> str:
@@ -164,7 +166,15 @@ class FcFeatures:
                 "take a head of this network and these pyramid levels"
             )
         tensor = torch.as_tensor(pool5)
-        bf16 = torch.autocast(tensor.device.type, torch.bfloat16, enabled=self.precision == "bf16")
-        with torch.inference_mode(), bf16:
-            features = self.head.to(tensor.device)(tensor, self.layer).float()
+        with torch.inference_mode():
+            layers = self._ready(tensor.device)
+            features = layers(tensor.to(next(layers.parameters()).dtype), self.layer).float()
         return features if isinstance(pool5, torch.Tensor) else features.numpy()
+
+    def _ready(self, device: torch.device) -> FcHead:
+        """The layers where they are needed, in the precision of the products; made on first use."""
+        if self._made != (device, self.precision):
+            dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
+            self._layers = copy.deepcopy(self.head).to(device, dtype)
+            self._made = (device, self.precision)
+        return self._layers

@@ -5,7 +5,9 @@ image --resize, convolve--> FeaturePyramid --choose scale, project--> cells --py
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -18,8 +20,10 @@ from detection import spp
 from detection.cache import FeatureCache
 from detection.config import PoolingConfig
 from detection.network import ConvBody
+from detection.parallel import single_threaded_blas, thread_count
 
-BLOCK = 256  # windows; their pool5 stays in the processor's cache until it is scored
+BLOCK = 64  # windows that one thread pools at a time: their pool5 is still in the processor's cache when it is used
+LARGE_BLOCK = 1024  # for work that is done by many threads, or on a GPU
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,15 +111,41 @@ def pool(pyramid: FeaturePyramid, cells: Cells, levels: Sequence[int]) -> spp.Ar
     return spp.pyramid_pool(pyramid.maps, cells.windows, cells.scale_index, levels)
 
 
-def pool_blocks(pyramid: FeaturePyramid, cells: Cells, levels: Sequence[int], size: int = BLOCK) -> Iterator[spp.Array]:
-    """`pool`, some windows at a time, for what is done with by the next block: arrays share one block's memory."""
-    length = int(pyramid.maps[0].shape[0]) * sum(n * n for n in levels)
-    on_cpu = not isinstance(pyramid.maps[0], torch.Tensor)
-    memory = np.empty((min(size, len(cells.windows)), length), np.float32) if on_cpu else None
-    for start in range(0, len(cells.windows), size):
-        block = cells[slice(start, start + size)]
-        out = memory[: len(block.windows)] if memory is not None else None
-        yield spp.pyramid_pool(pyramid.maps, block.windows, block.scale_index, levels, out)
+def apply_pooled(
+    work: Callable[[spp.Array], NDArray[np.float32]],
+    pyramid: FeaturePyramid,
+    cells: Cells,
+    levels: Sequence[int],
+    own_threads: bool = False,
+) -> NDArray[np.float32]:
+    """`work` on the pool5 of R >= 1 windows, some at a time, so that all of it never is in memory.
+
+    Args:
+        work: vectors (N, D) -> float32 (N, ...), row by row; it must not keep what it is given.
+        pyramid: of the image.
+        cells: R windows.
+        levels: of the pyramid pooling.
+        own_threads: `work` makes threads of its own; else it is called by several, with BLAS products single-threaded.
+
+    Returns:
+        float32 (R, ...).
+    """
+    count = len(cells.windows)
+    if own_threads or isinstance(pyramid.maps[0], torch.Tensor):
+        blocks = (cells[slice(start, start + LARGE_BLOCK)] for start in range(0, count, LARGE_BLOCK))
+        return np.concatenate([work(pool(pyramid, part, levels)) for part in blocks])
+    memory, starts = threading.local(), range(0, count, BLOCK)
+
+    def block(start: int) -> NDArray[np.float32]:
+        part = cells[slice(start, start + BLOCK)]
+        if not hasattr(memory, "rows"):
+            length = len(pyramid.maps[0]) * sum(n * n for n in levels)
+            memory.rows = np.empty((min(BLOCK, count), length), np.float32)
+        out = memory.rows[: len(part.windows)]
+        return work(spp.pyramid_pool(pyramid.maps, part.windows, part.scale_index, levels, out, threads=1))
+
+    with single_threaded_blas(), ThreadPoolExecutor(min(thread_count(), len(starts))) as threads:
+        return np.concatenate(list(threads.map(block, starts)))
 
 
 def cache_manifest(

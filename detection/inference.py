@@ -14,6 +14,7 @@ from detection.config import PoolingConfig, TestConfig
 from detection.detections import Detections
 from detection.fc_head import FcFeatures
 from detection.features import Cells, FeaturePyramid
+from detection.parallel import for_each_chunk
 from detection.softmax import SoftmaxClassifier
 from detection.svm import LinearDetectors
 
@@ -51,9 +52,13 @@ def score_windows(
     pool5 of all windows is never held: the few that are regressed are pooled again.
     """
     cells, group = features.locate(pyramid, boxes, pooling).unique()
-    blocks = features.pool_blocks(pyramid, cells, pooling.levels)
-    scores = [svms.scores(fc(pooled) if fc else pooled) for pooled in blocks]
-    different = np.concatenate(scores) if scores else np.zeros((0, svms.n_classes), np.float32)
+    if not len(boxes):
+        return ScoredWindows(boxes, np.zeros((0, svms.n_classes), np.float32), pyramid, cells, group, pooling.levels)
+
+    def score(pooled: features.spp.Array) -> NDArray[np.float32]:
+        return svms.scores(fc(pooled) if fc else pooled)
+
+    different = features.apply_pooled(score, pyramid, cells, pooling.levels, own_threads=fc is not None)
     return ScoredWindows(boxes, different[group], pyramid, cells, group, pooling.levels)
 
 
@@ -70,10 +75,14 @@ def select(
     Returns:
         int64 (N,), the windows kept, and the detections they are, in the same order.
     """
-    kept: list[NDArray[np.int64]] = []
-    for k in range(scores.shape[1]):
-        above = np.flatnonzero(scores[:, k] > test.score_threshold)
-        kept.append(above[nms(boxes[above], scores[above, k], test.nms_iou, test.max_per_image)])
+    kept = [np.zeros(0, np.int64)] * scores.shape[1]
+
+    def classes(first: int, stop: int) -> None:
+        for k in range(first, stop):
+            above = np.flatnonzero(scores[:, k] > test.score_threshold)
+            kept[k] = above[nms(boxes[above], scores[above, k], test.nms_iou, test.max_per_image)]
+
+    for_each_chunk(classes, len(kept))
     rows = np.concatenate(kept) if kept else np.zeros(0, np.int64)
     labels = np.repeat(np.arange(len(kept)), [len(r) for r in kept])
     return rows, Detections(boxes[rows], scores[rows, labels], labels)
@@ -94,8 +103,7 @@ def tighten(
     if not len(rows):
         return boxes
     places, which = np.unique(windows.group[rows], return_inverse=True)
-    blocks = features.pool_blocks(windows.pyramid, windows.cells[places], windows.levels)
-    targets = np.concatenate([regression.targets(pooled) for pooled in blocks])[which]
+    targets = features.apply_pooled(regression.targets, windows.pyramid, windows.cells[places], windows.levels)[which]
     return clip(regression.apply(boxes, labels, targets), windows.pyramid.image_size).astype(np.float32)
 
 

@@ -8,10 +8,14 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from functools import cache
 
 import torch
+from threadpoolctl import ThreadpoolController
 
 
 def thread_count() -> int:
@@ -36,3 +40,36 @@ def for_each_chunk(work: Callable[[int, int], None], n: int, threads: int | None
     with ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(work, a, b) for a, b in itertools.pairwise(edges)]:
             done.result()
+
+
+class _SingleThreadedBlas:
+    """How many callers want matrix products by one thread; the last to leave restores what was before."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._callers = 0
+        self._limits = ExitStack()
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        with self._lock:
+            self._callers += 1
+            if self._callers == 1:
+                self._limits.enter_context(_libraries().limit(limits=1, user_api="blas"))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._callers -= 1
+                if self._callers == 0:
+                    self._limits.close()
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    """The BLAS libraries that are loaded; numpy's is."""
+    return ThreadpoolController()
+
+
+single_threaded_blas = _SingleThreadedBlas()
+"""A context in which numpy's products are made by the thread that asks: for threads that each make their own."""

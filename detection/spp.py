@@ -123,6 +123,7 @@ def pyramid_pool(
     scale_index: ArrayLike,
     levels: Sequence[int] = (1, 2, 3, 6),
     out: NDArray[np.float32] | None = None,
+    threads: int | None = None,
 ) -> Array:
     """Maximum over the bins of a spatial pyramid on every window.
 
@@ -155,7 +156,7 @@ def pyramid_pool(
         out = np.empty((len(cells), length), np.float32)
     elif out.shape != (len(cells), length) or out.dtype != np.float32:
         raise ValueError(f"out: expected float32 {(len(cells), length)}, got {out.dtype} {out.shape}")
-    return _pool_arrays([np.asarray(m) for m in maps], cells, index, levels, out)
+    return _pool_arrays([np.asarray(m) for m in maps], cells, index, levels, out, threads)
 
 
 def _check(maps: Sequence[Array], cells: NDArray[np.int64], index: NDArray[np.int64], levels: Sequence[int]) -> None:
@@ -189,6 +190,7 @@ def _pool_arrays(
     index: NDArray[np.int64],
     levels: Sequence[int],
     out: NDArray[np.float32],
+    threads: int | None,
 ) -> NDArray[np.float32]:
     sides = np.array(levels, np.int64)
     source = np.array([_finer_level(levels, i) for i in range(len(levels))], np.int64)
@@ -198,6 +200,7 @@ def _pool_arrays(
         for_each_chunk(
             lambda a, b, m=map_hwc, r=rows: _pool_kernel(m, cells, r[a:b], sides, source, out),  # type: ignore[misc]
             len(rows),
+            threads,
         )
     return out
 

@@ -1,12 +1,14 @@
 """Image -> pyramid -> cells -> scores -> detections, and the model folder, on a network with random weights."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_info
 
-from detection import features, half, inference, model, network
+from detection import features, half, inference, model, network, parallel
 from detection.bbox_regression import BoxRegressor
 from detection.boxes import iou, nms
 from detection.cache import FeatureCache
@@ -102,17 +104,40 @@ def test_pooling_commutes_with_half_precision(body, photo):
     np.testing.assert_array_equal(pooled, pooled.astype(np.float16))
 
 
+@pytest.mark.parametrize("own_threads", [False, True])
 @pytest.mark.parametrize("tensors", [False, True])
 @pytest.mark.parametrize("size", [1, 7, 40, 100])
-def test_pooling_by_blocks_is_pooling(body, photo, size, tensors):
+def test_work_on_blocks_is_work_on_all_windows(body, photo, size, tensors, own_threads, monkeypatch):
+    monkeypatch.setattr(features, "BLOCK", size)
+    monkeypatch.setattr(features, "LARGE_BLOCK", size)
     pyramid = features.compute_pyramid(photo, body, SCALES)
     if tensors:
         pyramid = replace(pyramid, maps=[torch.as_tensor(m) for m in pyramid.maps])
     cells = features.locate(pyramid, windows(40), PAPER.pooling)
     whole = np.asarray(features.pool(pyramid, cells, (1, 2)))
-    parts = [np.asarray(block).copy() for block in features.pool_blocks(pyramid, cells, (1, 2), size)]
-    assert max(map(len, parts)) <= size
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    sizes = []
+
+    def work(pooled):
+        sizes.append(len(pooled))
+        return 2 * np.asarray(pooled)
+
+    found = features.apply_pooled(work, pyramid, cells, (1, 2), own_threads)
+    assert max(sizes) <= size
+    assert sum(sizes) == 40
+    np.testing.assert_array_equal(found, 2 * whole)
+
+
+def test_threads_that_each_make_their_products_leave_blas_as_it_was():
+    def threads():
+        return [i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"]
+
+    before = threads()
+    with ExitStack() as later:
+        with parallel.single_threaded_blas():
+            later.enter_context(parallel.single_threaded_blas())  # leaves last, as in a server
+            assert set(threads()) == {1}
+        assert set(threads()) == {1}
+    assert threads() == before
 
 
 def test_an_image_without_windows_has_no_detections(body, photo):
