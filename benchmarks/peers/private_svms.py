@@ -1,0 +1,67 @@
+"""SVM training as the authors' program does it: every class holds its own copy of its windows, and is trained anew.
+
+The mining rule, its constants and the features are this project's (detection/svm.py), so that what differs is how the
+windows are held and how the SVMs are trained: one float32 array of negatives a class, and a fresh
+scikit-learn LinearSVC on all of them at every retraining, as liblinear was called by spp_train.m.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.svm import LinearSVC
+
+from detection.svm import LinearDetectors, _Miner
+
+Floats = NDArray[np.float32]
+
+
+class PrivateMiner(_Miner):
+    """`_Miner` with a cache of its own for each class."""
+
+    def add_positives(self) -> None:
+        """Every ground-truth box is a positive of its class."""
+        found: list[list[Floats]] = [[] for _ in range(self.images.n_classes)]
+        for index in range(len(self.images)):
+            samples = self.images.samples(index)
+            used = np.flatnonzero(~samples.difficult | self.config.difficult)
+            for label, row in zip(samples.labels[used], self.images.pool(index, samples.boxes[used]), strict=True):
+                found[label].append(row[None])
+        empty = np.zeros((0, self.windows.rows.dim), np.float32)
+        self.positives = [np.concatenate([empty, *rows]) for rows in found]
+        self.negatives = [empty for _ in found]
+        self.weights = np.zeros((len(found), self.windows.rows.dim), np.float32)
+        self.biases = np.full(len(found), -np.inf, np.float32)
+        self.trainable = np.array([len(rows) > 0 for rows in self.positives])
+
+    def visit(self, index: int) -> None:
+        """Add the hard negatives of one image, class by class."""
+        samples = self.images.samples(index)
+        if not len(samples.boxes):
+            return
+        rows, group = self.images.pool_unique(index, samples.boxes)
+        scores = self.detectors().scores(rows)[group] if self.trainings else None
+        for k in np.flatnonzero(self.trainable).tolist():
+            hard = self.hard_negatives(samples, group, k, None if scores is None else scores[:, k])
+            self.negatives[k] = np.concatenate([self.negatives[k], rows[group[hard]]])
+            self.new[k] += len(hard)
+
+    def retrain(self, classes: NDArray[np.int64], tolerance: float) -> None:
+        """Train the given classes and drop their easy negatives."""
+        p, scale = self.problem, np.float32(self.problem.feature_scale)
+        for k in classes.tolist():
+            features = np.concatenate([self.positives[k], self.negatives[k]]) * scale
+            labels = np.r_[np.ones(len(self.positives[k])), -np.ones(len(self.negatives[k]))]
+            machine = LinearSVC(
+                C=p.cost, loss="hinge", dual=True, class_weight={1: p.positive_weight},
+                intercept_scaling=p.bias_feature, max_iter=10_000, random_state=0,
+            ).fit(features, labels)  # fmt: skip
+            self.weights[k], self.biases[k] = machine.coef_[0], machine.intercept_[0]
+            easy = machine.decision_function(features[len(self.positives[k]) :]) < self.config.evict_threshold
+            self.negatives[k] = self.negatives[k][~easy]
+            self.new[k] = 0
+        self.trainings += len(classes) > 0
+
+    def detectors(self) -> LinearDetectors:
+        """The SVMs as they stand."""
+        return LinearDetectors(self.weights, self.biases, self.problem.feature_scale)

@@ -1,0 +1,144 @@
+"""SVM training beside the authors' way of it: a private copy of negatives a class, a fresh LinearSVC each time.
+
+    python benchmarks/svms.py --devkit datasets/VOCdevkit \\
+        --run runs/mini --train-split mini_train --test-split mini_test
+
+The run needs features (extract_features). Each side trains in a process of its own, in turn, on the same features with
+the same rule of mining, and its SVMs are tested by test_net. On the windows that this project's training ends with,
+LinearSVC is run too: both objectives are of the same problem.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import harness
+import numpy as np
+
+from tools import common
+
+OURS, PRIVATE = "sppnet", "private copies"
+
+
+def train(side: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One training, in this process."""
+    from peers.private_svms import PrivateMiner
+
+    from detection import model, svm
+    from tools.training import training_images
+
+    kinds = (common.data_flags, common.network_flags, common.pyramid_flags, common.proposal_flags)
+    run = common.Run.of(common.parser("one training", *kinds).parse_args(data_flags(options)))
+    dataset, images, proposals, config = training_images(run)
+    folder = options.run / f"bench-{side.split()[0]}"
+    mining = svm.MiningOptions(folder / "training")
+    kind = svm._Miner if side == OURS else PrivateMiner
+    started = time.monotonic()
+    miner = kind(images, config.svm, mining, config.svm.feature_norm / svm.mean_norm(images), images.pooled_length)
+    miner.add_positives()
+    if side == OURS:
+        miner.trainable = np.asarray((miner.windows.state.labels > 0).any(axis=0))
+    for index in range(len(images)):
+        last = index == len(images) - 1
+        miner.visit(index)
+        miner.retrain(miner.due(last), mining.tolerance if last else mining.mining_tolerance)
+    found = {"seconds": time.monotonic() - started, "peak_memory_bytes": common.peak_memory()}
+    name, weights = images.cache.manifest["network"], images.cache.manifest["weights"]
+    notes = {"training": side, "data": dataset.name, "images": len(images)}
+    svms = miner.detectors()
+    model.Model(dataset.classes, config, name, weights, svms, notes=notes, proposals=proposals).save(folder)
+    if side == OURS and options.objectives:
+        found["objectives"] = objectives(miner)
+    return found
+
+
+def objectives(miner: Any) -> list[float]:
+    """This project's final objective over LinearSVC's, class by class, on the same windows."""
+    from detection.liblinear import fit_liblinear
+    from detection.solver import margins, objective_of
+
+    state, problem = miner.windows.state, miner.problem
+    classes = np.flatnonzero(miner.trainable)
+    scores = margins(miner.windows.rows, state, classes, problem)
+    mine = {k: objective_of(scores[:, i], state, k, problem).total for i, k in enumerate(classes.tolist())}
+    theirs = fit_liblinear(miner.windows.rows, state, classes, problem, memory=1 << 40, tolerance=1e-3)
+    return [mine[k] / theirs[k].total for k in mine]
+
+
+def data_flags(options: argparse.Namespace) -> list[str]:
+    """What names the data, for the tools."""
+    return [
+        "--voc2007", "--devkit", str(options.devkit), "--run", str(options.run),
+        "--train-split", options.train_split, "--test-split", options.test_split,
+    ]  # fmt: skip
+
+
+def child(side: str, options: argparse.Namespace, last: bool) -> dict[str, Any]:
+    """`train` in a process of its own; the first reader of the features pays for nobody else."""
+    command = [sys.executable, __file__, "--side", side, *data_flags(options)[1:], *(["--objectives"] if last else [])]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def tested(side: str, options: argparse.Namespace) -> float:
+    """mAP of a side's SVMs, before box regression."""
+    report = options.run / f"bench-{side.split()[0]}.json"
+    argv = [*data_flags(options), "--model", str(options.run / f"bench-{side.split()[0]}"), "--json", str(report)]
+    subprocess.run(
+        [sys.executable, "tools/test_net.py", *argv], check=True, cwd=harness.ROOT, stdout=subprocess.DEVNULL
+    )
+    return json.loads(report.read_text())["result"]["windows"]["mean_ap"]
+
+
+def main() -> None:
+    """Run and report."""
+    flags = harness.parser(__doc__, "svms", "threads")
+    flags.add_argument("--devkit", type=Path, required=True)
+    flags.add_argument("--run", type=Path, required=True, help="a run folder with features of both splits")
+    flags.add_argument("--train-split", default="trainval")
+    flags.add_argument("--test-split", default="test")
+    flags.add_argument("--repeats", type=int, default=3)
+    flags.add_argument("--side", choices=(OURS, PRIVATE), help=argparse.SUPPRESS)
+    flags.add_argument("--objectives", action="store_true", help=argparse.SUPPRESS)
+    options = flags.parse_args()
+    options.devkit, options.run = options.devkit.resolve(), options.run.resolve()
+    harness.use_threads(options.threads)
+    if options.side:
+        print(json.dumps(train(options.side, options)))
+        return
+    started = time.monotonic()
+    runs: dict[str, list[dict[str, Any]]] = {OURS: [], PRIVATE: []}
+    for repeat in range(options.repeats):
+        for side in (OURS, PRIVATE) if repeat % 2 == 0 else (PRIVATE, OURS):
+            runs[side].append(child(side, options, last=side == OURS and repeat == options.repeats - 1))
+            print(
+                f"{side}: {runs[side][-1]['seconds']:.1f} s, {runs[side][-1]['peak_memory_bytes'] / 1e9:.2f} GB",
+                flush=True,
+            )
+    times = {side: [r["seconds"] for r in results] for side, results in runs.items()}
+    memory = {side: statistics.median(r["peak_memory_bytes"] for r in results) for side, results in runs.items()}
+    objective = next(r["objectives"] for r in runs[OURS] if "objectives" in r)
+    result = {
+        "table": harness.table(times),
+        "ratio": harness.ratio(times, PRIVATE, OURS),
+        "peak_memory_bytes": memory,
+        "objective_over_linear_svc": {"least": min(objective), "greatest": max(objective)},
+        "mean_ap": {side: tested(side, options) for side in runs},
+    }
+    harness.show_ratio("time", result["ratio"])
+    print(
+        f"memory: {memory[PRIVATE] / memory[OURS]:.2f} times; objective: {min(objective):.5f} to {max(objective):.5f} "
+        f"of LinearSVC's; mAP: {result['mean_ap']}"
+    )
+    harness.keep(options, result, started)
+
+
+if __name__ == "__main__":
+    main()
