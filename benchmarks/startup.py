@@ -30,7 +30,8 @@ def main() -> None:
     flags.set_defaults(count=5)
     options = flags.parse_args()
     started = time.monotonic()
-    code = "import sys; from detection import SPPDetector as D; print(D.from_pretrained(sys.argv[1]).detect(sys.argv[2]))"
+    code = "import sys; from detection import SPPDetector\n"
+    code += "print(SPPDetector.from_pretrained(sys.argv[1]).detect(sys.argv[2]))"
 
     def tool(name: str) -> harness.Row:
         return lambda photo: (process(f"tools/{name}.py", "--help"), 0.0)
