@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detection import features, inference, network, zoo
+from detection import features, inference, network, spp, zoo
 from detection import image as pixels
 from detection import model as models
 from detection.boxes import as_boxes
@@ -112,7 +112,10 @@ class SPPDetector:
             windows = propose(photo, ProposalSettings.from_meta(made) if made else None, thread_count())
         else:
             windows = as_boxes(boxes).astype(np.float32)
-        pyramid = features.compute_pyramid(photo, self.body, self.model.config.pooling.scales)
+        pooling, size = self.model.config.pooling, (photo.shape[0], photo.shape[1])
+        chosen = np.unique(spp.choose_scales(windows, size, pooling.scales, pooling.rule))
+        scales = [pooling.scales[i] for i in chosen] or pooling.scales[:1]  # maps that no window lies on are not made
+        pyramid = features.compute_pyramid(photo, self.body, scales)
         return detect_windows(Evidence(pyramid, windows, self.model))[1]
 
 

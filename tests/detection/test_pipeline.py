@@ -204,6 +204,25 @@ def test_detector_proposes_its_own_windows(body, photo):
     assert found.labels.dtype == np.int64
 
 
+def test_detector_makes_only_the_maps_that_windows_lie_on(body, photo, monkeypatch):
+    model = trained(body)
+    many = replace(model, config=model.config.with_scales((120, 200, 260, 400)))
+    made = []
+    compute = features.compute_pyramid
+
+    def watched(image, body, scales):
+        made.append(tuple(scales))
+        return compute(image, body, scales)
+
+    monkeypatch.setattr(features, "compute_pyramid", watched)
+    boxes = np.array([[0, 0, 149, 130], [3, 3, 148, 140]], np.float32)
+    found = SPPDetector(body, many).detect(photo, boxes)
+    whole = detect_windows(Evidence(compute(photo, body, (120, 200, 260, 400)), boxes, many))[1]
+    assert made == [(260,)]
+    np.testing.assert_array_equal(found.scores, whole.scores)
+    assert len(SPPDetector(body, many).detect(photo, np.zeros((0, 4)))) == 0
+
+
 def test_detector_refuses_other_convolutions(body):
     with pytest.raises(ValueError, match="load the weights it was trained on"):
         SPPDetector(body, replace(trained(body), weights_hash="0" * 64))
