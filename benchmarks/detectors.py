@@ -18,6 +18,7 @@ from typing import Any
 
 import harness
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision.models import detection as peers
 from torchvision.transforms.functional import to_tensor
 
@@ -55,10 +56,12 @@ def ours(name: str, source: str | None = None) -> Callable[[Path], Any]:
     return lambda path: detector.detect(image := read(path), propose(image, settings, thread_count()))
 
 
-def stages(name: str, photos: list[Path]) -> dict[str, float]:
-    """Median seconds of each stage of a detector."""
+def stages(name: str, photos: list[Path]) -> dict[str, dict[str, float]]:
+    """Median seconds of each stage of a detector, and what the stage cannot do without: operations, bytes."""
     detector = SPPDetector.from_pretrained(name)
-    model, body, taken = detector.model, detector.body, {}
+    model, body = detector.model, detector.body
+    taken: dict[str, list[float]] = {}
+    work: dict[str, list[float]] = {"convolve": [], "pool and score": []}
     for path in [photos[0], *photos]:
         marks = [time.perf_counter()]
         image = read(path)
@@ -68,7 +71,7 @@ def stages(name: str, photos: list[Path]) -> dict[str, float]:
         pyramid = compute_pyramid(image, body, model.config.pooling.scales)
         marks.append(time.perf_counter())
         evidence = Evidence(pyramid, windows, model)
-        evidence.scored()
+        scored = evidence.scored()
         marks.append(time.perf_counter())
         detect_windows(evidence)
         marks.append(time.perf_counter())
@@ -76,7 +79,14 @@ def stages(name: str, photos: list[Path]) -> dict[str, float]:
         spent[-1] -= spent[-2]  # suppression and regression: the whole less pooling and scores
         for stage, value in zip(("decode", "windows", "convolve", "pool and score", "boxes"), spent, strict=True):
             taken.setdefault(stage, []).append(value)
-    return {stage: statistics.median(values[1:]) for stage, values in taken.items()}
+        with FlopCounterMode(display=False) as counter:
+            compute_pyramid(image, body, model.config.pooling.scales)
+        work["convolve"].append(counter.get_total_flops() / 1e9)
+        work["pool and score"].append(2e-9 * len(scored.cells.windows) * model.pooled_length * len(model.classes))
+    found = {stage: {"seconds": statistics.median(values[1:])} for stage, values in taken.items()}
+    for stage, values in work.items():
+        found[stage]["gflop"] = statistics.median(values[1:])
+    return found
 
 
 def main() -> None:
@@ -96,7 +106,9 @@ def main() -> None:
             harness.show_ratio(f"{peer} / {name}", r)
     for name in zoo.names():
         result["stages"][name] = found = stages(name, photos)
-        print(f"{name}: " + ", ".join(f"{stage} {1e3 * value:.0f} ms" for stage, value in found.items()))
+        print(f"{name}: " + ", ".join(f"{stage} {1e3 * s['seconds']:.0f} ms" for stage, s in found.items()))
+    result["machine"] = rates = harness.machine_rates()
+    print("this machine: " + ", ".join(f"{what} {value:.0f}" for what, value in rates.items()))
     harness.keep(options, result, started)
 
 

@@ -117,7 +117,7 @@ def detect(
         records = [r for r in records if r.id in there]
     paths = {stage: run.detections(split, kind + stage) for stage in STAGES}
     key = {"models": [i.key() for i in images], "combine": combine}
-    with exclusive(run.detections(split, "all")):
+    with exclusive(run.detections(split, kind + "all")):
         found = {stage: _saved(path, key, run.options.overwrite) for stage, path in paths.items()}
         todo = [r for r in records if any(r.id not in f for f in found.values())]
         saved = time.monotonic()
