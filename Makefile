@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WEIGHTS ?= alexnet
 
-.PHONY: demo test lint weights bench-proposals clean
+.PHONY: demo test lint weights bench bench-proposals bench-growth clean
 
 demo: .venv/ready weights
 	$(BIN)/python tools/demo.py
@@ -24,6 +24,24 @@ DEVKIT ?= datasets/VOCdevkit
 # OpenCV's contrib build owns the folder of opencv-python, so it gets an environment of its own.
 bench-proposals: .venv/ready .venv-contrib/ready
 	$(BIN)/python benchmarks/proposals.py --devkit $(DEVKIT) --peer .venv-contrib/bin/python --json benchmarks/results/proposals.json
+
+TRAIN ?= trainval
+TEST ?= test
+RUN ?= runs/bench
+VOC = --voc2007 --devkit $(DEVKIT) --run $(RUN) --train-split $(TRAIN) --test-split $(TEST)
+
+# Every comparison with what people would use instead; each writes benchmarks/results/NAME.json. About half an hour.
+bench: bench-proposals
+	for name in pooling rcnn detectors cache startup; do \
+	  $(BIN)/python benchmarks/$$name.py --devkit $(DEVKIT) --split $(TEST) || exit 1; done
+	$(BIN)/python benchmarks/evaluation.py --devkit $(DEVKIT) --split $(TEST)
+	$(BIN)/python tools/extract_features.py $(VOC) --scales 688 --limit 284
+	$(BIN)/python benchmarks/svms.py --devkit $(DEVKIT) --run $(RUN) --train-split $(TRAIN) --test-split $(TEST)
+	$(BIN)/python benchmarks/table.py
+
+# How time and memory grow; about a quarter of an hour, after bench.
+bench-growth: .venv/ready
+	$(BIN)/python benchmarks/growth.py --devkit $(DEVKIT) --run $(RUN) --train-split $(TRAIN)
 
 .venv-contrib/ready:
 	$(PYTHON) -m venv .venv-contrib

@@ -1,7 +1,6 @@
 """SVM training beside the authors' way of it: a private copy of negatives a class, a fresh LinearSVC each time.
 
-    python benchmarks/svms.py --devkit datasets/VOCdevkit \\
-        --run runs/mini --train-split mini_train --test-split mini_test
+    python benchmarks/svms.py --devkit datasets/VOCdevkit --run runs/bench
 
 The run needs features (extract_features). Each side trains in a process of its own, in turn, on the same features with
 the same rule of mining, and its SVMs are tested by test_net. On the windows that this project's training ends with,
@@ -76,7 +75,7 @@ def data_flags(options: argparse.Namespace) -> list[str]:
     """What names the data, for the tools."""
     return [
         "--voc2007", "--devkit", str(options.devkit), "--run", str(options.run),
-        "--train-split", options.train_split, "--test-split", options.test_split,
+        "--train-split", options.train_split, "--test-split", options.test_split, "--limit", str(options.limit),
     ]  # fmt: skip
 
 
@@ -104,6 +103,7 @@ def main() -> None:
     flags.add_argument("--run", type=Path, required=True, help="a run folder with features of both splits")
     flags.add_argument("--train-split", default="trainval")
     flags.add_argument("--test-split", default="test")
+    flags.add_argument("--limit", type=int, default=284, help="photos of each split; the peer's memory grows with them")
     flags.add_argument("--repeats", type=int, default=3)
     flags.add_argument("--side", choices=(OURS, PRIVATE), help=argparse.SUPPRESS)
     flags.add_argument("--objectives", action="store_true", help=argparse.SUPPRESS)
