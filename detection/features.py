@@ -148,6 +148,19 @@ def apply_pooled(
         return np.concatenate(list(threads.map(block, starts)))
 
 
+def score_pooled(
+    scorer: Callable[[spp.Array], NDArray[np.float32]],
+    fc: Callable[[spp.Array], spp.Array] | None,
+    pyramid: FeaturePyramid,
+    cells: Cells,
+    levels: Sequence[int],
+) -> NDArray[np.float32]:
+    """What `scorer` gives the pool5 vectors of R >= 1 windows, or what `fc` makes of them: float32 (R, K)."""
+    if fc is None:
+        return apply_pooled(scorer, pyramid, cells, levels)
+    return apply_pooled(lambda pooled: scorer(fc(pooled)), pyramid, cells, levels, own_threads=True)
+
+
 def cache_manifest(
     body: ConvBody, scales: Sequence[int], preset: str = "paper", mirrored: bool = False
 ) -> dict[str, Any]:

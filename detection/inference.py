@@ -54,11 +54,7 @@ def score_windows(
     cells, group = features.locate(pyramid, boxes, pooling).unique()
     if not len(boxes):
         return ScoredWindows(boxes, np.zeros((0, svms.n_classes), np.float32), pyramid, cells, group, pooling.levels)
-
-    def score(pooled: features.spp.Array) -> NDArray[np.float32]:
-        return svms.scores(fc(pooled) if fc else pooled)
-
-    different = features.apply_pooled(score, pyramid, cells, pooling.levels, own_threads=fc is not None)
+    different = features.score_pooled(svms.scores, fc, pyramid, cells, pooling.levels)
     return ScoredWindows(boxes, different[group], pyramid, cells, group, pooling.levels)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -107,19 +107,46 @@ class TrainingImages:
 
         `scale_index` (N,) puts the boxes on given scales instead of those the pooling rule picks.
         """
-        rows, group = self.pool_unique(index, boxes, scale_index)
-        return rows[group]
+        placed = self.place(index, boxes, scale_index)
+        return placed.rows(slice(None))[placed.group]
 
-    def pool_unique(
+    def place(
         self, index: int, boxes: NDArray[np.float32], scale_index: NDArray[np.int64] | None = None
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The different rows of `pool`, float32 (U, D), and which of them each box has, int64 (N,)."""
+    ) -> PlacedWindows:
+        """Where boxes of image `index` lie on its maps; arguments as of `pool`."""
         pyramid = features.load_pyramid(self.cache, self.records[index].id)
         if self.mirrored:
             boxes = mirror(boxes, pyramid.image_size[1])
         cells, group = features.locate(pyramid, boxes, self.pooling, scale_index).unique()
-        pool5 = features.pool(pyramid, cells, self.pooling.levels)
-        return np.asarray(self.fc(pool5) if self.fc else pool5), group
+        return PlacedWindows(pyramid, cells, group, self.pooling.levels, self.fc)
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedWindows:
+    """Windows of one image, those on the same cells once.
+
+    Attributes:
+        pyramid: maps of the image.
+        cells: U different places of windows on it.
+        group: int64 (N,), which of them each window has.
+        levels: of the pyramid pooling.
+        fc: from pool5 to the features; None for pool5 itself.
+    """
+
+    pyramid: features.FeaturePyramid
+    cells: features.Cells
+    group: NDArray[np.int64]
+    levels: tuple[int, ...]
+    fc: FcFeatures | None
+
+    def rows(self, places: NDArray[np.int64] | slice) -> NDArray[np.float32]:
+        """Unscaled features of some of the places: float32 (n, D)."""
+        pool5 = features.pool(self.pyramid, self.cells[places], self.levels)
+        return np.asarray(self.fc(pool5) if self.fc else pool5)
+
+    def scores(self, scorer: Callable[[features.spp.Array], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """What `scorer` gives the features of all places: float32 (U, K)."""
+        return features.score_pooled(scorer, self.fc, self.pyramid, self.cells, self.levels)
 
 
 def feature_sample(

@@ -181,15 +181,16 @@ class _Miner:
         samples = self.images.samples(index)
         if not len(samples.boxes):
             return
-        rows, group = self.images.pool_unique(index, samples.boxes)
-        scores = self.detectors().scores(rows)[group] if self.trainings else None  # (R, K)
-        labels = np.zeros((len(rows), self.images.n_classes), np.int8)
+        placed = self.images.place(index, samples.boxes)
+        group = placed.group
+        scores = placed.scores(self.detectors().scores)[group] if self.trainings else None  # (R, K)
+        labels = np.zeros((group.max() + 1, self.images.n_classes), np.int8)
         for k in np.flatnonzero(self.trainable).tolist():
             hard = self.hard_negatives(samples, group, k, None if scores is None else scores[:, k])
             labels[group[hard], k] = -1
         held = np.flatnonzero(labels.any(axis=1))
         first_box = np.unique(group, return_index=True)[1]
-        self.windows.add(index, first_box[held], rows[held], labels[held])
+        self.windows.add(index, first_box[held], placed.rows(held), labels[held])
         self.new += (labels < 0).sum(axis=0)
 
     def hard_negatives(

@@ -39,7 +39,8 @@ class PrivateMiner(_Miner):
         samples = self.images.samples(index)
         if not len(samples.boxes):
             return
-        rows, group = self.images.pool_unique(index, samples.boxes)
+        placed = self.images.place(index, samples.boxes)
+        rows, group = placed.rows(slice(None)), placed.group
         scores = self.detectors().scores(rows)[group] if self.trainings else None
         for k in np.flatnonzero(self.trainable).tolist():
             hard = self.hard_negatives(samples, group, k, None if scores is None else scores[:, k])

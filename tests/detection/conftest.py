@@ -24,8 +24,11 @@ class SyntheticImages(TrainingImages):
         signal[:, : self.n_classes] = 2 * samples.overlaps
         return (signal + noise)[np.array(rows, int)].astype(np.float16).astype(np.float32)
 
-    def pool_unique(self, index, boxes, scale_index=None):
-        return self.pool(index, boxes), np.arange(len(boxes))
+    def place(self, index, boxes, scale_index=None):
+        rows = self.pool(index, boxes)
+        return SimpleNamespace(
+            group=np.arange(len(boxes)), rows=lambda places: rows[places], scores=lambda scorer: scorer(rows)
+        )
 
 
 def make_images(n=12, classes=2, seed=0, windows=150):

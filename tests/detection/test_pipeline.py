@@ -93,8 +93,8 @@ def test_training_and_testing_see_the_same_features(body, photo, tmp_path):
     boxes = windows(30)
     direct = features.pool(pyramid, features.locate(pyramid, boxes, PAPER.pooling), PAPER.pooling.levels)
     np.testing.assert_array_equal(images.pool(0, boxes), direct)
-    rows, group = images.pool_unique(0, boxes)
-    np.testing.assert_array_equal(rows[group], direct)
+    placed = images.place(0, boxes)
+    np.testing.assert_array_equal(placed.rows(placed.group), direct)
 
 
 def test_pooling_commutes_with_half_precision(body, photo):
