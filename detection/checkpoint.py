@@ -22,6 +22,7 @@ from detection.solver import SharedState
 log = logging.getLogger(__name__)
 
 FILE = "checkpoint.npz"
+POOLED = 2  # order of the numbers in a pooled vector; another means other trainings
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class Checkpoint:
 
 def fingerprint(images: TrainingImages, config: SVMConfig, options: tuple[object, ...]) -> str:
     """Digest of all that decides the result of a training: images, windows, features, constants."""
-    features = (images.pooling, images.cache.manifest, images.fc.digest if images.fc else None)
+    features = (POOLED, images.pooling, images.cache.manifest, images.fc.digest if images.fc else None)
     digest = hashlib.sha256(repr((asdict(config), options, *features)).encode())
     for record in images.records:
         digest.update(record.id.encode())

@@ -77,7 +77,7 @@ def from_torchvision(state: State, inputs: int) -> dict[str, torch.Tensor]:
     if side != FINEST:
         grid = torch.nn.functional.interpolate(grid, size=(FINEST, FINEST), mode="bilinear", align_corners=False)
         grid = grid * (side**2 / FINEST**2)
-    columns = grid.reshape(len(weight), -1)  # (width, C * 36), channel, row, column as pooled
+    columns = grid.permute(0, 2, 3, 1).flatten(1)  # (width, 36 * C), row, column, channel as pooled
     if columns.shape[1] > inputs or inputs % channels:
         raise ValueError(
             f"fc6: layers for {channels} channels, got pooled vectors of {inputs}; give layers of this network"

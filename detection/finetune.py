@@ -30,7 +30,7 @@ from detection.network import has_bfloat16
 from detection.window_batches import Block, WindowBatches
 
 log = logging.getLogger(__name__)
-CHECKPOINT, FORMAT = "finetune.pt", 1
+CHECKPOINT, FORMAT = "finetune.pt", 2
 NEW_LAYER_STD = 0.01  # of the softmax layer's initial weights
 BIAS_RATE = 2.0  # biases learn twice as fast; the authors' network definition
 

@@ -31,7 +31,7 @@ from detection.files import write_atomically
 from detection.half import Arrays, from_half, to_half
 from detection.svm import LinearDetectors
 
-FORMAT = 1
+FORMAT = 2
 MODEL, SVMS, HEAD, REGRESSORS = "model.json", "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
 
 

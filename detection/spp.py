@@ -140,7 +140,8 @@ def pyramid_pool(
             much time as the pooling.
 
     Returns:
-        (R, C * sum(n * n)) of the kind of `maps`: level-major, then channel, row, column.
+        (R, C * sum(n * n)) of the kind of `maps`: level by level, in each row by row, bin by bin, the channels of
+        a bin together. `caffe_order` gives the order of the authors' program.
 
     Raises:
         ValueError: a window reaches outside its map, or the arguments do not fit each other.
@@ -157,6 +158,26 @@ def pyramid_pool(
     elif out.shape != (len(cells), length) or out.dtype != np.float32:
         raise ValueError(f"out: expected float32 {(len(cells), length)}, got {out.dtype} {out.shape}")
     return _pool_arrays([np.asarray(m) for m in maps], cells, index, levels, out, threads)
+
+
+def caffe_order(channels: int, levels: Sequence[int]) -> NDArray[np.int64]:
+    """Where each number of the authors' pooled vectors lies in those of `pyramid_pool`.
+
+    Caffe and torchvision go channel by channel within a level. `pooled[:, caffe_order(C, levels)]` is what they
+    pool, and `weight[:, np.argsort(caffe_order(C, levels))]` makes columns of their fc6 columns of ours.
+
+    Args:
+        channels: C, of the maps.
+        levels: bins a side.
+
+    Returns:
+        int64 (C * sum(n * n),).
+    """
+    order, first = [], 0
+    for n in levels:
+        order.append(first + np.arange(n * n * channels).reshape(n * n, channels).T.ravel())
+        first += n * n * channels
+    return np.concatenate(order)
 
 
 def _check(maps: Sequence[Array], cells: NDArray[np.int64], index: NDArray[np.int64], levels: Sequence[int]) -> None:
@@ -176,12 +197,12 @@ def _check(maps: Sequence[Array], cells: NDArray[np.int64], index: NDArray[np.in
 
 
 def _finer_level(levels: Sequence[int], position: int) -> int:
-    """Position of the finest level whose bins unite exactly to those of `levels[position]`, or -1.
+    """Position of the coarsest level whose bins unite exactly to those of `levels[position]`, or -1.
 
     Bin edges of n and k n nest, so a maximum over k x k finer bins is the maximum over the coarse one.
     """
     finer = [i for i, n in enumerate(levels) if n > levels[position] and n % levels[position] == 0]
-    return max(finer, key=lambda i: levels[i], default=-1)
+    return min(finer, key=lambda i: levels[i], default=-1)
 
 
 def _pool_arrays(
@@ -194,11 +215,12 @@ def _pool_arrays(
 ) -> NDArray[np.float32]:
     sides = np.array(levels, np.int64)
     source = np.array([_finer_level(levels, i) for i in range(len(levels))], np.int64)
+    bins = out.reshape(len(out), int((sides**2).sum()), len(maps[0]))  # (R, bins, C)
     for s, map_chw in enumerate(maps):
         rows = np.flatnonzero(index == s)
         map_hwc = np.ascontiguousarray(map_chw.transpose(1, 2, 0), np.float32)  # channels last: one loop, all channels
         for_each_chunk(
-            lambda a, b, m=map_hwc, r=rows: _pool_kernel(m, cells, r[a:b], sides, source, out),  # type: ignore[misc]
+            lambda a, b, m=map_hwc, r=rows: _pool_kernel(m, cells, r[a:b], sides, source, bins),  # type: ignore[misc]
             len(rows),
             threads,
         )
@@ -214,72 +236,41 @@ def _pool_kernel(
     source: NDArray[np.int64],
     out: NDArray[np.float32],
 ) -> None:
-    """Fill `out[rows]`; finest levels first, coarser ones from their bins where they nest."""
-    channels = map_hwc.shape[2]
-    first_bin = np.zeros(len(sides) + 1, np.int64)
-    for level in range(len(sides)):
-        first_bin[level + 1] = first_bin[level] + sides[level] * sides[level]
-    bins = np.empty((first_bin[-1], channels), np.float32)
-    order = np.argsort(-sides)
+    """Fill `out[rows]`, (R, bins, C); finest levels first, coarser ones from their bins where they nest."""
+    first = np.zeros(len(sides) + 1, np.int64)
+    first[1:] = np.cumsum(sides * sides)
+    finest_first = np.argsort(-sides)
     for row in rows:
+        bins = out[row]
         x0, y0, x1, y1 = cells[row]
-        for level in order:
+        for level in finest_first:
             n, finer = sides[level], source[level]
-            at = first_bin[level]
+            into = bins[first[level] : first[level + 1]]
             if finer >= 0:
-                _pool_bins(bins, first_bin[finer], sides[finer], bins, at, n)
+                m = sides[finer]
+                _pool_grid(bins[first[finer] : first[finer + 1]].reshape(m, m, -1), 0, 0, m, m, into, n)
             else:
-                _pool_cells(map_hwc, x0, y0, x1 - x0 + 1, y1 - y0 + 1, bins, at, n)
-            _transpose(bins, at, n * n, out[row, at * channels : (at + n * n) * channels])
+                _pool_grid(map_hwc, x0, y0, x1 - x0 + 1, y1 - y0 + 1, into, n)
+
+
+@numba.njit(cache=True, nogil=True)
+def _pool_grid(grid: NDArray[np.float32], x0: int, y0: int, w: int, h: int, into: NDArray[np.float32], n: int) -> None:
+    """into[row * n + column] = maximum over the cells of that bin of the window, cells (h, w, C)."""
+    for i in range(n):
+        for j in range(n):
+            maximum, left, right = into[i * n + j], x0 + j * w // n, x0 - (-(j + 1) * w // n)
+            top, bottom = y0 + i * h // n, y0 - (-(i + 1) * h // n)
+            for y in range(top, bottom):
+                for x in range(left, right, 2):
+                    _maximum(maximum, grid[y, x], grid[y, min(x + 1, right - 1)], y == top and x == left)
 
 
 @numba.njit(cache=True, nogil=True, inline="always")
-def _transpose(bins: NDArray[np.float32], at: int, count: int, into: NDArray[np.float32]) -> None:
-    """into[c * count + j] = bins[at + j, c]; twelve j at a time, a number that the compiler unrolls."""
-    channels = bins.shape[1]
-    j = 0
-    while j + 12 <= count:
-        for c in range(channels):
-            for k in range(12):
-                into[c * count + j + k] = bins[at + j + k, c]
-        j += 12
-    while j < count:
-        for c in range(channels):
-            into[c * count + j] = bins[at + j, c]
-        j += 1
-
-
-@numba.njit(cache=True, nogil=True, inline="always")
-def _maximum(into: NDArray[np.float32], values: NDArray[np.float32]) -> None:
+def _maximum(into: NDArray[np.float32], a: NDArray[np.float32], b: NDArray[np.float32], first: bool) -> None:
+    """The larger of two, or of two and what was there."""
     for c in range(len(into)):
-        into[c] = values[c] if values[c] > into[c] else into[c]
-
-
-@numba.njit(cache=True, nogil=True)
-def _pool_cells(
-    map_hwc: NDArray[np.float32], x0: int, y0: int, w: int, h: int, bins: NDArray[np.float32], at: int, n: int
-) -> None:
-    """bins[at + row * n + column] = maximum over the cells of that bin."""
-    for i in range(n):
-        for j in range(n):
-            accumulator = bins[at + i * n + j]
-            accumulator[:] = -np.inf
-            for y in range(y0 + i * h // n, y0 - (-(i + 1) * h // n)):
-                for x in range(x0 + j * w // n, x0 - (-(j + 1) * w // n)):
-                    _maximum(accumulator, map_hwc[y, x])
-
-
-@numba.njit(cache=True, nogil=True)
-def _pool_bins(source: NDArray[np.float32], first: int, m: int, bins: NDArray[np.float32], at: int, n: int) -> None:
-    """The n x n bins from m x m ones, m a multiple of n."""
-    k = m // n
-    for i in range(n):
-        for j in range(n):
-            accumulator = bins[at + i * n + j]
-            accumulator[:] = -np.inf
-            for y in range(i * k, (i + 1) * k):
-                for x in range(j * k, (j + 1) * k):
-                    _maximum(accumulator, source[first + y * m + x])
+        larger = a[c] if a[c] > b[c] else b[c]
+        into[c] = larger if first or larger > into[c] else into[c]
 
 
 def _pool_tensors(
@@ -296,7 +287,7 @@ def _pool_tensors(
             grids[n] = torch.nn.functional.max_pool2d(grids[levels[finer]], levels[finer] // n)
         else:
             grids[n] = torch.cat([_pool_level(m, cells[index == s], n) for s, m in enumerate(maps)])
-    pooled = [grids[n].flatten(1) for n in levels]  # (R, C * n * n) a level, rows in `order`
+    pooled = [grids[n].permute(0, 2, 3, 1).flatten(1) for n in levels]  # (R, n * n * C) a level, rows in `order`
     inverse = torch.from_numpy(np.argsort(order)).to(maps[0].device)
     return torch.cat(pooled, dim=1)[inverse]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from detection import fc_start, features, finetune, network
+from detection import fc_start, features, finetune, network, spp
 from detection.config import FinetuneConfig
 from detection.fc_head import FcHead, NormalizedHead
 from detection.finetune import FinetuneOptions, Finetuning, WindowClassifier
@@ -215,7 +215,8 @@ def test_alexnets_layers_read_the_finest_level_and_ignore_the_others():
     head = FcHead(100, 10)
     head.load_state_dict(head_state)
     pool5 = torch.randn(3, 100)
-    fc6 = pool5[:, 28:] @ state["classifier.1.weight"].T + state["classifier.1.bias"]
+    theirs = pool5[:, spp.caffe_order(2, (1, 2, 3, 6))][:, 28:]  # the 6 x 6 level, channel by channel
+    fc6 = theirs @ state["classifier.1.weight"].T + state["classifier.1.bias"]
     fc7 = fc6.relu() @ state["classifier.4.weight"].T + state["classifier.4.bias"]
     torch.testing.assert_close(head.eval()(pool5), fc7.relu())
 
@@ -242,7 +243,7 @@ def test_vggs_layers_give_the_same_for_a_constant_map():
     state = whole_network(channels=2, side=7)
     weight = fc_start.from_torchvision(state, inputs=100)["fc6.weight"]
     constant = torch.tensor([1.5, -0.5])
-    ours = weight @ torch.cat([constant.repeat_interleave(n * n) for n in (1, 2, 3, 6)])
+    ours = weight @ constant.repeat(50)
     theirs = state["classifier.0.weight"] @ constant.repeat_interleave(49)
     torch.testing.assert_close(ours, theirs, rtol=0.2, atol=0.2 * theirs.abs().max().item())
 
