@@ -23,7 +23,7 @@ DEVKIT ?= datasets/VOCdevkit
 
 # OpenCV's contrib build owns the folder of opencv-python, so it gets an environment of its own.
 bench-proposals: .venv/ready .venv-contrib/ready
-	$(BIN)/python benchmarks/proposals.py --devkit $(DEVKIT) --peer .venv-contrib/bin/python --json benchmarks/results/proposals.json
+	$(BIN)/python benchmarks/proposals.py --devkit $(DEVKIT) --peer .venv-contrib/bin/python
 
 TRAIN ?= trainval
 TEST ?= test

@@ -26,6 +26,7 @@ from detection import SPPDetector, zoo
 from detection.detector import Evidence, detect_windows
 from detection.features import compute_pyramid
 from detection.image import read
+from detection.model import Model
 from detection.parallel import thread_count
 from proposals.sources import ProposalSettings, propose
 
@@ -82,11 +83,17 @@ def stages(name: str, photos: list[Path]) -> dict[str, dict[str, float]]:
         with FlopCounterMode(display=False) as counter:
             compute_pyramid(image, body, model.config.pooling.scales)
         work["convolve"].append(counter.get_total_flops() / 1e9)
-        work["pool and score"].append(2e-9 * len(scored.cells.windows) * model.pooled_length * len(model.classes))
+        work["pool and score"].append(2e-9 * len(scored.cells.windows) * weights_of(model))
     found = {stage: {"seconds": statistics.median(values[1:])} for stage, values in taken.items()}
     for stage, values in work.items():
         found[stage]["gflop"] = statistics.median(values[1:])
     return found
+
+
+def weights_of(model: Model) -> int:
+    """How many numbers a window is multiplied by: those of fc6 and fc7, if there are any, and of the SVMs."""
+    layers = model.fc.head.parameters() if model.fc else []
+    return model.svms.weights.size + sum(p.numel() for p in layers if p.ndim == 2)
 
 
 def main() -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import statistics
 import subprocess
 import sys
@@ -23,19 +22,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import harness
+from harness import ROOT, Row, interleaved, quartiles
 
-import cv2
-import torch
-
-from data import voc
 from detection.image import read
 from proposals.selective_search import MODES
 from proposals.sources import ProposalSettings, propose
-from tools.common import parser, write_json
 
-ROOT = Path(__file__).resolve().parents[1]
-Row = Callable[[Path], tuple[float, int]]  # photo -> seconds, boxes
 PEER = Path(__file__).with_name("peers") / "opencv_search.py"
 
 
@@ -43,7 +36,7 @@ def ours(source: str) -> Row:
     """A source of this project's."""
     settings = ProposalSettings(source)
 
-    def run(path: Path) -> tuple[float, int]:
+    def run(path: Path) -> tuple[float, float]:
         image = read(path)
         start = time.perf_counter()
         boxes = propose(image, settings)
@@ -60,7 +53,7 @@ def opencv(python: Path) -> Iterator[Callable[[Any], Row]]:
     assert worker.stdout is not None
 
     def row(hierarchies: Any) -> Row:
-        def run(path: Path) -> tuple[float, int]:
+        def run(path: Path) -> tuple[float, float]:
             worker.stdin.write(json.dumps({"row": hierarchies, "path": str(path)}) + "\n")
             worker.stdin.flush()
             answer = json.loads(worker.stdout.readline())
@@ -73,19 +66,6 @@ def opencv(python: Path) -> Iterator[Callable[[Any], Row]]:
     finally:
         worker.stdin.close()
         worker.wait()
-
-
-def interleaved(rows: dict[str, Row], photos: list[Path]) -> dict[str, list[tuple[float, int]]]:
-    """Every row on every photo, in turn; one call of each before, to compile and to load."""
-    measured: dict[str, list[tuple[float, int]]] = {name: [] for name in rows}
-    for run in rows.values():
-        run(photos[0])
-    order = list(rows)
-    for number, photo in enumerate(photos):
-        random.Random(number).shuffle(order)
-        for name in order:
-            measured[name].append(rows[name](photo))
-    return measured
 
 
 def workers(options: argparse.Namespace) -> list[dict[str, float]]:
@@ -114,16 +94,10 @@ def memory(path: Path) -> int:
     return int(done.stdout)
 
 
-def summary(values: list[tuple[float, int]]) -> dict[str, float]:
+def summary(values: Sequence[tuple[float, float]]) -> dict[str, float]:
     """Median, quartiles and boxes of a row."""
     seconds, boxes = zip(*values, strict=True)
     return quartiles(seconds) | {"boxes": statistics.mean(boxes)}
-
-
-def quartiles(values: Sequence[float]) -> dict[str, float]:
-    """Median and spread."""
-    low, middle, high = statistics.quantiles(values, n=4)
-    return {"median": middle, "q1": low, "q3": high}
 
 
 def show(table: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]]) -> None:
@@ -137,19 +111,14 @@ def show(table: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]]
 
 def main() -> None:
     """Run and report."""
-    flags = parser(__doc__.splitlines()[0])  # type: ignore[union-attr]
-    flags.add_argument("--devkit", type=Path, required=True, help="a VOCdevkit with VOC2007")
-    flags.add_argument("--split", default="test", help="its list of photos (%(default)s)")
-    flags.add_argument("--count", type=int, default=40, help="photos, spread evenly over the list (%(default)s)")
+    flags = harness.parser(__doc__, "proposals", "devkit")
+    flags.set_defaults(count=40)
     flags.add_argument("--peer", type=Path, help="python of an environment with opencv-contrib-python")
     flags.add_argument("--worker-photos", type=int, default=300, help="for one process against two (%(default)s)")
     flags.add_argument("--repeats", type=int, default=3, help="of one process against two (%(default)s)")
     options = flags.parse_args()
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
-    records = voc.load(options.devkit, "2007", options.split)
-    photos = [r.path for r in records[:: max(1, len(records) // options.count)]][: options.count]
-    started = time.monotonic()
+    harness.use_threads(1)
+    started, photos = time.monotonic(), harness.photos(options)
     result = compare(photos, options)
     result["peak_memory_bytes_ss"] = memory(photos[0])
     print(f"a process that searches with ss: {result['peak_memory_bytes_ss'] / 1e6:.0f} MB at most")
@@ -158,10 +127,7 @@ def main() -> None:
         ratio = [r["2"] / r["1"] for r in result["workers"]]
         spread = f"{min(ratio):.2f} to {max(ratio):.2f}"
         print(f"two processes: {statistics.median(ratio):.2f} times the rate of one ({spread})")
-    if options.json:
-        names = ("split", "count", "worker_photos", "repeats")  # where things lie on this machine tells nobody anything
-        settings = argparse.Namespace(**{name: getattr(options, name) for name in names})
-        write_json(options.json, result, settings, time.monotonic() - started)
+    harness.keep(options, result, started)
 
 
 def compare(photos: list[Path], options: argparse.Namespace) -> dict[str, Any]:
@@ -181,7 +147,7 @@ def compare(photos: list[Path], options: argparse.Namespace) -> dict[str, Any]:
     return {"table": table, "ratios": ratios, "photos": [p.name for p in photos]}
 
 
-def _ratio(measured: dict[str, list[tuple[float, int]]], name: str) -> list[float]:
+def _ratio(measured: dict[str, list[tuple[float, float]]], name: str) -> list[float]:
     pairs = zip(measured[f"OpenCV, hierarchies of {name}"], measured[name], strict=True)
     return [theirs / mine for (theirs, _), (mine, _) in pairs]
 
