@@ -194,9 +194,9 @@ SWEEPS: dict[str, tuple[Callable[[float, argparse.Namespace], float], tuple[floa
     "windows": (windows, (500, 1000, 2000, 4000, 10_000), "windows of a photo"),
     "scales": (scales, (1, 2, 3, 4, 5), "scales"),
     "megapixels": (megapixels, (0.1, 0.5, 1, 5, 12, 24, 50), "megapixels of a photo"),
-    "images": (images, (100, 200, 400, 800), "photos convolved"),
+    "images": (images, (100, 400, 1000, 2600), "photos convolved"),
     "workers": (workers, (1, 2), "processes searching 200 photos"),
-    "svm-images": (svm_images, (50, 100, 200, 284), "photos to train 20 SVMs on"),
+    "svm-images": (svm_images, (100, 400, 1000, 2600), "photos to train 20 SVMs on"),
     "classes": (classes, (1, 5, 20, 50, 100, 200), "classes"),
 }
 
