@@ -130,20 +130,22 @@ def apply_pooled(
     Returns:
         float32 (R, ...).
     """
-    count = len(cells.windows)
-    if own_threads or isinstance(pyramid.maps[0], torch.Tensor):
-        blocks = (cells[slice(start, start + LARGE_BLOCK)] for start in range(0, count, LARGE_BLOCK))
-        return np.concatenate([work(pool(pyramid, part, levels)) for part in blocks])
-    memory, starts = threading.local(), range(0, count, BLOCK)
+    count, length = len(cells.windows), len(pyramid.maps[0]) * sum(n * n for n in levels)
+    own_threads |= isinstance(pyramid.maps[0], torch.Tensor)
+    size = LARGE_BLOCK if own_threads else BLOCK
+    memory, starts = threading.local(), range(0, count, size)
 
     def block(start: int) -> NDArray[np.float32]:
-        part = cells[slice(start, start + BLOCK)]
+        part = cells[slice(start, start + size)]
+        if isinstance(pyramid.maps[0], torch.Tensor):
+            return work(pool(pyramid, part, levels))
         if not hasattr(memory, "rows"):
-            length = len(pyramid.maps[0]) * sum(n * n for n in levels)
-            memory.rows = np.empty((min(BLOCK, count), length), np.float32)
-        out = memory.rows[: len(part.windows)]
-        return work(spp.pyramid_pool(pyramid.maps, part.windows, part.scale_index, levels, out, threads=1))
+            memory.rows = np.empty((min(size, count), length), np.float32)
+        out, threads = memory.rows[: len(part.windows)], None if own_threads else 1
+        return work(spp.pyramid_pool(pyramid.maps, part.windows, part.scale_index, levels, out, threads))
 
+    if own_threads:
+        return np.concatenate([block(start) for start in starts])
     with single_threaded_blas(), ThreadPoolExecutor(min(thread_count(), len(starts))) as threads:
         return np.concatenate(list(threads.map(block, starts)))
 
@@ -158,7 +160,11 @@ def score_pooled(
     """What `scorer` gives the pool5 vectors of R >= 1 windows, or what `fc` makes of them: float32 (R, K)."""
     if fc is None:
         return apply_pooled(scorer, pyramid, cells, levels)
-    return apply_pooled(lambda pooled: scorer(fc(pooled)), pyramid, cells, levels, own_threads=True)
+
+    def work(pooled: spp.Array) -> NDArray[np.float32]:
+        return scorer(fc(torch.as_tensor(pooled)))  # by torch throughout: numpy's own threads would wait for torch's
+
+    return apply_pooled(work, pyramid, cells, levels, own_threads=True)
 
 
 def cache_manifest(

@@ -33,12 +33,9 @@ class SoftmaxClassifier:
 
     def scores(self, features: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32]:
         """Probability of each class, background left out: (N, D) -> float32 (N, K)."""
-        if isinstance(features, torch.Tensor):
-            features = features.cpu().numpy()
-        logits = features @ self.weights.T + self.bias  # (N, K + 1)
-        logits -= logits.max(axis=1, keepdims=True)
-        prob: NDArray[np.float32] = np.exp(logits)
-        return prob[:, 1:] / prob.sum(axis=1, keepdims=True)
+        logits = torch.as_tensor(features).cpu() @ torch.from_numpy(self.weights.T) + torch.from_numpy(self.bias)
+        prob: NDArray[np.float32] = logits.softmax(dim=1).numpy()  # (N, K + 1)
+        return prob[:, 1:]
 
     @classmethod
     def load(cls, path: Path, n_classes: int) -> SoftmaxClassifier:
