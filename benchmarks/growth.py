@@ -38,13 +38,15 @@ def main() -> None:
         seconds = SWEEPS[sweep][0](float(value), options)
         print(json.dumps({"seconds": seconds, "peak_memory_bytes": common.peak_memory()}))
         return
-    started, result = time.monotonic(), {}
+    started = time.monotonic()
+    result = json.loads(options.json.read_text())["result"] if options.json.is_file() else {}  # other sweeps stay
     for sweep in options.sweeps:
         values = SWEEPS[sweep][1]
         result[sweep] = [{"value": value} | child(sweep, value, options) for value in values]
         print(f"\n| {SWEEPS[sweep][2]} | seconds | GB |\n|---|---|---|")
         for p in result[sweep]:
             print(f"| {p['value']:g} | {p['seconds']:.3g} | {p['peak_memory_bytes'] / 1e9:.2f} |", flush=True)
+    result = {sweep: result[sweep] for sweep in SWEEPS if sweep in result}
     plot(result, options.picture)
     harness.keep(options, result, started)
 
