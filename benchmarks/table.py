@@ -29,7 +29,7 @@ def rows() -> list[tuple[str, str, str]]:
         out.append(("selective search, one core", "OpenCV, the same hierarchies", times(found["ratios"]["ss"])))
     if found := result("pooling"):
         for peer in ("roi_pool, four times", "adaptive_max_pool2d, a loop"):
-            ratio = found["ratios"][f"{peer} / sppnet, memory used again"]
+            ratio = found["ratios"][f"{peer} / sppnet"]
             out.append(("pyramid pooling, 50 bins, 256 channels", peer, times(ratio)))
     if found := result("rcnn"):
         names = {"1, no fc": "features, one scale", "5, no fc": "features, five scales"}

@@ -107,8 +107,8 @@ def locate(
 
 
 def pool(pyramid: FeaturePyramid, cells: Cells, levels: Sequence[int]) -> spp.Array:
-    """pool5 of R windows: (R, C * sum(n * n)), of the kind of the pyramid's maps."""
-    return spp.pyramid_pool(pyramid.maps, cells.windows, cells.scale_index, levels)
+    """pool5 of R windows: (R, C * sum(n * n)), the channels of a bin together, of the kind of the pyramid's maps."""
+    return spp.pyramid_pool(pyramid.maps, cells.windows, cells.scale_index, levels, channels_last=True)
 
 
 def apply_pooled(
@@ -142,7 +142,7 @@ def apply_pooled(
         if not hasattr(memory, "rows"):
             memory.rows = np.empty((min(size, count), length), np.float32)
         out, threads = memory.rows[: len(part.windows)], None if own_threads else 1
-        return work(spp.pyramid_pool(pyramid.maps, part.windows, part.scale_index, levels, out, threads))
+        return work(spp.pyramid_pool(pyramid.maps, part.windows, part.scale_index, levels, out, threads, True))
 
     if own_threads:
         return np.concatenate([block(start) for start in starts])

@@ -124,6 +124,7 @@ def pyramid_pool(
     levels: Sequence[int] = (1, 2, 3, 6),
     out: NDArray[np.float32] | None = None,
     threads: int | None = None,
+    channels_last: bool = False,
 ) -> Array:
     """Maximum over the bins of a spatial pyramid on every window.
 
@@ -138,10 +139,12 @@ def pyramid_pool(
         levels: bins a side, in the order they are concatenated.
         out: float32 (R, C * sum(n * n)) array to fill and return, for maps that are arrays: fresh memory costs as
             much time as the pooling.
+        threads: for maps that are arrays; None for as many as torch uses.
+        channels_last: order the numbers by level, row, column, channel, as the maxima are found, in two thirds of the
+            time. All SVMs, layers and regressors of this program take that order.
 
     Returns:
-        (R, C * sum(n * n)) of the kind of `maps`: level by level, in each row by row, bin by bin, the channels of
-        a bin together. `caffe_order` gives the order of the authors' program.
+        (R, C * sum(n * n)) of the kind of `maps`: level-major, then channel, row, column, unless `channels_last`.
 
     Raises:
         ValueError: a window reaches outside its map, or the arguments do not fit each other.
@@ -151,33 +154,13 @@ def pyramid_pool(
     _check(maps, cells, index, levels)
     tensors = [m for m in maps if isinstance(m, torch.Tensor)]
     if tensors:
-        return _pool_tensors(tensors, cells, index, levels)
+        return _pool_tensors(tensors, cells, index, levels, channels_last)
     length = maps[0].shape[0] * sum(n * n for n in levels)
     if out is None:
         out = np.empty((len(cells), length), np.float32)
     elif out.shape != (len(cells), length) or out.dtype != np.float32:
         raise ValueError(f"out: expected float32 {(len(cells), length)}, got {out.dtype} {out.shape}")
-    return _pool_arrays([np.asarray(m) for m in maps], cells, index, levels, out, threads)
-
-
-def caffe_order(channels: int, levels: Sequence[int]) -> NDArray[np.int64]:
-    """Where each number of the authors' pooled vectors lies in those of `pyramid_pool`.
-
-    Caffe and torchvision go channel by channel within a level. `pooled[:, caffe_order(C, levels)]` is what they
-    pool, and `weight[:, np.argsort(caffe_order(C, levels))]` makes columns of their fc6 columns of ours.
-
-    Args:
-        channels: C, of the maps.
-        levels: bins a side.
-
-    Returns:
-        int64 (C * sum(n * n),).
-    """
-    order, first = [], 0
-    for n in levels:
-        order.append(first + np.arange(n * n * channels).reshape(n * n, channels).T.ravel())
-        first += n * n * channels
-    return np.concatenate(order)
+    return _pool_arrays([np.asarray(m) for m in maps], cells, index, levels, out, threads, channels_last)
 
 
 def _check(maps: Sequence[Array], cells: NDArray[np.int64], index: NDArray[np.int64], levels: Sequence[int]) -> None:
@@ -212,6 +195,7 @@ def _pool_arrays(
     levels: Sequence[int],
     out: NDArray[np.float32],
     threads: int | None,
+    channels_last: bool,
 ) -> NDArray[np.float32]:
     sides = np.array(levels, np.int64)
     source = np.array([_finer_level(levels, i) for i in range(len(levels))], np.int64)
@@ -219,11 +203,11 @@ def _pool_arrays(
     for s, map_chw in enumerate(maps):
         rows = np.flatnonzero(index == s)
         map_hwc = np.ascontiguousarray(map_chw.transpose(1, 2, 0), np.float32)  # channels last: one loop, all channels
-        for_each_chunk(
-            lambda a, b, m=map_hwc, r=rows: _pool_kernel(m, cells, r[a:b], sides, source, bins),  # type: ignore[misc]
-            len(rows),
-            threads,
-        )
+
+        def work(first: int, last: int, m: NDArray[np.float32] = map_hwc, r: NDArray[np.int64] = rows) -> None:
+            _pool_kernel(m, cells, r[first:last], sides, source, bins, channels_last)
+
+        for_each_chunk(work, len(rows), threads)
     return out
 
 
@@ -235,13 +219,15 @@ def _pool_kernel(
     sides: NDArray[np.int64],
     source: NDArray[np.int64],
     out: NDArray[np.float32],
+    channels_last: bool,
 ) -> None:
     """Fill `out[rows]`, (R, bins, C); finest levels first, coarser ones from their bins where they nest."""
     first = np.zeros(len(sides) + 1, np.int64)
     first[1:] = np.cumsum(sides * sides)
     finest_first = np.argsort(-sides)
+    turned = np.empty(out.shape[1:], np.float32)
     for row in rows:
-        bins = out[row]
+        bins = out[row] if channels_last else turned
         x0, y0, x1, y1 = cells[row]
         for level in finest_first:
             n, finer = sides[level], source[level]
@@ -251,6 +237,24 @@ def _pool_kernel(
                 _pool_grid(bins[first[finer] : first[finer + 1]].reshape(m, m, -1), 0, 0, m, m, into, n)
             else:
                 _pool_grid(map_hwc, x0, y0, x1 - x0 + 1, y1 - y0 + 1, into, n)
+            if not channels_last:
+                _transpose(into, out[row, first[level] : first[level + 1]].reshape(-1))
+
+
+@numba.njit(cache=True, nogil=True, inline="always")
+def _transpose(bins: NDArray[np.float32], into: NDArray[np.float32]) -> None:
+    """into[c * count + j] = bins[j, c]; twelve j at a time, a number that the compiler unrolls."""
+    count, channels = bins.shape
+    j = 0
+    while j + 12 <= count:
+        for c in range(channels):
+            for k in range(12):
+                into[c * count + j + k] = bins[j + k, c]
+        j += 12
+    while j < count:
+        for c in range(channels):
+            into[c * count + j] = bins[j, c]
+        j += 1
 
 
 @numba.njit(cache=True, nogil=True)
@@ -274,7 +278,11 @@ def _maximum(into: NDArray[np.float32], a: NDArray[np.float32], b: NDArray[np.fl
 
 
 def _pool_tensors(
-    maps: Sequence[torch.Tensor], cells: NDArray[np.int64], index: NDArray[np.int64], levels: Sequence[int]
+    maps: Sequence[torch.Tensor],
+    cells: NDArray[np.int64],
+    index: NDArray[np.int64],
+    levels: Sequence[int],
+    channels_last: bool,
 ) -> torch.Tensor:
     """`roi_pool` over bins computed in integers: exact for any level, differentiable, on any device."""
     order = np.concatenate([np.flatnonzero(index == s) for s in range(len(maps))])
@@ -287,7 +295,8 @@ def _pool_tensors(
             grids[n] = torch.nn.functional.max_pool2d(grids[levels[finer]], levels[finer] // n)
         else:
             grids[n] = torch.cat([_pool_level(m, cells[index == s], n) for s, m in enumerate(maps)])
-    pooled = [grids[n].permute(0, 2, 3, 1).flatten(1) for n in levels]  # (R, n * n * C) a level, rows in `order`
+    axes = (0, 2, 3, 1) if channels_last else (0, 1, 2, 3)
+    pooled = [grids[n].permute(axes).flatten(1) for n in levels]  # (R, C * n * n) a level, rows in `order`
     inverse = torch.from_numpy(np.argsort(order)).to(maps[0].device)
     return torch.cat(pooled, dim=1)[inverse]
 

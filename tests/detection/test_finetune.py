@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from detection import fc_start, features, finetune, network, spp
+from detection import fc_start, features, finetune, network
 from detection.config import FinetuneConfig
 from detection.fc_head import FcHead, NormalizedHead
 from detection.finetune import FinetuneOptions, Finetuning, WindowClassifier
@@ -215,7 +215,7 @@ def test_alexnets_layers_read_the_finest_level_and_ignore_the_others():
     head = FcHead(100, 10)
     head.load_state_dict(head_state)
     pool5 = torch.randn(3, 100)
-    theirs = pool5[:, spp.caffe_order(2, (1, 2, 3, 6))][:, 28:]  # the 6 x 6 level, channel by channel
+    theirs = pool5[:, 28:].unflatten(1, (36, 2)).transpose(1, 2).flatten(1)  # the 6 x 6 level, channel by channel
     fc6 = theirs @ state["classifier.1.weight"].T + state["classifier.1.bias"]
     fc7 = fc6.relu() @ state["classifier.4.weight"].T + state["classifier.4.bias"]
     torch.testing.assert_close(head.eval()(pool5), fc7.relu())

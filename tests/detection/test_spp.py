@@ -57,15 +57,14 @@ def test_released_pooling_is_the_authors_to_the_bit(golden, kind):
     if kind == "torch":
         maps = [torch.from_numpy(m) for m in maps]
     pooled = spp.pyramid_pool(maps, windows, golden["scale_index"])
-    np.testing.assert_array_equal(np.asarray(pooled)[:, spp.caffe_order(8, (1, 2, 3, 6))], golden["pooled"])
+    np.testing.assert_array_equal(np.asarray(pooled), golden["pooled"])
 
 
 def test_released_pooling_at_one_scale_is_the_authors_to_the_bit(golden):
     index = np.zeros(len(golden["boxes_1based"]), int)
     _, windows = released_windows(golden, [688.0], index)
     maps = [np.ascontiguousarray(golden["map_2"].transpose(2, 0, 1))]
-    pooled = spp.pyramid_pool(maps, windows, index)
-    np.testing.assert_array_equal(pooled[:, spp.caffe_order(8, (1, 2, 3, 6))], golden["pooled_single_688"])
+    np.testing.assert_array_equal(spp.pyramid_pool(maps, windows, index), golden["pooled_single_688"])
 
 
 @pytest.mark.parametrize(("size", "box", "scales", "scale", "columns", "rows"), RELEASED_CASES)
@@ -133,15 +132,16 @@ def test_pooling_agrees_with_its_literal_twin(levels, kind):
     np.testing.assert_array_equal(np.asarray(spp.pyramid_pool(maps, windows, index, levels)), expected)
 
 
-def test_caffe_order_is_that_of_torchvisions_pooling():
-    from torchvision.ops import roi_pool
-
-    values = torch.arange(3 * 36, dtype=torch.float32).reshape(1, 3, 6, 6)
-    roi = torch.tensor([[0.0, 0, 0, 5, 5]])
-    theirs = torch.cat([roi_pool(values, roi, output_size=n).flatten() for n in (2, 6)])
-    ours = spp.pyramid_pool([values[0]], [[0, 0, 5, 5]], [0], (2, 6))[0]
-    assert torch.equal(ours[spp.caffe_order(3, (2, 6))], theirs)
-    assert not torch.equal(ours, theirs)
+@pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
+def test_channels_last_is_the_same_numbers_with_those_of_a_bin_together(kind):
+    maps = [np.random.default_rng(3).standard_normal((5, 9, 14)).astype(np.float32)]
+    windows, index = [[0, 0, 13, 8], [3, 2, 4, 8]], [0, 0]
+    usual = np.asarray(spp.pyramid_pool([kind(m) for m in maps], windows, index))
+    turned = np.asarray(spp.pyramid_pool([kind(m) for m in maps], windows, index, channels_last=True))
+    for row in range(2):
+        levels = np.split(usual[row], 5 * np.cumsum([1, 4, 9])), np.split(turned[row], 5 * np.cumsum([1, 4, 9]))
+        for chw, hwc in zip(*levels, strict=True):
+            np.testing.assert_array_equal(chw.reshape(5, -1).T, hwc.reshape(-1, 5))
 
 
 @pytest.mark.parametrize("tensor", [False, True])
@@ -163,7 +163,7 @@ def test_pooling_on_cuda_equals_the_cpu(golden):
     maps = [np.ascontiguousarray(golden[f"map_{i}"].transpose(2, 0, 1)) for i in range(5)]
     _, windows = released_windows(golden, golden["scales"], golden["scale_index"])
     pooled = spp.pyramid_pool([torch.from_numpy(m).cuda() for m in maps], windows, golden["scale_index"])
-    np.testing.assert_array_equal(pooled.cpu().numpy()[:, spp.caffe_order(8, (1, 2, 3, 6))], golden["pooled"])
+    np.testing.assert_array_equal(pooled.cpu().numpy(), golden["pooled"])
 
 
 @pytest.mark.parametrize(

@@ -25,10 +25,10 @@ def pyramid_pool_one(map_chw, window, levels):
     h, w = y1 - y0 + 1, x1 - x0 + 1
     values = []
     for n in levels:
-        for i in range(n):
-            for j in range(n):
-                rows = range(y0 + math.floor(Fraction(i * h, n)), y0 + math.ceil(Fraction((i + 1) * h, n)))
-                columns = range(x0 + math.floor(Fraction(j * w, n)), x0 + math.ceil(Fraction((j + 1) * w, n)))
-                for channel in map_chw:
+        for channel in map_chw:
+            for i in range(n):
+                for j in range(n):
+                    rows = range(y0 + math.floor(Fraction(i * h, n)), y0 + math.ceil(Fraction((i + 1) * h, n)))
+                    columns = range(x0 + math.floor(Fraction(j * w, n)), x0 + math.ceil(Fraction((j + 1) * w, n)))
                     values.append(max(float(channel[y, x]) for y in rows for x in columns))
     return values
