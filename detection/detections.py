@@ -8,15 +8,23 @@ import os
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
+from detection import exports
 from detection.files import write_atomically
+from detection.image import read
+
+if TYPE_CHECKING:
+    import pandas
+    import supervision
+    import torch
 
 Floating = NDArray[np.floating[Any]]
 _FORMAT = "sppnet detections 1"
@@ -33,14 +41,18 @@ class Detections:
         boxes: float32 (N, 4), xyxy, 0-based inclusive image pixels.
         scores: float32 (N,), unbounded margins, comparable within a class.
         labels: int64 (N,), 0..K-1.
+        classes: names in label order, where they are known.
+        photo: the image or its file, where `SPPDetector.detect` made them; what `draw` draws on.
 
     Raises:
-        ValueError: lengths differ, or there is a NaN.
+        ValueError: lengths differ, there is a NaN, or a label has no name among `classes`.
     """
 
     boxes: Floating
     scores: Floating
     labels: NDArray[np.int64]
+    classes: tuple[str, ...] = ()
+    photo: NDArray[np.uint8] | Path | None = None
 
     def __post_init__(self) -> None:
         boxes, scores = _floats(self.boxes), _floats(self.scores)
@@ -57,6 +69,10 @@ class Detections:
             raise ValueError(f"labels: expected integers, got {labels.dtype}")
         if np.isnan(boxes).any() or np.isnan(scores).any():
             raise ValueError("detections: NaN among the boxes or scores")
+        if self.classes and n and not 0 <= labels.min() <= labels.max() < len(self.classes):
+            raise ValueError(
+                f"labels: from {labels.min()} to {labels.max()}, but {len(self.classes)} classes are named"
+            )
         for name, value in (("boxes", boxes), ("scores", scores), ("labels", labels.astype(np.int64, copy=False))):
             object.__setattr__(self, name, value)  # the dataclass is frozen
 
@@ -67,7 +83,7 @@ class Detections:
 
     @classmethod
     def concatenate(cls, parts: Iterable[Detections]) -> Detections:
-        """All detections of `parts`, in their order."""
+        """All detections of `parts`, in their order; names and photo are left behind."""
         parts = list(parts) or [cls.empty()]
         return cls(
             np.concatenate([p.boxes for p in parts]),
@@ -80,7 +96,12 @@ class Detections:
 
     def __getitem__(self, rows: NDArray[Any] | slice) -> Detections:
         """The rows of an index array, a boolean mask or a slice."""
-        return Detections(self.boxes[rows], self.scores[rows], self.labels[rows])
+        return replace(self, boxes=self.boxes[rows], scores=self.scores[rows], labels=self.labels[rows])
+
+    @property
+    def names(self) -> list[str]:
+        """The class of each detection; its label in digits, where names are not known."""
+        return [self.classes[k] if self.classes else str(k) for k in self.labels.tolist()]
 
     def sorted(self) -> Detections:
         """Best first; equal scores keep their order."""
@@ -92,14 +113,81 @@ class Detections:
             raise ValueError(f"k: expected at least 0, got {k}")
         return self.sorted()[:k]
 
-    def filter(self, min_score: float | None = None, labels: Iterable[int] | None = None) -> Detections:
-        """Those with a score of at least `min_score` and one of `labels`; None asks for nothing."""
+    def filter(self, min_score: float | None = None, labels: Iterable[int | str] | str | None = None) -> Detections:
+        """Those with a score of at least `min_score` and one of `labels`; None asks for nothing.
+
+        Args:
+            min_score: the least score.
+            labels: numbers or names of classes, or one name.
+
+        Raises:
+            ValueError: a name is not among `classes`.
+        """
         keep = np.ones(len(self), np.bool_)
         if min_score is not None:
             keep &= self.scores >= min_score
         if labels is not None:
-            keep &= np.isin(self.labels, np.fromiter(labels, np.int64))
+            wanted = [labels] if isinstance(labels, str) else list(labels)
+            keep &= np.isin(self.labels, [self._number(label) for label in wanted])
         return self[keep]
+
+    def _number(self, label: int | str) -> int:
+        if not isinstance(label, str):
+            return int(label)
+        if label not in self.classes:
+            raise ValueError(f"labels: {label!r} is none of the classes ({', '.join(self.classes) or 'not known'})")
+        return self.classes.index(label)
+
+    def __repr__(self) -> str:
+        return exports.text(self)
+
+    def draw(self, min_score: float | None = None, image: ArrayLike | None = None) -> NDArray[np.uint8]:
+        """The photo with its boxes, names and scores: uint8 RGB (H, W, 3).
+
+        Args:
+            min_score: leave out what scores less.
+            image: uint8 RGB (H, W, 3) to draw on in place of `photo`.
+
+        Raises:
+            ValueError: there is neither a photo nor an image.
+            OSError: the file of the photo is gone.
+        """
+        from detection import visualize
+
+        photo = self.photo if image is None else image
+        if photo is None:
+            raise ValueError("draw: these detections do not know their photo; give image")
+        pixels = read(photo) if isinstance(photo, Path) else photo
+        shown = self.filter(min_score)
+        return visualize.draw(pixels, shown.boxes, shown.names, shown.scores)
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: the photo with the detections drawn."""
+        if self.photo is None:
+            return None
+        picture, buffer = Image.fromarray(self.draw()), io.BytesIO()
+        picture.save(buffer, "png")
+        return buffer.getvalue()
+
+    def records(self) -> list[dict[str, Any]]:
+        """One dictionary a detection, best first: class, label, score, box."""
+        return exports.records(self)
+
+    def to_coco(self, image_id: int) -> list[dict[str, Any]]:
+        """COCO's results format: bbox is x, y, width, height, category_id the label plus one."""
+        return exports.to_coco(self, image_id)
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A row a detection, best first: class, label, score, x0, y0, x1, y1."""
+        return exports.to_pandas(self)
+
+    def to_torchvision(self) -> dict[str, torch.Tensor]:
+        """What torchvision's detectors return: boxes that end one past the last pixel, labels from 1, scores."""
+        return exports.to_torchvision(self)
+
+    def to_supervision(self) -> supervision.Detections:
+        """For Roboflow's supervision: boxes that end one past the last pixel."""
+        return exports.to_supervision(self)
 
 
 @dataclass(frozen=True, eq=False)

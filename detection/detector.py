@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detection import features, inference, network, spp, zoo
+from detection import features, inference, network, parallel, spp, zoo
 from detection import image as pixels
 from detection import model as models
 from detection.boxes import as_boxes
@@ -20,11 +21,15 @@ from detection.features import FeaturePyramid
 from detection.inference import ScoredWindows
 from detection.model import Model
 from detection.network import ConvBody, has_bfloat16
-from detection.parallel import thread_count
 from detection.softmax import SoftmaxClassifier
 from proposals.sources import ProposalSettings, propose
 
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image
+
 Combine = Literal["union", "mean"]
+Photo: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | Image.Image | torch.Tensor"
 
 
 class SPPDetector:
@@ -92,11 +97,11 @@ class SPPDetector:
         """
         self.model.save(Path(folder), half)
 
-    def detect(self, image: NDArray[np.uint8] | str | Path, boxes: ArrayLike | None = None) -> Detections:
+    def detect(self, image: Photo, boxes: ArrayLike | None = None) -> Detections:
         """All objects of one photo.
 
         Args:
-            image: uint8 RGB (H, W, 3), or a file.
+            image: a file, uint8 RGB (H, W, 3), a Pillow image, or a torch tensor (3, H, W), uint8 or in [0, 1].
             boxes: (R, 4) windows to score, image pixels; if left out, made as those the model learned from.
 
         Returns:
@@ -106,17 +111,51 @@ class SPPDetector:
             ValueError, OSError: the photo cannot be read; or `boxes` are left out, and the model learned from
                 windows that this program cannot make.
         """
-        photo = pixels.read(Path(image)) if isinstance(image, str | Path) else pixels.as_rgb(image)
-        if boxes is None:
-            made = self.model.proposals
-            windows = propose(photo, ProposalSettings.from_meta(made) if made else None, thread_count())
-        else:
-            windows = as_boxes(boxes).astype(np.float32)
+        photo = pixels.pixels_of(image)
+        windows = self.propose(photo) if boxes is None else as_boxes(boxes).astype(np.float32)
+        return self._detect(image, photo, windows)
+
+    def detect_many(
+        self, images: Iterable[Photo], on_bad: Callable[[Photo, Exception], None] | None = None
+    ) -> Iterator[Detections]:
+        """Objects of photo after photo; the next is read and searched for windows while one is convolved.
+
+        Args:
+            images: as `detect` takes them; taken from as results are, so there may be any number.
+            on_bad: called with a photo that cannot be read, and why; it is left out. None: the error is raised.
+        """
+        for image, prepared in parallel.ahead(self._prepare, images):
+            try:
+                photo, windows = prepared.result()
+            except (OSError, ValueError) as error:
+                if on_bad is None:
+                    raise
+                on_bad(image, error)
+                continue
+            yield self._detect(image, photo, windows)
+
+    def propose(self, photo: NDArray[np.uint8], threads: int | None = None) -> NDArray[np.float32]:
+        """Windows made as those the model learned from: uint8 RGB (H, W, 3) -> (R, 4) image pixels, best first.
+
+        Raises:
+            ValueError: this program cannot make such windows.
+        """
+        made = self.model.proposals
+        settings = ProposalSettings.from_meta(made) if made else None
+        return propose(photo, settings, threads or parallel.thread_count())
+
+    def _prepare(self, image: Photo) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        photo = pixels.pixels_of(image)
+        return photo, self.propose(photo, threads=1)
+
+    def _detect(self, image: Photo, photo: NDArray[np.uint8], windows: NDArray[np.float32]) -> Detections:
         pooling, size = self.model.config.pooling, (photo.shape[0], photo.shape[1])
         chosen = np.unique(spp.choose_scales(windows, size, pooling.scales, pooling.rule))
         scales = [pooling.scales[i] for i in chosen] or pooling.scales[:1]  # maps that no window lies on are not made
         pyramid = features.compute_pyramid(photo, self.body, scales)
-        return detect_windows(Evidence(pyramid, windows, self.model))[1]
+        found = detect_windows(Evidence(pyramid, windows, self.model))[1]
+        source = Path(image) if isinstance(image, str | os.PathLike) else photo
+        return replace(found, classes=self.classes, photo=source)
 
 
 @dataclass(frozen=True, eq=False)

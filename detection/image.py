@@ -6,6 +6,7 @@ Everywhere else an image is uint8 RGB (H, W, 3).
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import warnings
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 if TYPE_CHECKING:  # proposals need no torch, and start faster without
     import torch
@@ -76,6 +77,41 @@ def read(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> N
     if orientation in _TURNS:
         pixels = pixels.transpose(_TURNS[orientation])
     return np.array(pixels)  # (H, W, 3)
+
+
+def pixels_of(image: Any) -> NDArray[np.uint8]:
+    """An image as people have them: a file, an array, a Pillow image or a torch tensor.
+
+    Args:
+        image: a path; uint8 RGB (H, W, 3) or grey (H, W); a Pillow image, turned as its EXIF tag says; or a tensor
+            (3, H, W) of any device, uint8 or floating point in [0, 1].
+
+    Returns:
+        uint8 RGB (H, W, 3).
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: the file is no image; or the array or tensor is of another type, shape or range.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read(image)
+    if isinstance(image, Image.Image):
+        return np.array(_to_rgb(ImageOps.exif_transpose(image), "image"))
+    known = sys.modules.get("torch")  # whoever has a tensor has loaded it
+    return _of_tensor(image) if known and isinstance(image, known.Tensor) else as_rgb(image)
+
+
+def _of_tensor(image: torch.Tensor) -> NDArray[np.uint8]:
+    import torch
+
+    if image.ndim != 3 or image.shape[0] != 3:
+        raise ValueError(f"image: expected a tensor (3, H, W), got {tuple(image.shape)}; give one image at a time")
+    if image.is_floating_point():
+        low, high = (v.item() for v in image.aminmax()) if image.numel() else (0.0, 0.0)
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"image: expected a floating-point tensor in [0, 1], got {low:g} to {high:g}")
+        image = (image * 255).round().to(torch.uint8)
+    return as_rgb(image.permute(1, 2, 0).cpu().numpy())
 
 
 def as_rgb(image: ArrayLike) -> NDArray[np.uint8]:

@@ -9,13 +9,18 @@ from __future__ import annotations
 import itertools
 import os
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
+from typing import TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 def thread_count() -> int:
@@ -40,6 +45,28 @@ def for_each_chunk(work: Callable[[int, int], None], n: int, threads: int | None
     with ThreadPoolExecutor(threads) as pool:
         for done in [pool.submit(work, a, b) for a, b in itertools.pairwise(edges)]:
             done.result()
+
+
+def ahead(work: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Iterator[tuple[T, Future[R]]]:
+    """Each item and its result, in order, while a thread is at work on the next `depth` ones.
+
+    Args:
+        work: called in one other thread, an item at a time.
+        items: taken from as results are; may be endless.
+        depth: how many results are made before they are asked for.
+    """
+    with ThreadPoolExecutor(1) as thread:
+        waiting: deque[tuple[T, Future[R]]] = deque()
+        try:
+            for item in items:
+                waiting.append((item, thread.submit(work, item)))
+                if len(waiting) > depth:
+                    yield waiting.popleft()
+            while waiting:
+                yield waiting.popleft()
+        finally:
+            for _, future in waiting:  # the caller has had enough
+                future.cancel()
 
 
 class _SingleThreadedBlas:

@@ -259,6 +259,14 @@ def progress(total: int, done: int, unit: str, name: str) -> Iterator[tqdm]:
         yield bar
 
 
+class Incomplete(RuntimeError):
+    """Part of the work could not be done; what was done is in `result`."""
+
+    def __init__(self, message: str, result: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.result = result
+
+
 def main(tool: Callable[[Options], dict[str, Any]], flags: argparse.ArgumentParser, argv: list[str] | None) -> int:
     """Run a tool: parse, call, report.
 
@@ -269,21 +277,28 @@ def main(tool: Callable[[Options], dict[str, Any]], flags: argparse.ArgumentPars
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     started = time.monotonic()
     try:
-        result = tool(options)
+        problem = None
+        try:
+            result = tool(options)
+        except Incomplete as incomplete:
+            result, problem = incomplete.result, incomplete
         if options.json:
             write_json(options.json, result, options, time.monotonic() - started)
+        if problem:
+            raise problem
     except KeyboardInterrupt:
         print("interrupted; the same command, without --overwrite, continues", file=sys.stderr)
         return 130
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         if options.debug:
             traceback.print_exc()
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return 1
     return 0
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
+    """What an error says, for people."""
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror and error.filename:
         text = f"{error.filename}: {error.strerror}"

@@ -1,5 +1,8 @@
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from detection.detections import Detections, DetectionTable, load_npz, save_npz
 
@@ -148,3 +151,68 @@ class TestNpz:
             save_npz(path, {"a": make([2])}, {"unserialisable": object()})
         assert load_npz(path)[0]["a"].scores.tolist() == [1]
         assert [p.name for p in tmp_path.iterdir()] == ["d.npz"]
+
+
+CLASSES = ("cat", "dog")
+
+
+def some(photo=None):
+    boxes = np.array([[0, 0, 9, 9], [2, 3, 20, 12], [5, 5, 5, 5]], np.float32)
+    return Detections(boxes, np.float32([0.25, 1.5, -0.5]), np.array([0, 1, 0]), CLASSES, photo)
+
+
+def test_classes_are_chosen_by_name_or_number():
+    assert some().names == ["cat", "dog", "cat"]
+    assert some().filter(labels="cat").scores.tolist() == [0.25, -0.5]
+    assert some().filter(0, ["cat", 1]).names == ["cat", "dog"]
+    assert Detections(some().boxes, some().scores, some().labels).names == ["0", "1", "0"]
+    with pytest.raises(ValueError, match=r"'cow' is none of the classes \(cat, dog\)"):
+        some().filter(labels=["cow"])
+    with pytest.raises(ValueError, match="labels: from 0 to 1, but 1 classes are named"):
+        Detections(some().boxes, some().scores, some().labels, ("cat",))
+
+
+def test_they_print_best_first_and_not_without_end():
+    lines = repr(some()).splitlines()
+    assert lines[0] == "3 detections"
+    assert lines[1].split() == ["dog", "1.50", "(2,", "3)", "to", "(20,", "12)"]
+    many = Detections.concatenate([some()] * 20)
+    assert len(repr(many).splitlines()) == 22
+    assert repr(Detections.empty()) == "0 detections"
+
+
+def test_others_formats_hold_the_same_boxes():
+    pytest.importorskip("pandas")
+    found = some()
+    assert found.records()[0] == {"class": "dog", "label": 1, "score": 1.5, "box": [2, 3, 20, 12]}
+    assert found.to_coco(7)[1] == {"image_id": 7, "category_id": 2, "bbox": [2, 3, 19, 10], "score": 1.5}
+    frame = found.to_pandas()
+    assert frame.columns.tolist() == ["class", "label", "score", "x0", "y0", "x1", "y1"]
+    assert frame.iloc[0].tolist() == ["dog", 1, 1.5, 2, 3, 20, 12]
+    theirs = found.to_torchvision()
+    assert theirs["boxes"].tolist()[1] == [2, 3, 21, 13]
+    assert theirs["labels"].tolist() == [1, 2, 1]
+    assert all(len(found[:0].to_torchvision()[key]) == 0 for key in theirs)
+
+
+def test_supervision_takes_them():
+    pytest.importorskip("supervision")
+    theirs = some().to_supervision()
+    assert theirs.xyxy.tolist()[2] == [5, 5, 6, 6]
+    assert theirs.class_id.tolist() == [0, 1, 0]
+    assert theirs.data["class_name"].tolist() == ["cat", "dog", "cat"]
+    assert len(some()[:0].to_supervision()) == 0
+
+
+def test_they_draw_themselves_on_their_photo(tmp_path):
+    photo = np.full((60, 80, 3), 200, np.uint8)
+    Image.fromarray(photo).save(tmp_path / "photo.png")
+    of_array, of_file = some(photo).draw(), some(tmp_path / "photo.png").draw()
+    assert (of_array != photo).any()
+    np.testing.assert_array_equal(of_array, of_file)
+    np.testing.assert_array_equal(some().draw(image=photo), of_array)
+    assert (some(photo).draw(min_score=9) == photo).all()
+    with pytest.raises(ValueError, match="do not know their photo"):
+        some().draw()
+    assert some()._repr_png_() is None
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(some(photo)._repr_png_()))), of_array)
