@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
+import functools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
-import numpy as np
-
-from data.records import Dataset, ImageRecord
-from data.voc_xml import Annotation, read_annotation
+from data.annotation import Annotation
+from data.build import build
+from data.records import Dataset
+from data.voc_xml import read_annotation
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -24,9 +24,6 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """In order of preference where one id has several files."""
 
 _FOLDERS = ("Annotations", "ImageSets", "JPEGImages")
-_NAMED_IN_WARNING = 3
-
-log = logging.getLogger(__name__)
 
 
 def load(
@@ -68,25 +65,8 @@ def load(
     name = f"{folder.resolve().name} {split}"
     ids = _read_list(folder, split)
     images = _image_files(folder / "JPEGImages")
-    annotations: dict[str, Annotation] = {}
-    bad: dict[str, str] = {}
-    for image_id in ids:
-        try:
-            annotations[image_id] = _read_one(folder, image_id, images, classes)
-        except (ValueError, OSError) as error:
-            if not skip_bad:
-                raise
-            bad[image_id] = str(error)
-    if not annotations:
-        raise ValueError(f"{name}: none of the {len(ids)} images can be used; the first: {bad[ids[0]]}")
-    if bad:
-        log.warning("%s: left out %d bad images of %d; %s", name, len(bad), len(ids), _first(bad.values()))
-    _warn_of_boxes(name, annotations)
-    if classes is None:
-        classes = _class_names(annotations.values())
-    label_of = {c: label for label, c in enumerate(classes)}
-    records = tuple(_record(i, images[i], a, label_of) for i, a in annotations.items())
-    return Dataset(name, tuple(classes), records, bad)
+    readers = {i: functools.partial(_read_one, folder, i, images) for i in ids}
+    return build(name, readers, classes, skip_bad, _class_names)
 
 
 def _find_folder(root: Path, year: str | None) -> Path:
@@ -165,47 +145,15 @@ def _image_files(folder: Path) -> dict[str, Path]:
     return {stem: folder / file_name for stem, (_, file_name) in found.items()}
 
 
-def _read_one(folder: Path, image_id: str, images: dict[str, Path], classes: Sequence[str] | None) -> Annotation:
+def _read_one(folder: Path, image_id: str, images: dict[str, Path]) -> tuple[Path, Annotation]:
     path = folder / "Annotations" / f"{image_id}.xml"
     if not path.is_file():
         raise FileNotFoundError(f"annotation is missing: {path}")
     if image_id not in images:
         wanted = folder / "JPEGImages" / f"{image_id}.jpg"
         raise FileNotFoundError(f"image is missing: {wanted} (nor with {', '.join(IMAGE_SUFFIXES[1:])})")
-    annotation = read_annotation(path)
-    for number, name in enumerate(annotation.names, 1):
-        if classes is not None and name not in classes:
-            raise ValueError(f"{path}: object {number} is {name!r}, expected one of {', '.join(classes)}")
-    return annotation
+    return images[image_id], read_annotation(path)
 
 
-def _warn_of_boxes(name: str, annotations: dict[str, Annotation]) -> None:
-    """One line for all dropped boxes, one for all clipped boxes."""
-    total = sum(len(a.names) + len(a.dropped) for a in annotations.values())
-    for what in ("dropped", "clipped"):
-        notes = [f"{i}: {note}" for i, a in annotations.items() for note in getattr(a, what)]
-        if notes:
-            why = "mark nothing in the image" if what == "dropped" else "reach over the border of the image"
-            log.warning("%s: %s %d boxes of %d, which %s; %s", name, what, len(notes), total, why, _first(notes))
-
-
-def _first(notes: Iterable[str]) -> str:
-    notes = list(notes)
-    more = f"; and {len(notes) - _NAMED_IN_WARNING} more" if len(notes) > _NAMED_IN_WARNING else ""
-    return "; ".join(notes[:_NAMED_IN_WARNING]) + more
-
-
-def _class_names(annotations: Iterable[Annotation]) -> tuple[str, ...]:
-    found = {name for a in annotations for name in a.names}
+def _class_names(found: set[str]) -> tuple[str, ...]:
     return VOC_CLASSES if found <= set(VOC_CLASSES) else tuple(sorted(found))
-
-
-def _record(image_id: str, path: Path, annotation: Annotation, label_of: dict[str, int]) -> ImageRecord:
-    return ImageRecord(
-        id=image_id,
-        path=path,
-        size=annotation.size,
-        boxes=annotation.boxes.astype(np.float32),
-        labels=np.array([label_of[name] for name in annotation.names], np.int64),
-        difficult=annotation.difficult,
-    )

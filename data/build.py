@@ -1,0 +1,90 @@
+"""From annotations to a `Dataset`: what all readers have in common."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.annotation import Annotation
+from data.records import Dataset, ImageRecord
+
+Reader = Callable[[], tuple[Path, Annotation]]  # the image file and what is annotated; raises ValueError or OSError
+_NAMED_IN_WARNING = 3
+
+log = logging.getLogger(__name__)
+
+
+def build(
+    name: str,
+    readers: Mapping[str, Reader],
+    classes: Sequence[str] | None,
+    skip_bad: bool,
+    order: Callable[[set[str]], Sequence[str]] = sorted,
+) -> Dataset:
+    """Read every image.
+
+    Args:
+        name: of the data set and split, for messages.
+        readers: image id -> what reads it.
+        classes: the names, in label order; None: those that occur, in the order `order` gives them.
+        skip_bad: leave out an image that cannot be used, and list it in `Dataset.bad`, instead of raising.
+        order: of the names that occur.
+
+    Raises:
+        OSError, ValueError: an image cannot be used, or none can; or an object is of no class in `classes`.
+    """
+    found: dict[str, tuple[Path, Annotation]] = {}
+    bad: dict[str, str] = {}
+    for image_id, read in readers.items():
+        try:
+            found[image_id] = _checked(read(), classes)
+        except (ValueError, OSError) as error:
+            if not skip_bad:
+                raise
+            bad[image_id] = str(error)
+    if not found:
+        first = f"; the first: {next(iter(bad.values()))}" if bad else ""
+        raise ValueError(f"{name}: none of the {len(readers)} images can be used{first}")
+    if bad:
+        log.warning("%s: left out %d bad images of %d; %s", name, len(bad), len(readers), _first(bad.values()))
+    _warn_of_boxes(name, {image_id: annotation for image_id, (_, annotation) in found.items()})
+    names = tuple(order({n for _, a in found.values() for n in a.names}) if classes is None else classes)
+    label_of = {c: label for label, c in enumerate(names)}
+    return Dataset(name, names, tuple(_record(i, path, a, label_of) for i, (path, a) in found.items()), bad)
+
+
+def _checked(found: tuple[Path, Annotation], classes: Sequence[str] | None) -> tuple[Path, Annotation]:
+    for count, name in enumerate(found[1].names, 1):
+        if classes is not None and name not in classes:
+            raise ValueError(f"{found[1].source}: object {count} is {name!r}, expected one of {', '.join(classes)}")
+    return found
+
+
+def _warn_of_boxes(name: str, annotations: dict[str, Annotation]) -> None:
+    """One line for all dropped boxes, one for all clipped boxes."""
+    total = sum(len(a.names) + len(a.dropped) for a in annotations.values())
+    for what in ("dropped", "clipped"):
+        notes = [f"{i}: {note}" for i, a in annotations.items() for note in getattr(a, what)]
+        if notes:
+            why = "mark nothing in the image" if what == "dropped" else "reach over the border of the image"
+            log.warning("%s: %s %d boxes of %d, which %s; %s", name, what, len(notes), total, why, _first(notes))
+
+
+def _first(notes: Iterable[str]) -> str:
+    notes = list(notes)
+    more = f"; and {len(notes) - _NAMED_IN_WARNING} more" if len(notes) > _NAMED_IN_WARNING else ""
+    return "; ".join(notes[:_NAMED_IN_WARNING]) + more
+
+
+def _record(image_id: str, path: Path, annotation: Annotation, label_of: dict[str, int]) -> ImageRecord:
+    return ImageRecord(
+        id=image_id,
+        path=path,
+        size=annotation.size,
+        boxes=annotation.boxes.astype(np.float32),
+        labels=np.array([label_of[name] for name in annotation.names], np.int64),
+        difficult=annotation.difficult,
+    )
