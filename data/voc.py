@@ -69,6 +69,22 @@ def load(
     return build(name, readers, classes, skip_bad, _class_names)
 
 
+def is_voc(root: Path) -> bool:
+    """Whether a folder is a devkit, or laid out like one year of it."""
+    return _is_voc_folder(root) or any(map(_is_voc_folder, root.glob("VOC*")))
+
+
+def splits(root: str | os.PathLike[str], year: str | None = None) -> tuple[str, ...]:
+    """Names of the lists in ImageSets/Main, without those of single classes such as cat_train.
+
+    Raises:
+        FileNotFoundError: no devkit or year there.
+    """
+    names = sorted(p.stem for p in (_find_folder(Path(root), year) / "ImageSets" / "Main").glob("*.txt"))
+    plain = [n for n in names if not any(n.endswith(f"_{other}") for other in names)]
+    return tuple(plain)
+
+
 def _find_folder(root: Path, year: str | None) -> Path:
     """The folder that holds Annotations, ImageSets and JPEGImages."""
     if not root.is_dir():

@@ -21,7 +21,7 @@ from filelock import FileLock, Timeout
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from data import voc
+from data import datasets, voc
 from data.records import Dataset
 from detection.cache import FeatureCache
 from detection.config import PRESETS, Config
@@ -44,12 +44,18 @@ def parser(description: str, *groups: Callable[[argparse.ArgumentParser], None])
 def data_flags(p: argparse.ArgumentParser) -> None:
     """Which images, and where the work is kept."""
     p.add_argument("--voc2007", action="store_true", help="Pascal VOC 2007; the run folder is then runs/voc2007")
+    p.add_argument(
+        "--data",
+        type=Path,
+        metavar="PATH",
+        help="a data set in VOC's, COCO's or YOLO's layout, or a CSV table of boxes",
+    )
     p.add_argument("--devkit", type=Path, help="a VOCdevkit, or a folder with Annotations, ImageSets, JPEGImages")
     p.add_argument("--data-root", type=Path, default=Path("datasets"), help="where data sets lie (%(default)s)")
     p.add_argument("--download", action="store_true", help="fetch VOC 2007 into the data root if it is not there")
     p.add_argument("--run", type=Path, help="folder of this run's artefacts (runs/<name of the data set>)")
-    p.add_argument("--train-split", default="trainval", help="list of training images (%(default)s)")
-    p.add_argument("--test-split", default="test", help="list of test images (%(default)s)")
+    p.add_argument("--train-split", metavar="NAME", help="of the training images (trainval, or train)")
+    p.add_argument("--test-split", metavar="NAME", help="of the test images (test, or val)")
     p.add_argument("--limit", type=_positive, help="use only the first N images of each split")
     p.add_argument("--skip-bad", action="store_true", help="go on without unusable images, and list them at the end")
     p.add_argument("--overwrite", action="store_true", help="do finished work again")
@@ -144,22 +150,31 @@ class Run:
         Raises:
             FileNotFoundError: there is no such data set.
         """
-        if not options.voc2007 and options.devkit is None:
-            raise ValueError("which data? give --voc2007, or --devkit with the folder of a data set")
-        devkit = options.devkit or options.data_root / "VOCdevkit"
-        if options.download and options.devkit:
+        if options.data and (options.devkit or options.voc2007):
+            raise ValueError("--data names a data set of any format; leave --devkit and --voc2007 out, or --data")
+        if not options.voc2007 and options.devkit is None and options.data is None:
+            raise ValueError("which data? give --voc2007, or --data with the path of a data set")
+        devkit = options.data or options.devkit or options.data_root / "VOCdevkit"
+        if options.download and (options.devkit or options.data):
             raise ValueError("--download fetches VOC 2007 into --data-root; leave --devkit out, or --download")
         if options.download:
             from data.download import download_voc
 
             devkit = download_voc(options.data_root, "2007")
-        name = "voc2007" if options.voc2007 else devkit.resolve().name
-        return cls(devkit, "2007" if options.voc2007 else None, options.run or Path("runs") / name, options)
+        name, year = ("voc2007", "2007") if options.voc2007 else (devkit.resolve().stem, None)
+        if not (options.train_split and options.test_split):
+            train, test = datasets.usual(devkit) if options.data else ("trainval", "test")
+            options.train_split, options.test_split = options.train_split or train, options.test_split or test
+        return cls(devkit, year, options.run or Path("runs") / name, options)
 
     def dataset(self, split: str, classes: Iterable[str] | None = None) -> Dataset:
         """The images of one split, within --limit."""
         names = None if classes is None else tuple(classes)
-        found = voc.load(self.devkit, self.year, split, classes=names, skip_bad=self.options.skip_bad)
+        skip_bad = self.options.skip_bad
+        if self.options.data:
+            found = datasets.load(self.devkit, split, classes=names, skip_bad=skip_bad)
+        else:
+            found = voc.load(self.devkit, self.year, split, classes=names, skip_bad=skip_bad)
         for record in found:
             if any(map(str.isspace, record.id)):  # comp4 files separate their columns by blanks
                 raise ValueError(f"{found.name}: image id {record.id!r} holds white space; rename the image")

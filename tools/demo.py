@@ -27,7 +27,7 @@ def run(options: common.Options) -> dict[str, Any]:
     started = time.monotonic()
     minivoc.generate(options.devkit, options.train, options.test, options.seed)
     run = common.Run.of(options)
-    datasets = [extract_proposals(run, split)[0] for split in (options.train_split, options.test_split)]
+    datasets = [extract_proposals(run, split)[0] for split in (options.train_split, run.options.test_split)]
     extract_features(run, datasets)
     train_svms(run)
     train_bbox_regressors(run)

@@ -17,6 +17,7 @@ from detection import svm
 from detection.detections import load_npz
 from detection.fc_head import FcHead
 from detection.model import load
+from tests.data.test_formats import write_coco
 from tools import (
     evaluate,
     extract_features,
@@ -358,3 +359,22 @@ def test_tiny_huge_thin_and_empty_photos_go_through(devkit, weights, tmp_path):
     detections = load_npz(tmp_path / "run" / "detections" / "trainval-regressed.npz")[0]
     assert len(detections["one_pixel"]) == 0  # no proposal
     assert len(detections["huge"]) > 0
+
+
+def test_a_coco_data_set_gives_the_detector_that_vocs_layout_gives(work, weights, tmp_path, monkeypatch):
+    write_coco(work.devkit, tmp_path / "things", "flat")
+    monkeypatch.chdir(tmp_path)
+    data = ["--data", "things"]
+    assert extract_features.main([*data, *work.extract[len(work.data) : -4], "--weights", str(weights), "-j", "1"]) == 0
+    assert train_svms.main(data) == 0
+    assert test_net.main([*data, "--json", "test.json"]) == 0
+    mine, expected = (json.loads(p.read_text())["result"] for p in (tmp_path / "test.json", work.run / "test.json"))
+    assert mine["regressed"]["mean_ap"] == expected["regressed"]["mean_ap"]
+    assert (tmp_path / "runs" / "things" / "model" / "model.json").is_file()
+
+
+def test_data_of_two_kinds_is_refused(work, capsys):
+    assert train_svms.main([*work.data, "--data", str(work.devkit)]) == 1
+    assert "leave --devkit and --voc2007 out" in capsys.readouterr().err
+    assert train_svms.main(["--data", str(work.run / "results")]) == 1
+    assert "no data set of a known format" in capsys.readouterr().err

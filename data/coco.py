@@ -1,0 +1,123 @@
+"""COCO's json -> records: the original's folders, Roboflow's exports, a single file."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from data.annotation import Annotation, Objects, number
+from data.build import build
+from data.files import ids_of
+from data.records import Dataset
+
+ROBOFLOW = "_annotations.coco.json"
+
+
+def splits(root: Path) -> dict[str, Path]:
+    """Split -> its json file; empty where there is none of COCO's. A single file is the split "all".
+
+    Known are `annotations/instances_<split>.json`, `<split>/_annotations.coco.json` and `<split>.json`.
+    """
+    if root.is_file():
+        return {"all": root} if root.suffix.lower() == ".json" and _is_coco(root) else {}
+    exported = {p.parent.name: p for p in sorted(root.glob(f"*/{ROBOFLOW}"))}
+    if exported:
+        return exported
+    files = [*sorted(root.glob("annotations/*.json")), *sorted(root.glob("*.json"))]
+    found = {p.stem.removeprefix("instances_"): p for p in files if _is_coco(p)}
+    return {"all": next(iter(found.values()))} if len(found) == 1 else found
+
+
+def load(
+    root: Path, split: str, *, classes: Sequence[str] | None = None, skip_bad: bool = False, name: str | None = None
+) -> Dataset:
+    """Read one split.
+
+    Boxes x, y, width, height become 0-based inclusive corners, x + width - 1. Crowds (iscrowd) are taken as difficult
+    objects. Labels follow the numbers of the categories.
+
+    Args:
+        root: what `splits` takes.
+        split: one of them.
+        classes: names in label order; None: all categories of the file.
+        skip_bad: leave out images that cannot be used, and list them.
+        name: of the data set in messages.
+
+    Raises:
+        OSError, ValueError: the file is damaged, or names an image or category that is not there.
+    """
+    path = splits(root)[split]
+    content = _read(path)
+    categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
+    objects: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for a in content["annotations"]:
+        objects[a["image_id"]].append(a)
+    folder = _image_folder(
+        root if root.is_dir() else path.parent, path, split, [i["file_name"] for i in content["images"]]
+    )
+    images = {folder / i["file_name"]: i for i in content["images"]}
+    readers = {
+        image_id: functools.partial(_read_one, path, file, images[file], objects[images[file]["id"]], categories)
+        for image_id, file in ids_of(images).items()
+    }
+    names = [categories[i] for i in sorted(categories)] if classes is None else classes
+    return build(name or f"{root.name} {split}", readers, names, skip_bad)
+
+
+def _is_coco(path: Path) -> bool:
+    """Whether a json file is a detection data set, by what it holds."""
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
+        return path.name == ROBOFLOW or path.name.startswith("instances_")  # damaged: said when it is read
+    lists = isinstance(content, dict) and all(isinstance(content.get(k), list) for k in ("images", "annotations"))
+    return lists and isinstance(content.get("categories"), list)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        if not all({"id", "file_name"} <= i.keys() for i in content["images"]):
+            raise ValueError("an image without id or file_name")
+        if not all({"image_id", "bbox", "category_id"} <= a.keys() for a in content["annotations"]):
+            raise ValueError("an annotation without image_id, bbox or category_id")
+        if not all({"id", "name"} <= c.keys() for c in content["categories"]):
+            raise ValueError("a category without id or name")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not a detection data set in COCO's format ({error})") from None
+    return content
+
+
+def _image_folder(root: Path, path: Path, split: str, files: Sequence[str]) -> Path:
+    """Where the images of a json file lie, by its first."""
+    places = [path.parent, root / split, root / "images" / split, root / "images", root / "JPEGImages", root]
+    if not files:
+        raise ValueError(f"{path}: lists no image")
+    for place in places:
+        if (place / files[0]).is_file():
+            return place
+    looked = ", ".join(dict.fromkeys(str(p) for p in places))
+    raise FileNotFoundError(f"image is missing: {files[0]} of {path}; looked in {looked}")
+
+
+def _read_one(
+    path: Path, file: Path, image: dict[str, Any], objects: list[dict[str, Any]], categories: dict[int, str]
+) -> tuple[Path, Annotation]:
+    where = f"{path}: image {image['file_name']}"
+    if not file.is_file():
+        raise FileNotFoundError(f"image is missing: {file}")
+    size = [int(number(image.get(side), f"{where}: {side}")) for side in ("height", "width")]
+    collected = Objects(path, (size[0], size[1]))
+    for a in objects:
+        if a["category_id"] not in categories:
+            raise ValueError(f"{where}: an object is of category {a['category_id']!r}, which is not in the file")
+        if not isinstance(a["bbox"], list) or len(a["bbox"]) != 4:
+            raise ValueError(f"{where}: bbox is {a['bbox']!r}, expected x, y, width, height")
+        x, y, w, h = (number(v, f"{where}: a number of bbox") for v in a["bbox"])
+        crowd = bool(a.get("iscrowd")) or bool(a.get("difficult"))
+        collected.add(categories[a["category_id"]], (x, y, x + w - 1, y + h - 1), (x, y, w, h), crowd)
+    return file, collected.annotation()

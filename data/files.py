@@ -1,0 +1,62 @@
+"""Image files of a data set: which there are, their ids and their sizes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from PIL import Image
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""In order of preference where one name has several files."""
+
+_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Image files of a folder and of those below it, by name."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+def ids_of(paths: Iterable[Path]) -> dict[str, Path]:
+    """An id for every image: the name without suffix, with as many folders before it as tell all apart.
+
+    Blanks become underscores, as result files separate their columns by them.
+
+    Raises:
+        ValueError: two images differ in nothing but their suffix, or in blanks.
+    """
+    paths = list(paths)
+    common = Path(os.path.commonpath([p.parent for p in paths])) if paths else Path()
+    named = {_plain(p.stem): p for p in paths}
+    if len(named) < len(paths):
+        named = {}
+        for path in paths:
+            image_id = _plain("-".join(path.relative_to(common).with_suffix("").parts))
+            if image_id in named:
+                raise ValueError(f"{path} and {named[image_id]}: would have the same id {image_id}; rename one")
+            named[image_id] = path
+    return named
+
+
+def _plain(name: str) -> str:
+    return "_".join(name.split())
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(H, W) of an image file as a viewer shows it, without decoding it.
+
+    Raises:
+        OSError: it cannot be opened.
+        ValueError: it is no image.
+    """
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            sideways = picture.getexif().get(_ORIENTATION) in _SIDEWAYS
+    except FileNotFoundError:
+        raise FileNotFoundError(f"image is missing: {path}") from None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path}: not an image that can be read ({' '.join(str(error).split())})") from None
+    return (width, height) if sideways else (height, width)

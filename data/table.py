@@ -1,0 +1,145 @@
+"""A table of boxes in CSV -> records: a row an object."""
+
+from __future__ import annotations
+
+import csv
+import functools
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.annotation import Annotation, Objects, number
+from data.build import build
+from data.files import ids_of, image_size
+from data.records import Dataset
+
+ROBOFLOW = "_annotations.csv"
+COLUMNS = {
+    "file": ("file", "filename", "image", "path", "image_path", "image_id", "img"),
+    "x0": ("x0", "xmin", "x1", "left", "x_min"),
+    "y0": ("y0", "ymin", "y1", "top", "y_min"),
+    "x1": ("x1", "xmax", "x2", "right", "x_max"),
+    "y1": ("y1", "ymax", "y2", "bottom", "y_max"),
+    "class": ("class", "label", "name", "class_name", "category"),
+}
+"""What each column may be called, capitals aside; x1 is a left edge where there is an x2."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: image file, corners as they stand there, class ("" for an image without objects), split."""
+
+    line: int
+    file: str
+    box: tuple[str, str, str, str]
+    name: str
+    split: str
+
+
+def splits(root: Path) -> dict[str, Path]:
+    """Split -> its CSV file; empty where there is none.
+
+    Known are a single file, or a folder's only one, with a column "split" or as the split "all"; `<split>.csv`; and
+    `<split>/_annotations.csv`.
+    """
+    exported = {p.parent.name: p for p in sorted(root.glob(f"*/{ROBOFLOW}"))}
+    if exported:
+        return exported
+    files = [root] if root.is_file() and root.suffix.lower() == ".csv" else sorted(root.glob("*.csv"))
+    if len(files) != 1:
+        return {p.stem: p for p in files}
+    named = sorted({row.split for row in _rows(files[0])} - {""})
+    return dict.fromkeys(named, files[0]) if named else {"all": files[0]}
+
+
+def load(
+    root: Path, split: str, *, classes: Sequence[str] | None = None, skip_bad: bool = False, name: str | None = None
+) -> Dataset:
+    """Read one split.
+
+    Corners are 0-based inclusive pixels. An image without objects is a row whose other columns are empty.
+
+    Args:
+        root: what `splits` takes.
+        split: one of them.
+        classes: names in label order; None: those that occur, sorted.
+        skip_bad: leave out images that cannot be used, and list them.
+        name: of the data set in messages.
+
+    Raises:
+        OSError, ValueError: a column is missing, a corner no number, an image not there.
+    """
+    path = splits(root)[split]
+    objects: dict[str, list[Row]] = defaultdict(list)
+    for row in _rows(path):
+        if row.split in ("", split):
+            objects[row.file].append(row)
+    if not objects:
+        raise ValueError(f"{path}: no row of split {split}")
+    folder = _image_folder(path, split, next(iter(objects)))
+    files = {folder / file: rows for file, rows in objects.items()}
+    readers = {i: functools.partial(_read_one, path, file, files[file]) for i, file in ids_of(files).items()}
+    return build(name or f"{root.name} {split}", readers, classes, skip_bad)
+
+
+def _rows(path: Path) -> list[Row]:
+    """All lines; without a header, keras-retinanet's columns: file, x1, y1, x2, y2, class."""
+    try:
+        lines = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path}: not a table in CSV ({error})") from None
+    lines = [line for line in lines if any(cell.strip() for cell in line)]
+    if not lines:
+        raise ValueError(f"{path}: the table is empty")
+    header, first = _header(path, lines[0])
+    rows = []
+    for count, cells in enumerate(lines[first:], first + 1):
+        if len(cells) <= max(header.values()):
+            raise ValueError(f"{path}: line {count} has {len(cells)} columns, expected {max(header.values()) + 1}")
+        value = {what: cells[i].strip() for what, i in header.items()}
+        box = (value["x0"], value["y0"], value["x1"], value["y1"])
+        rows.append(Row(count, value["file"], box, value["class"], value.get("split", "")))
+    return rows
+
+
+def _header(path: Path, cells: list[str]) -> tuple[dict[str, int], int]:
+    """Column of each thing, and how many lines the header takes."""
+    names = [cell.strip().lower() for cell in cells]
+    found: dict[str, int] = {}
+    right_is_x2 = "x2" in names
+    for what, known in COLUMNS.items():
+        wrong = ("x1", "y1") if (what in ("x1", "y1")) == right_is_x2 and what[0] in "xy" else ()
+        at = [names.index(name) for name in known if name in names and name not in wrong]
+        if at:
+            found[what] = at[0]
+    if "split" in names:
+        found["split"] = names.index("split")
+    if COLUMNS.keys() <= found.keys():
+        return found, 1
+    if len(cells) == 6 and not any(name in COLUMNS["file"] for name in names):
+        return dict(zip(("file", "x0", "y0", "x1", "y1", "class"), range(6), strict=True)), 0
+    missing = ", ".join(sorted(COLUMNS.keys() - found.keys()))
+    raise ValueError(f"{path}: no column for {missing}; expected file, xmin, ymin, xmax, ymax, class")
+
+
+def _image_folder(path: Path, split: str, file: str) -> Path:
+    places = [path.parent, path.parent / "images", path.parent / split, path.parent / "images" / split]
+    for place in places:
+        if (place / file).is_file():
+            return place
+    looked = ", ".join(map(str, places))
+    raise FileNotFoundError(f"image is missing: {file} of {path}; looked in {looked}")
+
+
+def _read_one(path: Path, file: Path, rows: list[Row]) -> tuple[Path, Annotation]:
+    objects = Objects(path, image_size(file))
+    for row in rows:
+        if not row.name and not any(row.box):
+            continue
+        where = f"{path}: line {row.line}"
+        if not row.name:
+            raise ValueError(f"{where}: a box without a class")
+        box = [number(text, f"{where}: a corner") for text in row.box]
+        objects.add(row.name, box, box)
+    return file, objects.annotation()
