@@ -50,10 +50,17 @@ def build(
         raise ValueError(f"{name}: none of the {len(readers)} images can be used{first}")
     if bad:
         log.warning("%s: left out %d bad images of %d; %s", name, len(bad), len(readers), _first(bad.values()))
-    _warn_of_boxes(name, {image_id: annotation for image_id, (_, annotation) in found.items()})
+    dropped, clipped = (
+        tuple(f"{i}: {note}" for i, (_, a) in found.items() for note in getattr(a, what))
+        for what in ("dropped", "clipped")
+    )
+    total = sum(len(a.names) for _, a in found.values()) + len(dropped)
+    _warn(f"{name}: dropped {len(dropped)} boxes of {total}, which mark nothing in the image", dropped)
+    _warn(f"{name}: clipped {len(clipped)} boxes of {total}, which reach over the border of the image", clipped)
     names = tuple(order({n for _, a in found.values() for n in a.names}) if classes is None else classes)
     label_of = {c: label for label, c in enumerate(names)}
-    return Dataset(name, names, tuple(_record(i, path, a, label_of) for i, (path, a) in found.items()), bad)
+    records = tuple(_record(i, path, a, label_of) for i, (path, a) in found.items())
+    return Dataset(name, names, records, bad, dropped, clipped)
 
 
 def _checked(found: tuple[Path, Annotation], classes: Sequence[str] | None) -> tuple[Path, Annotation]:
@@ -63,14 +70,9 @@ def _checked(found: tuple[Path, Annotation], classes: Sequence[str] | None) -> t
     return found
 
 
-def _warn_of_boxes(name: str, annotations: dict[str, Annotation]) -> None:
-    """One line for all dropped boxes, one for all clipped boxes."""
-    total = sum(len(a.names) + len(a.dropped) for a in annotations.values())
-    for what in ("dropped", "clipped"):
-        notes = [f"{i}: {note}" for i, a in annotations.items() for note in getattr(a, what)]
-        if notes:
-            why = "mark nothing in the image" if what == "dropped" else "reach over the border of the image"
-            log.warning("%s: %s %d boxes of %d, which %s; %s", name, what, len(notes), total, why, _first(notes))
+def _warn(what: str, notes: Sequence[str]) -> None:
+    if notes:
+        log.warning("%s; %s", what, _first(notes))
 
 
 def _first(notes: Iterable[str]) -> str:

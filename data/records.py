@@ -41,12 +41,16 @@ class Dataset(Sequence[ImageRecord]):
         classes: names of the K classes, in label order.
         records: the images.
         bad: id -> reason of the images left out on request.
+        dropped: a remark on each box that marks nothing and was left out, with the id of its image.
+        clipped: a remark on each box that reached over the border of its image.
     """
 
     name: str
     classes: tuple[str, ...]
     records: tuple[ImageRecord, ...]
     bad: dict[str, str] = field(default_factory=dict)
+    dropped: tuple[str, ...] = ()
+    clipped: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.records)

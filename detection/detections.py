@@ -158,8 +158,8 @@ class Detections:
         if photo is None:
             raise ValueError("draw: these detections do not know their photo; give image")
         pixels = read(photo) if isinstance(photo, Path) else photo
-        shown = self.filter(min_score)
-        return visualize.draw(pixels, shown.boxes, shown.names, shown.scores)
+        classes = self.classes or tuple(map(str, range(1 + int(self.labels.max(initial=-1)))))
+        return visualize.draw_detections(pixels, self, classes, min_score)
 
     def _repr_png_(self) -> bytes | None:
         """What a notebook shows: the photo with the detections drawn."""
