@@ -41,8 +41,8 @@ def parser(description: str, *groups: Callable[[argparse.ArgumentParser], None])
     return result
 
 
-def data_flags(p: argparse.ArgumentParser) -> None:
-    """Which images, and where the work is kept."""
+def dataset_flags(p: argparse.ArgumentParser) -> None:
+    """Which data set, and where the work on it is kept."""
     p.add_argument("--voc2007", action="store_true", help="Pascal VOC 2007; the run folder is then runs/voc2007")
     p.add_argument(
         "--data",
@@ -54,10 +54,15 @@ def data_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--data-root", type=Path, default=Path("datasets"), help="where data sets lie (%(default)s)")
     p.add_argument("--download", action="store_true", help="fetch VOC 2007 into the data root if it is not there")
     p.add_argument("--run", type=Path, help="folder of this run's artefacts (runs/<name of the data set>)")
-    p.add_argument("--train-split", metavar="NAME", help="of the training images (trainval, or train)")
-    p.add_argument("--test-split", metavar="NAME", help="of the test images (test, or val)")
     p.add_argument("--limit", type=_positive, help="use only the first N images of each split")
     p.add_argument("--skip-bad", action="store_true", help="go on without unusable images, and list them at the end")
+
+
+def data_flags(p: argparse.ArgumentParser) -> None:
+    """Which images, and where the work is kept."""
+    dataset_flags(p)
+    p.add_argument("--train-split", metavar="NAME", help="of the training images (trainval, or train)")
+    p.add_argument("--test-split", metavar="NAME", help="of the test images (test, or val)")
     p.add_argument("--overwrite", action="store_true", help="do finished work again")
     p.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
 

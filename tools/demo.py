@@ -13,31 +13,20 @@ if not __package__:  # run as a file, perhaps from a clone that is not installed
 
 from . import common
 
-PICTURES = 12
-
 
 def run(options: common.Options) -> dict[str, Any]:
     """The whole pipeline on the embedded data set, at one scale."""
     from data import minivoc
 
-    from .extraction import extract_features, extract_proposals
-    from .testing import Source, detect, draw_pictures, report
-    from .training import train_bbox_regressors, train_svms
+    from .pipeline import train_and_test
 
     started = time.monotonic()
     minivoc.generate(options.devkit, options.train, options.test, options.seed)
     run = common.Run.of(options)
-    datasets = [extract_proposals(run, split)[0] for split in (options.train_split, run.options.test_split)]
-    extract_features(run, datasets)
-    train_svms(run)
-    train_bbox_regressors(run)
-    dataset, stages = detect(run, [Source.of(run, run.model, "svm")], options.test_split, "")
-    scores = report(run, dataset, stages, options.metric)
-    folder = run.folder / "pictures"
-    draw_pictures(folder, dataset, stages["regressed"], PICTURES)
+    scores = train_and_test(run)
     seconds = time.monotonic() - started
     print(f"mAP {_percent(scores['windows'])} before box regression, {_percent(scores['regressed'])} after it")
-    print(f"pictures of detections over the ground truth: {folder}")
+    print(f"pictures of detections over the ground truth: {run.folder / 'pictures'}")
     print(f"{seconds:.0f} s")
     return scores
 

@@ -33,7 +33,7 @@ def run(options: common.Options) -> dict[str, Any]:
     _check_plot(options.plot)
     run = common.Run.of(options)
     files = _files(run, options)
-    dataset = run.dataset(options.split)
+    dataset = run.dataset(options.test_split)
     measured: dict[str, list[RecallResult]] = {}
     report: dict[str, dict[str, Any]] = {}
     for name, path in files.items():
@@ -63,7 +63,7 @@ def _files(run: common.Run, options: common.Options) -> dict[str, Path]:
     Raises:
         FileNotFoundError: there is no such file, or the run has none.
     """
-    split, told = options.split, options.sources
+    split, told = options.test_split, options.sources
     if told is None:
         told = sorted(p.parent.name for p in run.folder.glob(f"proposals/*/{split}.npz"))
     if not told:
@@ -144,13 +144,8 @@ def _write_plot(path: Path, measured: Mapping[str, Sequence[RecallResult]]) -> N
 
 def flags(p: argparse.ArgumentParser) -> None:
     """Which files, against what."""
-    p.add_argument("--voc2007", action="store_true", help="Pascal VOC 2007; the run folder is then runs/voc2007")
-    p.add_argument("--devkit", type=Path, help="a VOCdevkit, or a folder with Annotations, ImageSets, JPEGImages")
-    p.add_argument("--data-root", type=Path, default=Path("datasets"), help="where data sets lie (%(default)s)")
-    p.add_argument("--run", type=Path, help="folder of a run's artefacts (runs/<name of the data set>)")
-    p.add_argument("--split", default="test", help="list of images (%(default)s)")
-    p.add_argument("--limit", type=int, help="use only the first N images of the split")
-    p.add_argument("--skip-bad", action="store_true", help="go on without images that have no usable annotation")
+    common.dataset_flags(p)
+    p.add_argument("--split", dest="test_split", metavar="NAME", help="list of images (test, or val)")
     p.add_argument(
         "--proposals",
         nargs="+",
@@ -162,7 +157,7 @@ def flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--max-boxes", type=int, metavar="N", help="of an image, the best-ranked (all)")
     p.add_argument("--order", choices=("yxyx", "xyxy"), default="yxyx", help="columns of .mat files (%(default)s)")
     p.add_argument("--plot", type=Path, metavar="FILE", help="draw the curves: a .png, .svg or .pdf")
-    p.set_defaults(download=False, proposals=None)
+    p.set_defaults(train_split=None, proposals=None)
 
 
 def main(argv: list[str] | None = None) -> int:

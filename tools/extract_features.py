@@ -25,7 +25,7 @@ def run(options: common.Options) -> dict[str, Any]:
     run = common.Run.of(options)
     datasets: list[Dataset] = []
     bad: dict[str, str] = {}
-    for split in dict.fromkeys((options.train_split, run.options.test_split)):
+    for split in dict.fromkeys((options.train_split, options.test_split)):
         dataset, unreadable = extract_proposals(run, split)
         datasets.append(dataset)
         bad |= unreadable

@@ -18,7 +18,7 @@ def run(options: common.Options) -> dict[str, Any]:
 
     run = common.Run.of(options)
     counts: dict[str, Any] = {}
-    for split in dict.fromkeys((options.train_split, run.options.test_split)):
+    for split in dict.fromkeys((options.train_split, options.test_split)):
         dataset, bad = extract_proposals(run, split)
         common.list_bad(bad)
         found = len({r.id for r in dataset} - set(bad))
