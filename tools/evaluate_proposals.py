@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -129,8 +128,6 @@ def _check_plot(path: Path | None) -> None:
 
     if path is not None and path.suffix.lower()[1:] not in PLOTS:
         raise ValueError(f"{path}: --plot: expected a name that ends in {', '.join(f'.{kind}' for kind in PLOTS)}")
-    if path is not None and importlib.util.find_spec("matplotlib") is None:
-        raise RuntimeError("--plot needs matplotlib, which is not installed: pip install 'sppnet[vis]'")
 
 
 def _write_plot(path: Path, measured: Mapping[str, Sequence[RecallResult]]) -> None:
