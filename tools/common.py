@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
-import platform
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from data import datasets, voc
 from data.records import Dataset
+from detection import env
 from detection.cache import FeatureCache
 from detection.config import PRESETS, Config
 from detection.files import write_atomically
 
+from . import logs
+
 Options = argparse.Namespace
-PACKAGES = ("numpy", "torch", "torchvision", "scikit-learn", "opencv-python", "numba")
 
 
 def parser(description: str, *groups: Callable[[argparse.ArgumentParser], None]) -> argparse.ArgumentParser:
@@ -38,6 +35,7 @@ def parser(description: str, *groups: Callable[[argparse.ArgumentParser], None])
         group(result)
     result.add_argument("--json", type=Path, metavar="PATH", help="write the result, settings, versions and time")
     result.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    logs.flags(result)
     return result
 
 
@@ -272,13 +270,6 @@ def exclusive(artefact: Path) -> Iterator[None]:
         lock.release()
 
 
-@contextmanager
-def progress(total: int, done: int, unit: str, name: str) -> Iterator[tqdm]:
-    """A progress bar on stderr that log lines do not tear apart."""
-    with logging_redirect_tqdm(), tqdm(total=total, initial=done, unit=unit, desc=name) as bar:
-        yield bar
-
-
 class Incomplete(RuntimeError):
     """Part of the work could not be done; what was done is in `result`."""
 
@@ -294,7 +285,7 @@ def main(tool: Callable[[Options], dict[str, Any]], flags: argparse.ArgumentPars
         exit code: 0 done, 1 an expected failure, 130 interrupted. argparse itself leaves with 2.
     """
     options = flags.parse_args(argv)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logs.start(options)
     started = time.monotonic()
     try:
         problem = None
@@ -332,9 +323,8 @@ def write_json(path: Path, result: dict[str, Any], options: Options, seconds: fl
         "settings": vars(options),
         "seconds": round(seconds, 2),
         "peak_memory_bytes": peak_memory(),
-        "versions": {"sppnet": _version("sppnet"), "python": platform.python_version()}
-        | {name: _version(name) for name in PACKAGES},
-        "hardware": {"machine": platform.machine(), "processor": processor(), "cores": os.cpu_count(), "gpu": _gpu()},
+        "versions": env.versions(),
+        "hardware": env.hardware(),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, [(json.dumps(report, indent=1, default=os.fspath) + "\n").encode()])
@@ -350,28 +340,7 @@ def peak_memory() -> int | None:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
-
-
-def _gpu() -> str | None:
-    """The first CUDA device, where the tool has loaded torch and there is one."""
-    torch = sys.modules.get("torch")
-    return torch.cuda.get_device_name(0) if torch and torch.cuda.is_available() else None
-
-
 def list_bad(bad: dict[str, str]) -> None:
     """Name the images that were left out."""
     for image_id, reason in bad.items():
-        print(f"left out {image_id}: {reason}", file=sys.stderr)
+        logs.log.warning("left out %s: %s", image_id, reason)

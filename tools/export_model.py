@@ -27,7 +27,7 @@ TIMED_PHOTOS = 10
 
 def run(options: common.Options) -> dict[str, Any]:
     """The packed model and its card."""
-    from detection import model
+    from detection import env, model
     from detection.detector import SPPDetector
     from detection.files import write_atomically
 
@@ -53,7 +53,7 @@ def run(options: common.Options) -> dict[str, Any]:
         "commit": _commit(),
         "scores": report,
         "seconds_per_image": _seconds(detector, [r.path for r in run.dataset(options.test_split)]),
-        "processor": common.processor(),
+        "processor": env.processor(),
         "bytes": sum(file.stat().st_size for file in options.to.iterdir()),
         "licence": options.licence,
     }

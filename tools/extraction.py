@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,11 +18,11 @@ from proposals import io
 from proposals.batch import compute
 from proposals.sources import ProposalSettings
 
-from .common import Run, exclusive, progress
+from .common import Run, exclusive
+from .logs import log, progress, shows_progress
 
 Boxes = NDArray[np.float32]
 Settings = dict[str, Any]
-log = logging.getLogger("sppnet")
 DEFAULT_SOURCE = "ss"
 MEASURED_IMAGES = 5  # images after which the disk need is known well enough to state
 
@@ -44,7 +43,7 @@ def extract_proposals(run: Run, split: str) -> tuple[Dataset, dict[str, str]]:
         if o.overwrite:
             path.unlink(missing_ok=True)
             shutil.rmtree(path.with_name(f"{path.name}.parts"), ignore_errors=True)
-        bad = compute(dataset, path, settings, workers=o.workers, skip_bad=o.skip_bad)
+        bad = compute(dataset, path, settings, workers=o.workers, skip_bad=o.skip_bad, progress=shows_progress())
     log.info("proposals of %s: %s", dataset.name, path)
     return dataset, dataset.bad | bad
 

@@ -6,7 +6,6 @@ import csv
 import functools
 import io
 import json
-import logging
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -26,11 +25,11 @@ from detection.samples import TrainingImages
 from detection.state import write_state
 from detection.window_batches import WindowBatches
 
-from .common import Run, exclusive, progress
+from .common import Run, exclusive
 from .extraction import open_features
+from .logs import log, progress
 from .training import HEAD, training_images
 
-log = logging.getLogger("sppnet")
 CLASSIFIER, SETTINGS, CURVE = "classifier.safetensors", "finetune.json", "curve"
 SHORT = ((4_000, 1e-2), (2_000, 1e-3))  # from a random start, for a CPU
 VALIDATION_BATCHES = 50  # 6,400 windows

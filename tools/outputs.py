@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-import logging
 import os
 from collections import Counter
 from pathlib import Path
@@ -22,9 +21,9 @@ from detection.files import write_atomically
 from detection.image import read
 from detection.video import Film, FilmWriter
 
-from .common import Options, one_line, progress
+from .common import Options, one_line
+from .logs import log, progress
 
-log = logging.getLogger("sppnet")
 COLUMNS = ("file", "frame", "class", "score", "x0", "y0", "x1", "y1")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +9,10 @@ from typing import Any
 from .common import Run
 from .extraction import extract_features, extract_proposals
 from .finetuning import finetune
+from .logs import log
 from .testing import Source, detect, draw_pictures, report
 from .training import train_bbox_regressors, train_svms
 
-log = logging.getLogger("sppnet")
 PICTURES = 12
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -23,12 +22,12 @@ from detection.fc_head import FcFeatures, FcHead
 from detection.model import Model
 from detection.softmax import SCORE_THRESHOLD, SoftmaxClassifier
 
-from .common import Run, exclusive, progress
+from .common import Run, exclusive
 from .extraction import load_proposals, open_features, usable
 from .finetuning import CLASSIFIER, SETTINGS
+from .logs import log, progress
 from .training import HEAD
 
-log = logging.getLogger("sppnet")
 SAVE_SECONDS = 60.0  # between two saves of unfinished detections
 SHOWN_SCORES = {"svm": -0.75, "softmax": 0.5}  # of drawn detections; an SVM of few images is timid
 STAGES = ("windows", "regressed")  # before and after box regression

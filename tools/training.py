@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import json
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -21,10 +20,10 @@ from detection.config import Config, Precision
 from detection.fc_head import FcFeatures, FcHead
 from detection.samples import TrainingImages, mean_norm
 
-from .common import Run, exclusive, progress
+from .common import Run, exclusive
 from .extraction import load_proposals, open_features, usable
+from .logs import log, progress
 
-log = logging.getLogger("sppnet")
 HEAD = "fc_head.safetensors"  # of fine-tuned layers, in the run's head folder
 
 
