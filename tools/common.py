@@ -52,7 +52,7 @@ def dataset_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--data-root", type=Path, default=Path("datasets"), help="where data sets lie (%(default)s)")
     p.add_argument("--download", action="store_true", help="fetch VOC 2007 into the data root if it is not there")
     p.add_argument("--run", type=Path, help="folder of this run's artefacts (runs/<name of the data set>)")
-    p.add_argument("--limit", type=_positive, help="use only the first N images of each split")
+    p.add_argument("--limit", type=positive, help="use only the first N images of each split")
     p.add_argument("--skip-bad", action="store_true", help="go on without unusable images, and list them at the end")
 
 
@@ -74,13 +74,13 @@ def network_flags(p: argparse.ArgumentParser) -> None:
         "map of stride 16 (alexnet)",
     )
     p.add_argument("--preset", choices=sorted(PRESETS), help="whose constants (paper, or that of the features)")
-    p.add_argument("--scales", type=_positive, nargs="+", help="short sides in pixels (the preset's five)")
+    p.add_argument("--scales", type=positive, nargs="+", help="short sides in pixels (the preset's five)")
     p.add_argument("--precision", choices=("fp32", "bf16"), help="of the convolutions (fp32, or that of the features)")
 
 
 def pyramid_flags(p: argparse.ArgumentParser) -> None:
     """How a window's cells become its vector."""
-    p.add_argument("--levels", type=_positive, nargs="+", metavar="N", help="bins a side of the pyramid (1 2 3 6)")
+    p.add_argument("--levels", type=positive, nargs="+", metavar="N", help="bins a side of the pyramid (1 2 3 6)")
 
 
 def compute_flags(p: argparse.ArgumentParser) -> None:
@@ -97,15 +97,15 @@ def proposal_flags(p: argparse.ArgumentParser) -> None:
         help="ss, ss-single, ss-quality, edgeboxes or ss+edgeboxes (ss, or what the run or its model has); "
         "or somebody's boxes as .npz, .mat or .json, {split} in the name standing for the split",
     )
-    p.add_argument("--max-boxes", type=_positive, metavar="N", help="of an image, the best-ranked (all)")
+    p.add_argument("--max-boxes", type=positive, metavar="N", help="of an image, the best-ranked (all)")
 
 
 def search_flags(p: argparse.ArgumentParser) -> None:
     """How candidate windows are searched."""
     p.add_argument("--edges", choices=("gradient", "hed"), default="gradient", help="that EdgeBoxes sees (%(default)s)")
     p.add_argument("--min-side", type=int, default=20, help="shortest side of a proposal in pixels (%(default)s)")
-    p.add_argument("--max-side", type=_positive, default=1000, help="larger photos are searched downsized")
-    p.add_argument("-j", "--workers", type=_positive, default=os.cpu_count(), help="processes (%(default)s)")
+    p.add_argument("--max-side", type=positive, default=1000, help="larger photos are searched downsized")
+    p.add_argument("-j", "--workers", type=positive, default=os.cpu_count(), help="processes (%(default)s)")
 
 
 def model_flags(p: argparse.ArgumentParser) -> None:
@@ -119,9 +119,16 @@ def svm_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--head", metavar="FILE|imagenet|random", help="fc6 and fc7 (those that finetune left in the run)")
     p.add_argument("--memory", type=float, default=6.0, metavar="GB", help="of hard windows in memory (%(default)s)")
     p.add_argument("--solver", choices=("shared", "liblinear"), default="shared", help="see docs (%(default)s)")
-    p.add_argument("--max-negatives-per-image", type=_positive, metavar="N", help="of each class; default: all")
+    p.add_argument("--max-negatives-per-image", type=positive, metavar="N", help="of each class; default: all")
     p.add_argument(
         "--difficult", action=argparse.BooleanOptionalAction, default=True, help="difficult objects as positives"
+    )
+
+
+def detector_flags(p: argparse.ArgumentParser) -> None:
+    """Which finished detector."""
+    p.add_argument(
+        "--model", default="lite0-voc2007", metavar="NAME|DIR", help="a detector that comes along, or a model folder"
     )
 
 
@@ -130,7 +137,7 @@ def metric_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--metric", choices=("voc07", "area"), default="voc07", help="11-point or area AP (%(default)s)")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")

@@ -48,11 +48,8 @@ def run(options: common.Options) -> dict[str, Any]:
 
 def flags() -> argparse.ArgumentParser:
     """What the command takes."""
-    p = common.parser((__doc__ or "").split("\n", 1)[0], common.compute_flags)
+    p = common.parser((__doc__ or "").split("\n", 1)[0], common.detector_flags, common.compute_flags)
     p.add_argument("sources", nargs="+", metavar="PHOTO|FOLDER|PATTERN|FILM")
-    p.add_argument(
-        "--model", default="lite0-voc2007", metavar="NAME|DIR", help="a detector that comes along, or a model folder"
-    )
     p.add_argument("--score-threshold", type=float, default=-0.5, metavar="S", help="least SVM margin (%(default)s)")
     p.add_argument("--classes", nargs="+", metavar="NAME", help="only these")
     p.add_argument("--save", type=Path, metavar="DIR", help="photos and films with boxes drawn")

@@ -1,4 +1,6 @@
-"""Pictures of what happens in a photo: proposals over its objects, or the regions that proposals come from."""
+"""Pictures of what happens in a photo: proposals over its objects and the regions they come from; responses of filters,
+bins of a window, and what an SVM's score is made of.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common
+from . import common, network_views
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 
     from data.records import ImageRecord
 
+    from .network_views import View
 
-def proposals(options: common.Options) -> dict[str, Any]:
+
+def proposals(options: common.Options) -> View:
     """The best proposal for each annotated object; without annotation, the best-ranked proposals."""
     from detection import image, visualize
     from detection.detections import Detections
@@ -31,33 +35,32 @@ def proposals(options: common.Options) -> dict[str, Any]:
         boxes = _boxes(photo, options)
         drawn = boxes[: options.top]
         ranks = [str(rank) for rank in range(1, 1 + len(drawn))]
-        _write(visualize.draw(photo, drawn[::-1], ranks[::-1]), options)  # the best last, on top
-        return {"boxes": len(boxes), "drawn": len(drawn)}
+        picture = visualize.draw(photo, drawn[::-1], ranks[::-1])  # the best last, on top
+        return picture, {"boxes": len(boxes), "drawn": len(drawn)}
     record, names = _record(options.image, path)
     photo = image.read(options.image, record.size)
     boxes = _boxes(photo, options)
     best, overlaps = best_boxes(boxes, record.boxes)
     found = Detections(boxes[best], overlaps, record.labels + len(names))
     labels = [*names, *(f"{name} IoU" for name in names)]
-    _write(visualize.draw_comparison(photo, found, record, labels), options)
     objects = [
         {"class": names[i], "difficult": bool(record.difficult[i]), "iou": overlap, "rank": rank + 1}
         for i, (overlap, rank) in enumerate(zip(overlaps.tolist(), best.tolist(), strict=True))
     ]
     for o in objects:
         print(f"{o['class']}{' (difficult)' * o['difficult']}: IoU {o['iou']:.3f}, box {o['rank']} of {len(boxes)}")
-    return {"boxes": len(boxes), "objects": objects}
+    picture = visualize.draw_comparison(photo, found, record, labels)
+    return picture, {"boxes": len(boxes), "objects": objects}
 
 
-def levels(options: common.Options) -> dict[str, Any]:
+def levels(options: common.Options) -> View:
     """The regions of a photo as selective search merges them, tiled into one sheet."""
     from detection import image
     from proposals.pictures import level_sheet
 
     photo = image.read(options.image)
     sheet = level_sheet(photo, options.regions, options.space, options.fill, options.seed, options.columns)
-    _write(sheet, options)
-    return {"height": sheet.shape[0], "width": sheet.shape[1]}
+    return sheet, {"height": sheet.shape[0], "width": sheet.shape[1]}
 
 
 def _annotation_file(options: common.Options) -> Path | None:
@@ -169,12 +172,14 @@ def level_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--columns", type=int, default=3, help="of the sheet (%(default)s)")
 
 
-COMMANDS = {"proposals": (proposals, proposal_flags), "levels": (levels, level_flags)}
+COMMANDS = {"proposals": (proposals, proposal_flags), "levels": (levels, level_flags), **network_views.COMMANDS}
 
 
 def run(options: common.Options) -> dict[str, Any]:
     """The command that was named."""
-    return COMMANDS[options.command][0](options)
+    picture, result = COMMANDS[options.command][0](options)
+    _write(picture, options)
+    return result
 
 
 def main(argv: list[str] | None = None) -> int:

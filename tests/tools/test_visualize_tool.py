@@ -156,3 +156,41 @@ def test_a_command_is_needed(capsys):
     with pytest.raises(SystemExit) as caught:
         visualize.main([])
     assert caught.value.code == 2
+
+
+@pytest.fixture
+def trained(finished, weights):
+    return ["--model", finished / "model", "--weights", weights]
+
+
+def test_channels_are_those_asked_for(call, trained):
+    assert call("channels", *trained, "--channels", 7, 200)[1]["channels"] == [7, 200]
+    picture, result = call("channels", *trained, "--count", 5, "--columns", 3)
+    assert len(result["channels"]) == 5
+    assert picture.shape[1] < call("channels", *trained, "--count", 5, "--columns", 6)[0].shape[1]
+
+
+def test_bins_are_of_the_box_or_of_the_proposal_of_a_rank(call, trained):
+    first, third = call("bins", *trained)[1], call("bins", *trained, "--rank", 3)[1]
+    assert first["box"] != third["box"]
+    again = call("bins", *trained, "--box", *third["box"])[1]
+    assert again["cells"] == third["cells"]
+
+
+def test_evidence_is_of_the_best_detection_or_of_what_is_named(call, trained, finished):
+    from detection.model import load
+
+    classes = load(finished / "model").classes
+    best = call("evidence", *trained)[1]
+    assert best["class"] in classes
+    assert len(best["strongest"]) == 3
+    told = call("evidence", *trained, "--box", *best["box"], "--class", classes[0], "--strongest", 1)[1]
+    assert (told["class"], told["box"], len(told["strongest"])) == (classes[0], best["box"], 1)
+
+
+def test_views_of_a_network_say_what_is_wrong(capsys, photo, trained):
+    path = photo[0]
+    assert "the map has 0 to 255, got 999" in fails(capsys, ["channels", path, *trained, "--channels", 999])
+    assert "--rank 99999: the photo has" in fails(capsys, ["bins", path, *trained, "--rank", 99999])
+    assert "--class dragon: the model knows" in fails(capsys, ["evidence", path, *trained, "--class", "dragon"])
+    assert "name it with --class" in fails(capsys, ["evidence", path, *trained, "--box", 1, 1, 50, 50])
