@@ -39,8 +39,8 @@ def parser(description: str, *groups: Callable[[argparse.ArgumentParser], None])
     return result
 
 
-def dataset_flags(p: argparse.ArgumentParser) -> None:
-    """Which data set, and where the work on it is kept."""
+def source_flags(p: argparse.ArgumentParser) -> None:
+    """Which data set."""
     p.add_argument("--voc2007", action="store_true", help="Pascal VOC 2007; the run folder is then runs/voc2007")
     p.add_argument(
         "--data",
@@ -51,6 +51,11 @@ def dataset_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--devkit", type=Path, help="a VOCdevkit, or a folder with Annotations, ImageSets, JPEGImages")
     p.add_argument("--data-root", type=Path, default=Path("datasets"), help="where data sets lie (%(default)s)")
     p.add_argument("--download", action="store_true", help="fetch VOC 2007 into the data root if it is not there")
+
+
+def dataset_flags(p: argparse.ArgumentParser) -> None:
+    """Which data set, and where the work on it is kept."""
+    source_flags(p)
     p.add_argument("--run", type=Path, help="folder of this run's artefacts (runs/<name of the data set>)")
     p.add_argument("--limit", type=positive, help="use only the first N images of each split")
     p.add_argument("--skip-bad", action="store_true", help="go on without unusable images, and list them at the end")

@@ -15,13 +15,10 @@ from . import common
 
 def run(options: common.Options) -> dict[str, Any]:
     """Average precision of the files in --comp4."""
-    from data import voc as data
     from detection.evaluation import results, voc
 
-    year = "2007" if options.voc2007 else None
-    classes = tuple(options.classes) if options.classes else None
-    dataset = data.load(options.devkit, year, options.split, classes=classes)
-    detections = results.read_comp4(options.comp4, dataset.classes, options.split)
+    dataset = common.Run.of(options).dataset(options.test_split, options.classes)
+    detections = results.read_comp4(options.comp4, dataset.classes, options.test_split)
     scored = voc.evaluate(detections, dataset, options.iou, options.metric)
     print(results.format_table(dataset.classes, {"AP": scored}))
     print(f"mAP {100 * scored.mean_ap:.2f} ({options.metric}, IoU {options.iou})")
@@ -31,11 +28,11 @@ def run(options: common.Options) -> dict[str, Any]:
 def flags(p: argparse.ArgumentParser) -> None:
     """Which files, against what."""
     p.add_argument("--comp4", type=Path, required=True, metavar="DIR", help="folder of comp4_det_<split>_<class>.txt")
-    p.add_argument("--devkit", type=Path, required=True, help="a VOCdevkit, or a folder laid out like one year of it")
-    p.add_argument("--voc2007", action="store_true", help="take VOC2007 of a devkit of several years")
-    p.add_argument("--split", default="test", help="list of images (%(default)s)")
+    common.source_flags(p)
+    p.add_argument("--split", dest="test_split", metavar="NAME", help="list of images (test, or val)")
     p.add_argument("--classes", nargs="+", help="names, where some occur in no annotation of the split")
     p.add_argument("--iou", type=float, default=0.5, help="overlap that counts as found (%(default)s)")
+    p.set_defaults(run=None, train_split=None, limit=None, skip_bad=False)
 
 
 def main(argv: list[str] | None = None) -> int:
