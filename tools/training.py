@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -89,6 +90,8 @@ def train_svms(run: Run) -> model.Model:
         )
         trained.save(run.model)
         checkpoint.remove(options.folder)
+    if absent := [name for name, bias in zip(dataset.classes, svms.bias.tolist(), strict=True) if bias == -math.inf]:
+        log.warning("no object of %s to learn from: never detected; label some", ", ".join(absent))
     log.info("SVMs of %d classes: %s", len(dataset.classes), run.model)
     return trained
 

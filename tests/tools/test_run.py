@@ -129,6 +129,14 @@ def test_limit_uses_the_first_images(work):
         assert len(file["ids"]) == 2
 
 
+def test_classes_without_an_object_are_named(work, capsys):
+    assert train_svms.main([*work.data, "--overwrite", "--limit", "1"]) == 0
+    found = load(work.run / "model")
+    absent = [name for name, bias in zip(found.classes, found.svms.bias, strict=True) if np.isneginf(bias)]
+    assert absent
+    assert f"no object of {', '.join(absent)} to learn from" in capsys.readouterr().err
+
+
 def test_scores_of_a_part_leave_those_of_the_whole_alone(work):
     folder = work.run / "results" / "test-windows"
     before = stamps(folder)
