@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,10 @@ class Model:
         if all(r is None for r in self.regressors):
             return None
         return BoxRegressors(self.regressors, self.bbox_feature_scale)
+
+    def with_scales(self, scales: Sequence[int]) -> Model:
+        """The same model, to be used at other short sides (pixels) than those it learned from."""
+        return replace(self, config=self.config.with_scales(tuple(scales)))
 
     def summary(self) -> dict[str, Any]:
         """All settings, as plain values for a report."""

@@ -137,6 +137,11 @@ def detector_flags(p: argparse.ArgumentParser) -> None:
     )
 
 
+def scale_flags(p: argparse.ArgumentParser) -> None:
+    """At which scales a finished detector looks."""
+    p.add_argument("--scales", type=positive, nargs="+", help="short sides in pixels (those of the training)")
+
+
 def metric_flags(p: argparse.ArgumentParser) -> None:
     """How detections are scored."""
     p.add_argument("--metric", choices=("voc07", "area"), default="voc07", help="11-point or area AP (%(default)s)")

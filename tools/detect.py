@@ -26,7 +26,9 @@ def run(options: common.Options) -> dict[str, Any]:
     from .outputs import Outputs
 
     sources = media.find(options.sources, media.PHOTOS | video.SUFFIXES)
-    detector = SPPDetector.from_pretrained(options.model, options.device, options.weights or "pretrained")
+    detector = SPPDetector.from_pretrained(
+        options.model, options.device, options.weights or "pretrained", scales=options.scales
+    )
     unknown = set(options.classes or ()) - set(detector.classes)
     if unknown:
         raise ValueError(f"--classes {', '.join(sorted(unknown))}: the model knows {', '.join(detector.classes)}")
@@ -48,7 +50,9 @@ def run(options: common.Options) -> dict[str, Any]:
 
 def flags() -> argparse.ArgumentParser:
     """What the command takes."""
-    p = common.parser((__doc__ or "").split("\n", 1)[0], common.detector_flags, common.compute_flags)
+    p = common.parser(
+        (__doc__ or "").split("\n", 1)[0], common.detector_flags, common.compute_flags, common.scale_flags
+    )
     p.add_argument("sources", nargs="+", metavar="PHOTO|FOLDER|PATTERN|FILM")
     p.add_argument("--score-threshold", type=float, default=-0.5, metavar="S", help="least SVM margin (%(default)s)")
     p.add_argument("--classes", nargs="+", metavar="NAME", help="only these")

@@ -21,9 +21,10 @@ def run(options: common.Options) -> dict[str, Any]:
 
     run = common.Run.of(options)
     folders = options.model or [run.model]
-    sources = [Source.of(run, folder, options.scores) for folder in folders]
+    sources = [Source.of(run, folder, options.scores, options.scales) for folder in folders]
     own = f"{folders[0].name}-" if folders[0].name != "model" else ""
     kind = (f"{options.combine}-" if len(folders) > 1 else own) + "softmax-" * (options.scores == "softmax")
+    kind += f"scales-{'-'.join(map(str, options.scales))}-" if options.scales else ""
     dataset, stages = detect(run, sources, options.test_split, kind, options.combine)
     if not any(source.model.regressors for source in sources):
         del stages["regressed"]
@@ -54,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
         default="union",
         help="of several models: suppression over the union of their windows, or mean scores of the same windows",
     )
+    common.scale_flags(flags)
     flags.add_argument("--pictures", type=int, default=0, metavar="N", help="draw the detections of N images")
     return common.main(run, flags, argv)
 

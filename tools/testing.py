@@ -44,14 +44,15 @@ class Source:
     softmax: SoftmaxClassifier | None = None
 
     @classmethod
-    def of(cls, run: Run, folder: Path, scores: str) -> Source:
-        """The model in a folder of a run.
+    def of(cls, run: Run, folder: Path, scores: str, scales: Sequence[int] | None = None) -> Source:
+        """The model in a folder of a run, at other short sides than those of its training if `scales` says so.
 
         Raises:
             FileNotFoundError, ValueError: there is none, or with "softmax" no fine-tuned layers of its classes.
         """
         run = replace(run, folder=folder.parent)
         trained = model.load(folder)
+        trained = trained.with_scales(scales) if scales else trained
         if scores == "svm":
             return cls(folder, run, trained)
         settings = run.head / SETTINGS

@@ -223,6 +223,17 @@ def test_detector_makes_only_the_maps_that_windows_lie_on(body, photo, monkeypat
     assert len(SPPDetector(body, many).detect(photo, np.zeros((0, 4)))) == 0
 
 
+def test_detector_looks_at_the_scales_it_is_told(body, photo, tmp_path, monkeypatch):
+    SPPDetector(body, trained(body)).save(tmp_path / "model")
+    monkeypatch.setattr(network, "build", lambda name, weights, device, precision: body)
+    told = SPPDetector.from_pretrained(tmp_path / "model", scales=(150, 300))
+    pyramid = features.compute_pyramid(photo, body, (150, 300))
+    expected = detect_windows(Evidence(pyramid, windows(100), told.model))[1]
+    np.testing.assert_array_equal(told.detect(photo, windows(100)).scores, expected.scores)
+    own = SPPDetector.from_pretrained(tmp_path / "model").detect(photo, windows(100))
+    assert not np.array_equal(own.scores, expected.scores)
+
+
 def test_detector_refuses_other_convolutions(body):
     with pytest.raises(ValueError, match="load the weights it was trained on"):
         SPPDetector(body, replace(trained(body), weights_hash="0" * 64))

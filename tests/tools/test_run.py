@@ -137,6 +137,16 @@ def test_classes_without_an_object_are_named(work, capsys):
     assert f"no object of {', '.join(absent)} to learn from" in capsys.readouterr().err
 
 
+def test_a_model_is_tested_at_other_scales_than_those_of_its_training(work, capsys):
+    line = failure(capsys, test_net, [*work.data, "--scales", "160", "240"])
+    assert "alexnet-160-240: no such features" in line
+    two = ["--scales", "160", "240", *work.extract[work.extract.index("--weights") :]]
+    assert extract_features.main([*work.data, *two, "--train-split", "test"]) == 0
+    assert test_net.main([*work.data, "--scales", "160", "240"]) == 0
+    at_two, at_one = (load_npz(work.run / f"detections/test-{n}windows.npz")[0] for n in ("scales-160-240-", ""))
+    assert any(not np.array_equal(at_two[i].boxes, at_one[i].boxes) for i in at_one)
+
+
 def test_scores_of_a_part_leave_those_of_the_whole_alone(work):
     folder = work.run / "results" / "test-windows"
     before = stamps(folder)
