@@ -18,9 +18,8 @@ from detection.boxes import as_boxes
 from detection.config import PoolingConfig
 from detection.features import Cells, FeaturePyramid
 from detection.model import Model
-from proposals.pictures import tile
+from detection.sheets import Picture, tile
 
-Picture = NDArray[np.uint8]
 FOR, AGAINST = visualize.PALETTE[5], visualize.PALETTE[4]  # vermilion and blue: apart for colour-blind people too
 DIM = 0.35  # brightness of the grey photo under a response
 MOST_TINT = 0.75  # of the strongest bin

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw, ImageFont
 
 from detection.image import as_rgb
+from detection.sheets import INK, Picture, tile
 from proposals.colour import planes
 from proposals.grouping import merge_tree
 from proposals.recall import CURVE, RecallResult
@@ -23,14 +23,11 @@ from proposals.selective_search import MAX_SIDE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Picture = NDArray[np.uint8]
 
 REGIONS = (200, 50, 15, 5)
 FILLS = ("mean", "random")
 PLOTS = ("png", "svg", "pdf")
 _INITIAL = (50, 50)  # k and min_size, those of the finer half of selective search's fast mode
-_GAP = 6  # px between tiles
-_INK, _PAPER = (30, 30, 30), (255, 255, 255)
 _LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
 """Okabe and Ito's colours, told apart by colour-blind people too, without yellow, which is weak on white."""
 _STYLES = ("-", "--", "-.", ":")  # too, so that lines that lie on each other show
@@ -121,7 +118,7 @@ def paint(image: ArrayLike, level: Level, fill: str = "mean", seed: int = 0) -> 
     edge = np.zeros(labels.shape, bool)
     edge[:, 1:] |= labels[:, 1:] != labels[:, :-1]
     edge[1:] |= labels[1:] != labels[:-1]
-    line = picture[edge] // 2 + 128 if fill == "mean" else np.array(_INK)
+    line = picture[edge] // 2 + 128 if fill == "mean" else np.array(INK)
     picture[edge] = line.astype(np.uint8)
     return picture
 
@@ -172,37 +169,6 @@ def level_sheet(
     captions = ["photo", *(f"{level.regions} regions" for level in levels)]
     captions[1] += ", the initial segmentation"
     return tile([photo, *(paint(photo, level, fill, seed) for level in levels)], captions, columns)
-
-
-def tile(pictures: Sequence[Picture], captions: Sequence[str], columns: int = 3) -> Picture:
-    """Pictures of one size side by side, each under its caption.
-
-    Args:
-        pictures: uint8 RGB (H, W, 3), at least one.
-        captions: one a picture.
-        columns: pictures in a row, as far as there are so many.
-
-    Returns:
-        uint8 RGB, on white.
-
-    Raises:
-        ValueError: no pictures, not one caption each, or no columns.
-    """
-    if not pictures or len(pictures) != len(captions) or columns < 1:
-        raise ValueError(f"tile: expected pictures and captions, got {len(pictures)}, {len(captions)}; {columns=}")
-    height, width = pictures[0].shape[:2]
-    columns = min(columns, len(pictures))
-    letters = max(11, min(height, width) // 20)
-    font, strip = ImageFont.load_default(letters), round(letters * 1.6)  # px of the caption
-    cell_width, cell_height = width + _GAP, height + strip + _GAP
-    rows = -(-len(pictures) // columns)
-    sheet = Image.new("RGB", (columns * cell_width + _GAP, rows * cell_height + _GAP), _PAPER)
-    pen = ImageDraw.Draw(sheet)
-    for i, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        x, y = _GAP + i % columns * cell_width, _GAP + i // columns * cell_height
-        pen.text((x, y + strip / 2), caption, _INK, font, anchor="lm")
-        sheet.paste(Image.fromarray(picture), (x, y + strip))
-    return np.array(sheet)
 
 
 def recall_plot(sources: Mapping[str, Sequence[RecallResult]], kind: str = "png") -> bytes:

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OURS = {"data", "proposals", "detection", "tools"}
 LEAVES = {
-    *("detection.boxes", "detection.image", "detection.files"),
+    *("detection.boxes", "detection.image", "detection.files", "detection.sheets"),
     *("detection.weights", "detection.state", "detection.network"),  # of the edge network
 }
 

@@ -100,7 +100,7 @@ def draw(options: common.Options, read: dict[str, Dataset]) -> None:
     from detection import image, visualize
     from detection.detections import Detections
     from detection.files import write_atomically
-    from proposals.pictures import tile
+    from detection.sheets import tile
 
     places = [(split, record) for split, dataset in read.items() for record in dataset]
     random.Random(options.seed).shuffle(places)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from detection.sheets import tile
 from proposals.colour import planes
 from proposals.grouping import group, merge_tree
-from proposals.pictures import Level, level_sheet, merge_levels, paint, recall_plot, tile
+from proposals.pictures import Level, level_sheet, merge_levels, paint, recall_plot
 from proposals.recall import RecallResult
 from proposals.regions import describe, pixel_bins
 from proposals.segmentation import build_graph, segment
