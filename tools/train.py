@@ -15,7 +15,7 @@ if not __package__:  # run as a file, perhaps from a clone that is not installed
 
 from . import common
 
-REPORT = "train.json"
+SUMMARY = "train.json"
 
 
 def run(options: common.Options) -> dict[str, Any]:
@@ -23,17 +23,19 @@ def run(options: common.Options) -> dict[str, Any]:
     from detection import network
 
     from .pipeline import train_and_test
+    from .report import write_report
 
     if options.precision is None and network.has_bfloat16(network.resolve_device(options.device)):
         options.precision = "bf16"
     run = common.Run.of(options)
     result = train_and_test(run)
     seconds = result["stage_seconds"]
-    common.write_json(run.folder / REPORT, result, options, sum(seconds.values()))
+    common.write_json(run.folder / SUMMARY, result, options, sum(seconds.values()))
+    report, _ = write_report(run, metric=options.metric)
     windows, regressed = (100 * result[stage]["mean_ap"] for stage in ("windows", "regressed"))
     print(f"\nmAP {windows:.1f} before box regression, {regressed:.1f} after it")
     print(f"{_clock(sum(seconds.values()))}: {', '.join(f'{name} {_clock(s)}' for name, s in seconds.items())}")
-    print(f"pictures of detections over the ground truth: {run.folder / 'pictures'}")
+    print(f"report: {report}; pictures of detections over the ground truth: {run.folder / 'pictures'}")
     print(f"the detector: {run.model}")
     print(f"use it: sppnet-detect PHOTOS --model {run.model} --save found")
     return result

@@ -25,6 +25,7 @@ def test_a_yolo_folder_becomes_a_detector_that_the_last_line_uses(work, weights,
     argv = [str(photo) if part == "PHOTOS" else part for part in command[3:]]
     assert detect.main([*argv, "--weights", str(weights)]) == 0
     assert (tmp_path / "found" / photo.name).is_file()
+    assert "<h2" in (tmp_path / "runs" / "things" / "report.html").read_text()
     detector = SPPDetector.from_pretrained(tmp_path / "runs/things/model", weights=weights)
     assert detector.classes == tuple(report["result"]["regressed"]["ap"])
 
