@@ -50,10 +50,13 @@ def save(path: str | os.PathLike[str], proposals: Mapping[str, ArrayLike], meta:
     if path.suffix.lower() == ".mat":
         mat.save(path, proposals, meta)
         return
-    per_image = [as_boxes(boxes).astype(np.float32) for boxes in proposals.values()]
+    offsets = np.cumsum([0, *(len(np.asarray(boxes)) for boxes in proposals.values())], dtype=np.int64)
+    flat = np.empty((offsets[-1], 4), np.float32)  # filled in place: a data set's boxes are not to be held thrice
+    for start, stop, boxes in zip(offsets[:-1], offsets[1:], proposals.values(), strict=True):
+        flat[start:stop] = as_boxes(boxes)
     arrays = {
-        "boxes": np.concatenate([*per_image, np.empty((0, 4), np.float32)]),
-        "offsets": np.cumsum([0, *map(len, per_image)], dtype=np.int64),
+        "boxes": flat,
+        "offsets": offsets,
         "ids": np.array(list(proposals), dtype=np.str_),
         "meta": np.array(json.dumps(dict(meta), sort_keys=True)),
     }
