@@ -70,14 +70,17 @@ def render(tested: Tested, scores: Scores) -> str:
 
 
 def figures(tested: Tested, scores: Scores) -> dict[str, Any]:
-    """The main figures, as json can hold them."""
+    """The main figures, as json can hold them; "thresholds" are the scores of the classes' greatest F1."""
     from detection.evaluation.results import summary
 
-    from .reporting import mean
+    from .reporting import best_threshold, mean
 
     kinds = {kind.name.lower(): _or_none(mean(cost)) for kind, cost in scores.costs.items()}
     stages = {stage: summary(result) for stage, result in scores.stages.items()}
-    return {"photos": len(tested.dataset), "untested": len(tested.untested), "stages": stages, "mean_cost": kinds}
+    best = {name: best_threshold(scores.final, k) for k, name in enumerate(tested.dataset.classes)}
+    thresholds = {name: found[1] for name, found in best.items() if found}
+    counts = {"photos": len(tested.dataset), "untested": len(tested.untested)}
+    return counts | {"stages": stages, "mean_cost": kinds, "thresholds": thresholds}
 
 
 def _or_none(value: float) -> float | None:

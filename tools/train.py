@@ -6,6 +6,7 @@ sppnet-train --data my_photos
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -31,13 +32,14 @@ def run(options: common.Options) -> dict[str, Any]:
     result = train_and_test(run)
     seconds = result["stage_seconds"]
     common.write_json(run.folder / SUMMARY, result, options, sum(seconds.values()))
-    report, _ = write_report(run, metric=options.metric)
+    report, figures = write_report(run, metric=options.metric)
     windows, regressed = (100 * result[stage]["mean_ap"] for stage in ("windows", "regressed"))
     print(f"\nmAP {windows:.1f} before box regression, {regressed:.1f} after it")
     print(f"{_clock(sum(seconds.values()))}: {', '.join(f'{name} {_clock(s)}' for name, s in seconds.items())}")
     print(f"report: {report}; pictures of detections over the ground truth: {run.folder / 'pictures'}")
     print(f"the detector: {run.model}")
-    print(f"use it: sppnet-detect PHOTOS --model {run.model} --save found")
+    least = math.floor(10 * min(figures["thresholds"].values(), default=-0.5)) / 10
+    print(f"use it: sppnet-detect PHOTOS --model {run.model} --score-threshold {least} --save found")
     return result
 
 
