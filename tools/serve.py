@@ -53,13 +53,15 @@ def listen(host: str, port: int) -> socket.socket:
 
     Raises:
         OSError: the address is taken, or not this machine's.
+        ValueError: there is no such port.
     """
+    if not 0 <= port <= 65535:  # the socket module would leave a socket open
+        raise ValueError(f"{host}, port {port}: expected 0 to 65535; choose another with --port")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family)
-    except (OSError, OverflowError) as error:
-        taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE
-        why = os.strerror(errno.EADDRINUSE) if taken else error
+    except OSError as error:
+        why = os.strerror(errno.EADDRINUSE) if error.errno == errno.EADDRINUSE else error
         raise OSError(f"{host}, port {port}: {why}; choose others with --host and --port") from None
 
 
