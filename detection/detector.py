@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detection import features, inference, network, parallel, spp, zoo
+from detection import features, inference, memory, network, parallel, spp, zoo
 from detection import image as pixels
 from detection import model as models
 from detection.boxes import as_boxes
@@ -130,7 +130,7 @@ class SPPDetector:
             images: as `detect` takes them; taken from as results are, so there may be any number.
             on_bad: called with a photo that cannot be read, and why; it is left out. None: the error is raised.
         """
-        for image, prepared in parallel.ahead(self._prepare, images):
+        for image, prepared in memory.kept_flat(parallel.ahead(self._prepare, images)):
             try:
                 photo, windows = prepared.result()
             except (OSError, ValueError) as error:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.records import Dataset, ImageRecord
-from detection import features, network
+from detection import features, memory, network
 from detection import image as pixels
 from detection.cache import FeatureCache, check_space, clear, estimate
 from detection.config import Config
@@ -92,7 +92,7 @@ def extract_features(
     todo = [record for record in records if record.id not in cache]
     bad: dict[str, str] = {}
     with progress(len(records), len(records) - len(todo), "img", "features") as bar:
-        for number, record in enumerate(todo):
+        for number, record in enumerate(memory.kept_flat(todo)):
             if number == min(MEASURED_IMAGES, len(todo) - 1) > 0:
                 size = cache.bytes_per_image()
                 log.info("disk: %s", estimate(size, len(records)))
