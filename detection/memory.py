@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
-EVERY = 50  # items; giving back takes some milliseconds, and what is given back must be taken anew
+EVERY = 20  # items; giving back takes some milliseconds, and what is given back must be taken anew
 
 
 def kept_flat(items: Iterable[T]) -> Iterator[T]:
