@@ -32,12 +32,14 @@ class BodyEntry:
         preprocessing: of photos.
         prefix: that names of tensors in files have before those in `layers`.
         beyond: beginnings of names in files of the whole network that belong to later layers.
+        conv4: name of the layer in `layers` that ends the fourth of five (groups of) convolutions, if it has five.
     """
 
     layers: Callable[[], nn.Sequential]
     preprocessing: Preprocessing
     prefix: str = ""
     beyond: tuple[str, ...] = ()
+    conv4: str = ""
 
 
 def _alexnet() -> nn.Sequential:
@@ -65,24 +67,24 @@ def _vgg16() -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-def _zf5() -> nn.Sequential:
-    """ZF-5, the network of the authors' program, conv1 to conv5: model-defs/Zeiler_conv5.prototxt."""
+def _zf5(channels: tuple[int, ...] = (96, 256, 384, 384, 256), batch_norm: bool = False) -> nn.Sequential:
+    """ZF-5, the network of the authors' program, conv1 to conv5: model-defs/Zeiler_conv5.prototxt.
 
-    def convolution(i: int, into: int, out: int, kernel: int, stride: int, padding: int) -> list[tuple[str, nn.Module]]:
-        conv = nn.Conv2d(into, out, kernel, stride, padding)
-        return [(f"conv{i}", conv), (f"relu{i}", nn.ReLU(inplace=True))]
-
-    def norm_and_pool(i: int) -> list[tuple[str, nn.Module]]:
-        pool = nn.MaxPool2d(3, 2, ceil_mode=True)
-        return [(f"norm{i}", WithinChannelLRN(3, 5e-5, 0.75)), (f"pool{i}", pool)]
-
-    named = [
-        *convolution(1, 3, 96, 7, 2, 1), *norm_and_pool(1),
-        *convolution(2, 96, 256, 5, 2, 0), *norm_and_pool(2),
-        *convolution(3, 256, 384, 3, 1, 1),
-        *convolution(4, 384, 384, 3, 1, 1),
-        *convolution(5, 384, 256, 3, 1, 1),
-    ]  # fmt: skip
+    Args:
+        channels: of the five convolutions.
+        batch_norm: before each ReLU, instead of the local normalisation after two of them.
+    """
+    named: list[tuple[str, nn.Module]] = []
+    shapes = ((7, 2, 1), (5, 2, 0), (3, 1, 1), (3, 1, 1), (3, 1, 1))  # kernel, stride, padding
+    for i, (into, out, shape) in enumerate(zip((3, *channels), channels, shapes, strict=False), 1):
+        named.append((f"conv{i}", nn.Conv2d(into, out, *shape)))
+        if batch_norm:
+            named.append((f"norm{i}", nn.BatchNorm2d(out)))
+        named.append((f"relu{i}", nn.ReLU(inplace=True)))
+        if i <= 2 and not batch_norm:
+            named.append((f"norm{i}", WithinChannelLRN(3, 5e-5, 0.75)))
+        if i <= 2:
+            named.append((f"pool{i}", nn.MaxPool2d(3, 2, ceil_mode=True)))
     return nn.Sequential(OrderedDict(named))
 
 
@@ -148,9 +150,10 @@ def _multiple_of_8(channels: float) -> int:
 
 
 NETWORKS = {
-    "alexnet": BodyEntry(_alexnet, TORCHVISION, "features.", ("classifier.",)),
-    "vgg16": BodyEntry(_vgg16, TORCHVISION, "features.", ("classifier.",)),
-    "zf5": BodyEntry(_zf5, CAFFE_128, beyond=("fc",)),
+    "alexnet": BodyEntry(_alexnet, TORCHVISION, "features.", ("classifier.",), "9"),
+    "vgg16": BodyEntry(_vgg16, TORCHVISION, "features.", ("classifier.",), "22"),
+    "zf5": BodyEntry(_zf5, CAFFE_128, beyond=("fc",), conv4="relu4"),
+    "zf5-small": BodyEntry(partial(_zf5, (32, 64, 96, 96, 64), True), CAFFE_128, conv4="relu4"),
     "lite0": BodyEntry(partial(_efficientnet_lite, 1.0, 1.0), EFFICIENTNET_LITE),
     "lite2": BodyEntry(partial(_efficientnet_lite, 1.1, 1.2), EFFICIENTNET_LITE),
 }

@@ -7,12 +7,9 @@ does best on test images, this one validates on training images held out.
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import math
-import pickle
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,14 +20,14 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from torch import nn
 
+from detection import training_state
 from detection.config import FinetuneConfig
 from detection.fc_head import FcHead
-from detection.files import write_atomically
-from detection.network import has_bfloat16
+from detection.network import autocast
 from detection.window_batches import Block, WindowBatches
 
 log = logging.getLogger(__name__)
-CHECKPOINT, FORMAT = "finetune.pt", 2
+CHECKPOINT, FORMAT = "finetune.pt", 3
 NEW_LAYER_STD = 0.01  # of the softmax layer's initial weights
 BIAS_RATE = 2.0  # biases learn twice as fast; the authors' network definition
 
@@ -116,7 +113,7 @@ class Finetuning:
     ) -> None:
         self.model, self.batches, self.validation = model.to(options.device), batches, validation
         self.config, self.options = config, options
-        self.key = hashlib.sha256(repr((key, config, options.seed, batches.batches)).encode()).hexdigest()
+        self.key = hashlib.sha256(repr((FORMAT, key, config, options.seed, batches.batches)).encode()).hexdigest()
         self.optimizer = torch.optim.SGD(_groups(model, config), lr=config.schedule[0][1], momentum=config.momentum)
         self.iteration = 0
         self.curve: list[CurvePoint] = []
@@ -166,7 +163,7 @@ class Finetuning:
         self.model.train()
         torch.manual_seed(self.options.seed * 1_000_003 + self.iteration)  # dropout that a resumed run repeats
         pool5, labels = self._tensors(block, j)
-        with self._precision():
+        with autocast(self.options.device, self.options.bfloat16):
             logits = self.model(pool5)
         loss = nn.functional.cross_entropy(logits.float(), labels)
         self.optimizer.zero_grad(set_to_none=True)
@@ -186,7 +183,7 @@ class Finetuning:
         """Add a point to the curve; keep the weights if none did better."""
         self.model.eval()
         batches = [self._tensors(block, j) for block in self.validation for j in range(len(block))]
-        with torch.inference_mode(), self._precision():
+        with torch.inference_mode(), autocast(self.options.device, self.options.bfloat16):
             logits = torch.cat([self.model(pool5).float().cpu() for pool5, _ in batches])
         labels = torch.cat([labels.cpu() for _, labels in batches])
         loss = nn.functional.cross_entropy(logits, labels).item()
@@ -209,41 +206,22 @@ class Finetuning:
         pool5 = torch.from_numpy(block.features[j]).to(self.options.device).float()
         return pool5, torch.from_numpy(block.labels[j]).to(self.options.device)
 
-    def _precision(self) -> AbstractContextManager[Any]:
-        asked = self.options.bfloat16
-        if asked or (asked is None and has_bfloat16(self.options.device)):
-            return torch.autocast(self.options.device.type, torch.bfloat16)
-        return nullcontext()
-
     def _save(self) -> None:
-        """Write the checkpoint atomically."""
-        state = {
-            "format": FORMAT,
-            "key": self.key,
-            "iteration": self.iteration,
-            "curve": [list(vars(p).values()) for p in self.curve],
-            "model": self.model.state_dict(),
-            "best": self.best,
-            "optimizer": self.optimizer.state_dict(),
-        }
-        buffer = io.BytesIO()
-        torch.save(state, buffer)
-        self.options.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.options.folder / CHECKPOINT, [buffer.getbuffer()])
+        """Write the checkpoint."""
+        training_state.save(
+            self.options.folder / CHECKPOINT,
+            self.key,
+            iteration=self.iteration,
+            curve=[list(vars(p).values()) for p in self.curve],
+            model=self.model.state_dict(),
+            best=self.best,
+            optimizer=self.optimizer.state_dict(),
+        )
 
     def _resume(self) -> None:
         """Take over the checkpoint of the same training, if there is one."""
-        path = self.options.folder / CHECKPOINT
-        if not path.is_file():
-            return
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            same = state["format"] == FORMAT and state["key"] == self.key
-        except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-            log.warning("%s is damaged (%s); starting anew", path, str(error).splitlines()[0] if str(error) else "")
-            return
-        if not same:
-            log.warning("%s belongs to a fine-tuning with other settings or data; starting anew", path)
+        state = training_state.load(self.options.folder / CHECKPOINT, self.key)
+        if state is None:
             return
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

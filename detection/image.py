@@ -226,6 +226,13 @@ class Preprocessing:
         values: NDArray[Any] = cv2.LUT(image, self._table)  # (H, W, 3)
         return torch.from_numpy(values).permute(2, 0, 1)
 
+    def shift(self, rgb: ArrayLike) -> torch.Tensor:
+        """What adding `rgb` (3,) to red, green and blue in 0..255 adds to the result: float32 (3, 1, 1)."""
+        import torch
+
+        values = np.asarray(rgb, np.float64)[:: -1 if self.bgr else 1] * self.scale / np.array(self.std)
+        return torch.from_numpy(values.astype(np.float32))[:, None, None]
+
     @cached_property
     def _table(self) -> NDArray[np.float32]:
         """float32 (1, 256, 3): the value of each byte in each channel, rounded once."""

@@ -53,7 +53,7 @@ class Residual(nn.Sequential):
         return x + super().forward(x)
 
 
-POINTWISE = (nn.ReLU, nn.ReLU6, nn.Identity, WithinChannelLRN)
+POINTWISE = (nn.ReLU, nn.ReLU6, nn.Identity, nn.BatchNorm2d, WithinChannelLRN)
 
 
 def windows_of(layer: nn.Module) -> list[Window]:

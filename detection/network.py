@@ -196,13 +196,14 @@ def build(
     return replace(assemble(name, state), precision=precision).to(target)
 
 
-def assemble(name: str, state: State | None = None) -> ConvBody:
+def assemble(name: str, state: State | None = None, seed: int = 0) -> ConvBody:
     """A body of given weights.
 
     Args:
         name: one of `NETWORKS`.
         state: tensors by their names in files; those of layers beyond the body are left aside. None: random weights,
-            the same each time.
+            the same for a seed.
+        seed: of random weights.
 
     Raises:
         ValueError: tensors are missing, superfluous or of another shape.
@@ -211,7 +212,7 @@ def assemble(name: str, state: State | None = None) -> ConvBody:
     with torch.device("meta"):  # no memory and no initialisation
         layers = entry.layers()
     if state is None:
-        state = _random_state(layers)
+        state = _random_state(layers, seed)
     else:
         state = {k.removeprefix(entry.prefix): t for k, t in state.items() if not k.startswith(entry.beyond)}
     assign(layers, state, f"weights of {name}")
@@ -252,6 +253,12 @@ def resolve_device(device: str | torch.device) -> torch.device:
     return found
 
 
+def autocast(device: torch.device, bfloat16: bool | None = None) -> torch.autocast:
+    """A context of products in bfloat16: if asked for, or with None where they are faster."""
+    enabled = has_bfloat16(device) if bfloat16 is None else bfloat16
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
 def has_bfloat16(device: torch.device) -> bool:
     """Whether products in bfloat16 are faster than in single precision there."""
     if device.type == "cuda":
@@ -260,11 +267,15 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(supported and supported())
 
 
-def _random_state(layers: nn.Sequential) -> dict[str, torch.Tensor]:
+def _random_state(layers: nn.Sequential, seed: int) -> dict[str, torch.Tensor]:
     """He's initialisation from a seed of its own, so that processes agree on it; zero biases."""
-    generator = torch.Generator().manual_seed(0)
-    state = {name: torch.zeros(tensor.shape) for name, tensor in layers.state_dict().items()}
-    for name, tensor in state.items():
-        if tensor.dim() == 4:
-            nn.init.kaiming_normal_(state[name], nonlinearity="relu", generator=generator)
-    return state
+    generator = torch.Generator().manual_seed(seed)
+    layers = copy.deepcopy(layers).to_empty(device="cpu")
+    for layer in layers.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            layer.reset_parameters()
+    return layers.state_dict()

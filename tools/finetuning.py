@@ -19,7 +19,7 @@ from detection import fc_start
 from detection.checkpoint import fingerprint
 from detection.config import FinetuneConfig
 from detection.files import write_atomically
-from detection.finetune import CHECKPOINT, CurvePoint, FinetuneOptions, Finetuning, WindowClassifier
+from detection.finetune import CHECKPOINT, FinetuneOptions, Finetuning, WindowClassifier
 from detection.network import resolve_device
 from detection.samples import TrainingImages
 from detection.state import write_state
@@ -157,8 +157,8 @@ def _keep(folder: Path, training: Finetuning, settings: dict[str, Any]) -> dict[
     return result
 
 
-def write_curve(folder: Path, curve: Sequence[CurvePoint]) -> None:
-    """Losses and accuracies as curve.csv and curve.png."""
+def write_curve(folder: Path, curve: Sequence[Any], step: str = "iteration") -> None:
+    """Losses and accuracies of a training, points with a field `step`, as curve.csv and curve.png."""
     from matplotlib.figure import Figure  # a quarter of a second that other tools need not wait for
 
     text = io.StringIO()
@@ -167,11 +167,12 @@ def write_curve(folder: Path, curve: Sequence[CurvePoint]) -> None:
     writer.writerows(asdict(p) for p in curve)
     write_atomically(folder / f"{CURVE}.csv", [text.getvalue().encode()])
     figure = Figure(figsize=(11, 3.5), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 3), ("loss", "accuracy", "ap"), strict=True):
+    shown = [name for name in ("loss", "accuracy", "ap") if hasattr(curve[0], f"validation_{name}")]
+    for axes, name in zip(figure.subplots(1, len(shown)), shown, strict=True):
         for field, label, style in ((name, "training", "--"), (f"validation_{name}", "validation", "-")):
             if hasattr(curve[0], field):
-                axes.plot([p.iteration for p in curve], [getattr(p, field) for p in curve], style, label=label)
-        axes.set(xlabel="iteration", ylabel={"ap": "average precision of windows"}.get(name, name))
+                axes.plot([getattr(p, step) for p in curve], [getattr(p, field) for p in curve], style, label=label)
+        axes.set(xlabel=step, ylabel={"ap": "average precision of windows"}.get(name, name))
         axes.legend()
     picture = io.BytesIO()
     figure.savefig(picture, format="png", dpi=120)
