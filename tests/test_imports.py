@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = {"data", "proposals", "detection", "tools"}
+OURS = {"data", "proposals", "detection", "classification", "tools"}
 LEAVES = {
     *("detection.boxes", "detection.image", "detection.files", "detection.sheets"),
     *("detection.weights", "detection.state", "detection.network"),  # of the edge network
@@ -45,6 +45,8 @@ def allowed(package, path, name, typed):
         return True
     if package == "proposals":
         return any(name.startswith(leaf) for leaf in LEAVES) or (typed and name.startswith("data.records"))
+    if package == "classification":
+        return target == "detection" or (typed and name.startswith("data."))
     if package == "detection":
         if target == "proposals":
             return path.name == "detector.py"
@@ -52,7 +54,7 @@ def allowed(package, path, name, typed):
     return False
 
 
-@pytest.mark.parametrize("package", ["data", "proposals", "detection"])
+@pytest.mark.parametrize("package", ["data", "proposals", "detection", "classification"])
 def test_packages_import_only_what_the_layers_allow(package):
     for path in modules(package):
         for name, typed in imported(path):
@@ -66,6 +68,7 @@ def test_the_rules_catch_a_forbidden_import(tmp_path):
     assert len(found) == 3
     assert not any(allowed("proposals", file, *item) for item in found)
     assert not any(allowed("detection", file, *item) for item in found[:2])
+    assert not any(allowed("classification", file, *item) for item in found[:2])
 
 
 def test_detection_works_beside_a_foreign_data_package(tmp_path):

@@ -1,0 +1,98 @@
+"""Training by several processes at once, as torchrun starts them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Which of several processes this is.
+
+    Attributes:
+        rank: 0 is the one that writes and speaks.
+        count: of the processes.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @classmethod
+    def join(cls, device: torch.device) -> Processes:
+        """Meet the others that torchrun started, by NCCL for GPUs and gloo for CPUs; alone without torchrun."""
+        if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+            return cls()
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    def leave(self) -> None:
+        """Part from the others."""
+        if self.count > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
+    def wait(self) -> None:
+        """Until all are here."""
+        if self.count > 1:
+            dist.barrier()
+
+    def total(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum of a tensor over all processes."""
+        if self.count > 1:
+            dist.all_reduce(values)
+        return values
+
+    def share(self, module: nn.Module, device: torch.device) -> nn.Module:
+        """A module whose gradients are means over the processes, and whose batches are one batch."""
+        if self.count == 1:
+            return module
+        _synchronize(module)
+        return nn.parallel.DistributedDataParallel(module, [device] if device.type == "cuda" else None)
+
+
+def local_device(device: torch.device) -> torch.device:
+    """This process' own GPU, where "cuda" is meant and torchrun started one process a GPU."""
+    if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return device
+
+
+class _SynchronizedBatchNorm(_BatchNorm):
+    """Batch normalisation over the batches of all processes, on any device; torch's own needs GPUs."""
+
+    def _check_input_dim(self, input: torch.Tensor) -> None:
+        pass
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, ...) -> the same shape."""
+        if not self.training:
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        values, axes = x.to(torch.promote_types(x.dtype, torch.float32)), [0, *range(2, x.dim())]
+        count = values.new_tensor([values.numel() / values.shape[1]])
+        sums = all_reduce(torch.cat([values.sum(axes), values.square().sum(axes), count]))
+        channels, n = values.shape[1], sums[-1]
+        mean = sums[:channels] / n
+        variance = (sums[channels:-1] / n - mean.square()).clamp_min(0)  # rounding may leave less
+        with torch.no_grad():
+            rate = 0.1 if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean, rate)
+            self.running_var.lerp_(variance * n / (n - 1), rate)
+        shape = (1, -1, *(1 for _ in axes[1:]))
+        factor = self.weight * (variance + self.eps).rsqrt()
+        return ((values - mean.view(shape)) * factor.view(shape) + self.bias.view(shape)).to(x.dtype)
+
+
+def _synchronize(module: nn.Module) -> None:
+    """Make every batch normalisation within a module one over all processes."""
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.__class__ = _SynchronizedBatchNorm

@@ -1,0 +1,241 @@
+"""Training of a network on labelled photos: single-size, or at sizes that change from epoch to epoch (section 2.3)."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import MultiStepLR, ReduceLROnPlateau
+from torch.utils.data import DataLoader
+
+from classification.config import TrainConfig
+from classification.network import SPPNet
+from classification.photos import CentreViews, Key, TrainingViews, batches
+from classification.processes import Processes
+from detection import training_state
+from detection.network import autocast
+
+log = logging.getLogger(__name__)
+CHECKPOINT, FORMAT = "training.pt", 1
+BIAS_RATE = 2.0  # biases learn twice as fast; the authors' network definition
+DROPS = 2  # of the rate, when a plateau decides; a third ends the training
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How the work is done.
+
+    Attributes:
+        folder: holds the checkpoint.
+        device: of the layers.
+        seed: of the photos' order, their views and dropout.
+        bfloat16: products in bfloat16; None where the processor has it.
+        workers: processes that make views; 0: none, as is best where a processor does the convolutions too.
+    """
+
+    folder: Path
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    seed: int = 0
+    bfloat16: bool | None = None
+    workers: int = 0
+
+
+@dataclass(frozen=True)
+class EpochPoint:
+    """State after an epoch; losses and accuracies are means over the photos, the validation's of their centres."""
+
+    epoch: int
+    size: int
+    learning_rate: float
+    loss: float
+    accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
+    seconds: float
+
+
+class Training:
+    """A training that can stop after any epoch and go on.
+
+    Args:
+        net: trained in place.
+        views: of the training photos.
+        validation: other photos, or None.
+        config: rates, sizes, epochs.
+        options: device, seed, checkpoint.
+        key: names the training; a checkpoint of another one is not continued.
+        processes: that share each batch.
+    """
+
+    def __init__(
+        self,
+        net: SPPNet,
+        views: TrainingViews,
+        validation: CentreViews | None,
+        config: TrainConfig,
+        options: TrainOptions,
+        key: str,
+        processes: Processes = Processes(),  # noqa: B008 (frozen)
+    ) -> None:
+        self.net, self.views, self.validation = net.to(options.device), views, validation
+        self.config, self.options, self.processes = config, options, processes
+        self.key = hashlib.sha256(repr((FORMAT, key, config, options.seed)).encode()).hexdigest()
+        self.optimizer = torch.optim.SGD(_groups(net, config), lr=config.rate, momentum=config.momentum)
+        self.scheduler = _scheduler(self.optimizer, config)
+        self.epoch = 0
+        self.curve: list[EpochPoint] = []
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or the rate would fall a third time."""
+        lowest = self.config.rate * 10 ** -(DROPS + 0.5)
+        return self.epoch >= self.config.epochs or self.optimizer.param_groups[0]["lr"] < lowest
+
+    def size(self, epoch: int) -> int:
+        """Pixels a side of the views of an epoch; the last one has the first size, which statistics are then of."""
+        sizes = self.config.sizes
+        if self.config.random_size:
+            rng = np.random.default_rng([self.options.seed, epoch])
+            return int(rng.integers(min(sizes), max(sizes), endpoint=True))
+        return sizes[(self.config.epochs - 1 - epoch) % len(sizes)]
+
+    def run(self, on_epoch: Callable[[EpochPoint], None] = lambda point: None) -> None:
+        """Train to the end.
+
+        Args:
+            on_epoch: called after each epoch.
+
+        Raises:
+            ValueError: the loss is not a number any more; the last checkpoint stays.
+        """
+        self._resume()
+        shared = self.processes.share(self.net, self.options.device)
+        while not self.finished:
+            started, size, rate = time.monotonic(), self.size(self.epoch), self.optimizer.param_groups[0]["lr"]
+            loss, accuracy = self._train(shared, size)
+            validation_loss, validation_accuracy = self._validate()
+            if isinstance(self.scheduler, ReduceLROnPlateau):
+                self.scheduler.step(loss if validation_loss is None else validation_loss)
+            else:
+                self.scheduler.step()
+            self.epoch += 1
+            seconds = time.monotonic() - started
+            point = EpochPoint(
+                self.epoch, size, rate, loss, accuracy, validation_loss, validation_accuracy, round(seconds, 2)
+            )
+            self.curve.append(point)
+            if self.processes.rank == 0:
+                self._save()
+                on_epoch(point)
+            self.processes.wait()
+        self.net.eval()
+
+    def _train(self, shared: nn.Module, size: int) -> tuple[float, float]:
+        """One epoch: mean loss and accuracy."""
+        self.net.train()
+        seed, n = self.options.seed, len(self.views.photos)
+        order = np.random.default_rng([seed, self.epoch]).permutation(n)
+        sums = torch.zeros(3, dtype=torch.float64)
+        for number, (images, labels, whole) in enumerate(self._loaded(self.views, order, size, self.config.batch)):
+            torch.manual_seed(_drawn(seed, self.epoch, number, self.processes.rank))  # dropout that a resumed run has
+            with autocast(self.options.device, self.options.bfloat16):
+                logits = shared(images)
+            losses = nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
+            self.optimizer.zero_grad(set_to_none=True)
+            (losses * (self.processes.count / whole)).backward()  # gradients are then averaged over the processes
+            self.optimizer.step()
+            sums += _figures(losses, logits, labels)
+            if not math.isfinite(losses.item()):
+                raise ValueError(f"training: loss {losses.item()} in epoch {self.epoch + 1}; start with a lower rate")
+        loss, right, seen = self.processes.total(sums.to(self.options.device)).tolist()
+        return loss / seen, right / seen
+
+    @torch.inference_mode()
+    def _validate(self) -> tuple[float | None, float | None]:
+        """Mean loss and accuracy of the held-out photos, if there are some."""
+        if self.validation is None:
+            return None, None
+        self.net.eval()
+        sums = torch.zeros(3, dtype=torch.float64)
+        order = np.arange(len(self.validation.photos))
+        for images, labels, _ in self._loaded(self.validation, order, 0, self.config.batch):
+            with autocast(self.options.device, self.options.bfloat16):
+                logits = self.net(images).float()
+            losses = nn.functional.cross_entropy(logits, labels, reduction="sum")
+            sums += _figures(losses, logits, labels)
+        loss, right, seen = self.processes.total(sums.to(self.options.device)).tolist()
+        return loss / seen, right / seen
+
+    def _loaded(
+        self, views: TrainingViews | CentreViews, order: np.ndarray, size: int, batch: int
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
+        """This process' part of each batch on the device, and how many photos the whole has."""
+        parts = list(batches(len(order), batch, self.processes.rank, self.processes.count))
+        keys: list[list[Key]] = [[(self.epoch, size, int(order[i])) for i in places] for places, _ in parts]
+        loader = DataLoader(
+            views, batch_sampler=keys, num_workers=self.options.workers, pin_memory=self.options.device.type == "cuda"
+        )
+        for (images, labels), (_, whole) in zip(loader, parts, strict=True):
+            moved = images.to(self.options.device, memory_format=torch.channels_last, non_blocking=True)
+            yield moved, labels.to(self.options.device, non_blocking=True), whole
+
+    def _save(self) -> None:
+        """Write the checkpoint."""
+        training_state.save(
+            self.options.folder / CHECKPOINT,
+            self.key,
+            epoch=self.epoch,
+            curve=[list(vars(p).values()) for p in self.curve],
+            net=self.net.state_dict(),
+            optimizer=self.optimizer.state_dict(),
+            scheduler=self.scheduler.state_dict(),
+        )
+
+    def _resume(self) -> None:
+        """Take over the checkpoint of the same training, if there is one."""
+        state = training_state.load(self.options.folder / CHECKPOINT, self.key)
+        if state is None:
+            return
+        self.net.load_state_dict(state["net"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.epoch = state["epoch"]
+        self.curve = [EpochPoint(*values) for values in state["curve"]]
+        log.info("continuing after epoch %d of %d", self.epoch, self.config.epochs)
+
+
+def _scheduler(optimizer: torch.optim.Optimizer, config: TrainConfig) -> MultiStepLR | ReduceLROnPlateau:
+    """Tenths of the rate, after given epochs or where the loss does not fall any more."""
+    if config.patience is not None:
+        return ReduceLROnPlateau(optimizer, factor=0.1, patience=config.patience - 1)
+    return MultiStepLR(optimizer, [max(1, round(part * config.epochs)) for part in config.drops])
+
+
+def _figures(losses: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Sum of the losses, right answers, photos: float64 (3,)."""
+    right = (logits.argmax(1) == labels).sum().item()
+    return torch.tensor([losses.item(), right, len(labels)], dtype=torch.float64)
+
+
+def _drawn(*numbers: int) -> int:
+    """A seed that depends on all of the numbers."""
+    return int(np.random.default_rng(numbers).integers(2**63))
+
+
+def _groups(net: SPPNet, config: TrainConfig) -> list[dict[str, Any]]:
+    """Parameters that are trained: weights, which decay, and the others, which do not and learn faster."""
+    trained = [p for p in net.parameters() if p.requires_grad]
+    weights, others = [p for p in trained if p.dim() > 1], [p for p in trained if p.dim() == 1]
+    return [
+        {"params": weights, "lr": config.rate, "weight_decay": config.weight_decay},
+        {"params": others, "lr": config.rate * BIAS_RATE, "weight_decay": 0.0},
+    ]

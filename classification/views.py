@@ -1,0 +1,138 @@
+"""Which parts of a photo are shown to the network: crops, the whole photo, or windows of its maps (section 3.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from classification.augment import corners, cut
+from classification.config import CROP, MULTI_VIEW_SCALES, SHORT_SIDE
+from classification.extractor import Extractor, Layer
+from detection import spp
+from detection.image import pixels_of, resize_short_side
+
+Kind = Literal["crop", "warp", "full", "ten", "maps", "maps+full"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Photo = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class View:
+    """How a photo is looked at.
+
+    Attributes:
+        kind: "crop": its 224-pixel centre. "warp": all of it, made a square. "full": all of it.
+            "ten": centre and corners, and their mirror images.
+            "maps": 96 windows of the maps of six scales, of the photo and its mirror image; "maps+full": and the two
+            whole photos (section 3.1.5).
+        short_side: pixels that the photo's short side is resized to first; the side of the square of "warp".
+    """
+
+    kind: Kind = "full"
+    short_side: int = SHORT_SIDE
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"view: expected one of {', '.join(KINDS)}, got {self.kind!r}")
+        least = CROP if self.kind in ("crop", "ten") else 1
+        if self.short_side < least:
+            raise ValueError(f"view: short side of {self.short_side} pixels; {self.kind} needs {least} or more")
+
+    @property
+    def one_size(self) -> bool:
+        """Whether all photos come out with as many pixels and the same sides."""
+        return self.kind in ("crop", "warp", "ten")
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.short_side}" if not self.kind.startswith("maps") else self.kind
+
+
+def vectors(
+    extractor: Extractor, photo: Photo, view: View, layers: Sequence[Layer]
+) -> dict[Layer, NDArray[np.float32]]:
+    """What some layers say of each view of a photo.
+
+    Args:
+        extractor: the network.
+        photo: uint8 RGB (H, W, 3).
+        view: how it is looked at.
+        layers: whose outputs are taken.
+
+    Returns:
+        layer -> float32 (V, D), V being 1, 10, 96 or 98.
+
+    Raises:
+        ValueError: the network has no such layer, does not take images of this size, or a layer's length would
+            depend on the photo.
+    """
+    for layer in layers:
+        if layer in ("conv4", "conv5") and not view.one_size:
+            raise ValueError(
+                f"{layer}: its length depends on the size of the photo; take the crop or warp view, or spp"
+            )
+        extractor.check(layer)
+    if view.kind.startswith("maps"):
+        if extractor.fixed:
+            raise ValueError(f"view {view.kind}: windows of maps need a network with spatial pyramid pooling")
+        parts = list(_windows(extractor, photo, layers))
+        whole = _mirrored(resize_short_side(photo, SHORT_SIDE)) if view.kind == "maps+full" else []
+    else:
+        parts, whole = [], images(photo, view)
+    for image in whole:
+        found = extractor.vectors(np.ascontiguousarray(image), layers)
+        parts.append({layer: vector[None] for layer, vector in found.items()})
+    return {layer: torch.cat([part[layer] for part in parts]).cpu().numpy() for layer in layers}
+
+
+def images(photo: Photo, view: View) -> list[Photo]:
+    """The views that are images of their own, uint8 RGB."""
+    if view.kind == "warp":
+        side = view.short_side
+        return [pixels_of(cv2.resize(photo, (side, side), interpolation=cv2.INTER_LINEAR))]
+    resized = resize_short_side(photo, view.short_side)
+    if view.kind == "full":
+        return [resized]
+    places = corners((resized.shape[0], resized.shape[1]))
+    if view.kind == "crop":
+        return [cut(resized, places[0])]
+    return [cut(image, place) for image in _mirrored(resized) for place in places]
+
+
+def window_boxes(size: tuple[int, int]) -> NDArray[np.float64]:
+    """The 224-pixel windows of one scale: centre, corners and middles of the sides of an image of (H, W) pixels.
+
+    Returns:
+        float64 (9, 4) xyxy, 0-based inclusive pixels; (3, 4) where the short side has no room for more than one.
+    """
+    starts = [[0, (side - CROP) // 2, side - CROP] for side in size]
+    if min(size) == CROP:
+        starts[size.index(CROP)] = [0]
+    return np.array([(x, y, x + CROP - 1, y + CROP - 1) for y in starts[0] for x in starts[1]], np.float64)
+
+
+def _windows(extractor: Extractor, photo: Photo, layers: Sequence[Layer]) -> Iterator[dict[Layer, torch.Tensor]]:
+    """Of each scale and mirror image, the layers' outputs for its windows."""
+    body = extractor.body
+    for side in MULTI_VIEW_SCALES:
+        for image in _mirrored(resize_short_side(photo, side)):
+            conv5 = extractor.map(np.ascontiguousarray(image))
+            boxes = window_boxes((image.shape[0], image.shape[1]))
+            cells = spp.project(boxes, conv5.shape[1:], body.stride, body.center)
+            maps = [conv5.numpy()] if conv5.device.type == "cpu" else [conv5]
+            found: dict[Layer, torch.Tensor] = {}
+            for layer in layers:
+                levels = extractor.pooled_levels(layer)
+                pooled = spp.pyramid_pool(maps, cells, np.zeros(len(cells), np.int64), levels, channels_last=True)
+                found[layer] = extractor.of_pooled(torch.as_tensor(pooled), layer)
+            yield found
+
+
+def _mirrored(image: Photo) -> list[Photo]:
+    """An image and its mirror image."""
+    return [image, image[:, ::-1]]

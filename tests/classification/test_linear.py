@@ -1,0 +1,111 @@
+"""The linear classifiers, and how they are scored."""
+
+import numpy as np
+import pytest
+import torch
+
+from classification import evaluation, linear
+from data.labelled import one_class
+
+
+def problem(n=60, d=200, k=3, seed=0):
+    rng = np.random.default_rng(seed)
+    labels = np.arange(n) % k
+    rows = rng.normal(size=(n, d)) + 1.2 * rng.normal(size=(k, d))[labels]
+    return rows.astype(np.float32), labels
+
+
+@pytest.mark.parametrize("cost", [0.1, 10.0])
+def test_both_solvers_find_the_same_svms(cost):
+    rows, labels = problem()
+    rows, truth = linear.normalized(rows), one_class(labels, 3)
+    a, b = linear._by_products(rows, truth, cost, 0), linear._by_rows(rows, truth, cost, 0)
+    assert np.allclose(a(rows), b(rows), atol=0.03)  # liblinear's bias is regularised a little
+    assert (a(rows).argmax(axis=1) == b(rows).argmax(axis=1)).mean() > 0.97
+
+
+def test_many_short_vectors_are_solved_by_rows_and_all_others_by_products(monkeypatch):
+    called = []
+    monkeypatch.setattr(linear, "_by_products", lambda *a: called.append("products"))
+    monkeypatch.setattr(linear, "_by_rows", lambda *a: called.append("rows"))
+    for d, most in ((200, 50), (20, 50), (20, 60)):
+        monkeypatch.setattr(linear, "MAX_PRODUCTS", most)
+        rows, labels = problem(d=d)
+        linear.fit(rows, one_class(labels, 3))
+    assert called == ["products", "rows", "products"]
+
+
+@pytest.mark.parametrize(("d", "most"), [(200, 0), (20, 0), (20, 10_000)])
+def test_photos_of_known_classes_are_told_apart(d, most, monkeypatch):
+    monkeypatch.setattr(linear, "MAX_PRODUCTS", most)
+    rows, labels = problem(d=d)
+    svms = linear.fit(rows, one_class(labels, 3))
+    assert (svms(7 * rows).argmax(axis=1) == labels).mean() > 0.95  # whatever their length
+    assert svms(rows).dtype == np.float32
+
+
+def test_views_are_put_together_as_the_classifier_learned_them():
+    rows, labels = problem()
+    svms = linear.fit(rows, one_class(labels, 3))
+    views = np.array([1, 9], np.float32)[:, None] * rows[:2]  # of different lengths
+    assert np.allclose(svms.of_views(views), svms(views.sum(axis=0, keepdims=True))[0], atol=1e-6)
+    assert not np.allclose(svms.of_views(views), svms(views).mean(axis=0), atol=1e-2)
+    softmax = linear.LinearClassifier(svms.weights, svms.bias, "softmax")
+    assert np.allclose(softmax.of_views(views), softmax(views).mean(axis=0))
+
+
+def test_photos_that_do_not_count_for_a_class_are_not_learned_from():
+    rows, labels = problem()
+    truth = one_class(labels, 3)
+    doubtful = truth.copy()
+    doubtful[:20, 0] = 0
+    expected = linear.fit(rows[20:], truth[20:])
+    found = linear.fit(rows, doubtful)
+    assert np.allclose(found.weights[0], expected.weights[0], atol=1e-4)
+    assert not np.allclose(found.weights[1], expected.weights[1], atol=1e-4)
+
+
+def test_a_class_in_no_photo_is_named():
+    rows, labels = problem()
+    with pytest.raises(ValueError, match="class 3: is in 0 of 60 photos"):
+        linear.fit(rows, one_class(labels, 4))
+
+
+def test_softmax_gives_torchs_probabilities_of_vectors_as_they_are():
+    rng = np.random.default_rng(0)
+    rows, weights, bias = (rng.normal(size=s).astype(np.float32) * 9 for s in ((5, 8), (3, 8), (3,)))
+    found = linear.LinearClassifier(weights, bias, "softmax")(rows)
+    expected = torch.nn.functional.linear(*map(torch.from_numpy, (rows, weights, bias))).softmax(1).numpy()
+    assert np.allclose(found, expected, atol=1e-6)
+    assert np.isfinite(linear.LinearClassifier(weights * 1e4, bias, "softmax")(rows)).all()
+
+
+def test_vectors_of_zeros_stay_and_others_get_length_1():
+    rows = linear.normalized(np.array([[3, 4], [0, 0], [1e-20, 0]], np.float32))
+    assert np.allclose(rows, [[0.6, 0.8], [0, 0], [1, 0]])
+
+
+SCORES = np.array([[0.9, 0.1, 0.5], [0.2, 0.3, 0.4], [0.1, 0.8, 0.7], [0.6, 0.5, 0.1]], np.float32)
+
+
+def test_top_accuracy_counts_photos_whose_class_is_among_the_best():
+    labels = np.array([0, 1, 2, 2])
+    assert evaluation.top_accuracy(SCORES, labels) == 0.25
+    assert evaluation.top_accuracy(SCORES, labels, 2) == 0.75
+    assert evaluation.top_accuracy(SCORES, labels, 5) == 1
+
+
+def test_the_mean_over_classes_weighs_small_classes_as_large_ones():
+    assert evaluation.mean_class_accuracy(SCORES, np.array([0, 2, 0, 0])) == pytest.approx((2 / 3 + 1) / 2)
+
+
+def test_average_precision_is_that_of_the_ranking_without_the_photos_that_do_not_count():
+    scores = np.array([[0.9], [0.8], [0.7], [0.6], [0.5]], np.float32)
+    truth = np.array([[1], [0], [-1], [1], [-1]], np.int8)
+    area = evaluation.class_ap(scores, truth, "area")[0]
+    assert area == pytest.approx(0.5 * 1 + 0.5 * 2 / 3)
+    assert evaluation.class_ap(scores, truth)[0] == pytest.approx((6 * 1 + 5 * 2 / 3) / 11)
+
+
+def test_a_class_in_no_photo_has_no_average_precision():
+    assert np.isnan(evaluation.class_ap(SCORES, np.full((4, 3), -1, np.int8))).all()
