@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +21,34 @@ def sppnet(name: str = "lite0-voc2007", **options: Any) -> Any:
     Raises:
         FileNotFoundError, ValueError: as `SPPDetector.from_pretrained`.
     """
-    sys.path.insert(0, str(Path(__file__).parent))  # torch.hub takes the folder away again before this is called
-    try:
+    with _importable():
         from detection import SPPDetector
 
         return SPPDetector.from_pretrained(name, **options)
+
+
+def sppnet_classifier(name: str = "lite0", **options: Any) -> Any:
+    """A classifier for `.classify(photo)`, or a pretrained network for `.represent(photo)`.
+
+    Args:
+        name: a classifier's folder, or a network (docs/classification.md).
+        options: device, weights, precision; see `SPPClassifier.from_pretrained`.
+
+    Raises:
+        FileNotFoundError, ValueError: as `SPPClassifier.from_pretrained`.
+    """
+    with _importable():
+        from classification import SPPClassifier
+
+        return SPPClassifier.from_pretrained(name, **options)
+
+
+@contextmanager
+def _importable() -> Iterator[None]:
+    """torch.hub takes this folder off the path again before an entry is called."""
+    folder = str(Path(__file__).parent)
+    sys.path.insert(0, folder)
+    try:
+        yield
     finally:
-        sys.path.remove(str(Path(__file__).parent))
+        sys.path.remove(folder)

@@ -74,3 +74,28 @@ def _stems(folder: Path) -> set[str]:
         return set()
     suffixes = (".xml", *IMAGE_SUFFIXES)
     return {e.name.rsplit(".", 1)[0] for e in os.scandir(folder) if e.name.endswith(suffixes) and e.stat().st_size}
+
+
+def download_caltech101(root: str | os.PathLike[str]) -> Path:
+    """Fetch and unpack Caltech-101, through torchvision's own, checksummed download.
+
+    Args:
+        root: folder to hold caltech101; made if absent. What is already there is not fetched again.
+
+    Returns:
+        The folder that has a folder a class, `root`/caltech101/101_ObjectCategories.
+
+    Raises:
+        OSError: the download, the checksum or the unpacking failed.
+    """
+    root = Path(root).expanduser()
+    folder = root / "caltech101" / "101_ObjectCategories"
+    if folder.is_dir():
+        return folder
+    from torchvision.datasets import Caltech101
+
+    try:
+        Caltech101(str(root), download=True)
+    except (OSError, RuntimeError) as error:
+        raise OSError(f"Caltech-101 cannot be fetched ({error}); unpack 101_ObjectCategories to {folder}") from error
+    return folder

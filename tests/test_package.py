@@ -71,7 +71,7 @@ def wheel(sdist, tmp_path_factory):
 
 def test_the_wheel_holds_all_that_the_program_reads(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for package in ("data", "detection", "proposals"):
+    for package in ("classification", "data", "detection", "proposals"):
         assert f"{package}/py.typed" in names
     kept = [p for p in ROOT.glob("detection/zoo/*/*") if "__pycache__" not in p.parts]
     assert kept

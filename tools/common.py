@@ -295,6 +295,23 @@ class Incomplete(RuntimeError):
         self.result = result
 
 
+SHOWN = 3  # unusable files in the last line; all are in the json and were named before
+
+
+def complete(result: dict[str, Any], bad: dict[str, str], total: int) -> dict[str, Any]:
+    """The result, if every file could be used.
+
+    Raises:
+        Incomplete: some could not.
+    """
+    if not bad:
+        return result
+    named = list(bad.values())
+    more = f"; and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+    message = f"{len(named)} of {total} files could not be used: {'; '.join(named[:SHOWN])}{more}"
+    raise Incomplete(message, result)
+
+
 def main(tool: Callable[[Options], dict[str, Any]], flags: argparse.ArgumentParser, argv: list[str] | None) -> int:
     """Run a tool: parse, call, report.
 
@@ -343,8 +360,13 @@ def write_json(path: Path, result: dict[str, Any], options: Options, seconds: fl
         "versions": env.versions(),
         "hardware": env.hardware(),
     }
+    write_text(path, json.dumps(report, indent=1, default=os.fspath) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file, atomically; its folder is made if absent."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, [(json.dumps(report, indent=1, default=os.fspath) + "\n").encode()])
+    write_atomically(path, [text.encode()])
 
 
 def peak_memory() -> int | None:

@@ -15,8 +15,6 @@ if not __package__:  # run as a file, perhaps from a clone that is not installed
 
 from . import common
 
-SHOWN = 3  # unusable files in the last line; all are in the json and were named before
-
 
 def run(options: common.Options) -> dict[str, Any]:
     """What was found, photo by photo."""
@@ -40,12 +38,7 @@ def run(options: common.Options) -> dict[str, Any]:
     finally:
         outputs.write_table()
     result = {"classes": list(detector.classes), "images": outputs.rows, "unreadable": outputs.bad}
-    if outputs.bad:
-        named = list(outputs.bad.values())
-        more = f"; and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
-        message = f"{len(named)} of {len(sources)} files could not be used: {'; '.join(named[:SHOWN])}{more}"
-        raise common.Incomplete(message, result)
-    return result
+    return common.complete(result, outputs.bad, len(sources))
 
 
 def flags() -> argparse.ArgumentParser:

@@ -48,7 +48,7 @@ def start(options: argparse.Namespace) -> None:
     root = logging.getLogger()
     root.handlers = [handler, *(h for h in root.handlers if not isinstance(h, ToolHandler))]
     level = logging.WARNING if options.quiet else getattr(logging, options.log_level.upper())
-    for name in ("sppnet", "data", "detection", "proposals"):
+    for name in ("sppnet", "classification", "data", "detection", "proposals"):
         logging.getLogger(name).setLevel(level)
 
 

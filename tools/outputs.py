@@ -21,7 +21,7 @@ from detection.files import write_atomically
 from detection.image import read
 from detection.video import Film, FilmWriter
 
-from .common import Options, one_line
+from .common import Options, one_line, write_text
 from .logs import log, progress
 
 COLUMNS = ("file", "frame", "class", "score", "x0", "y0", "x1", "y1")
@@ -84,8 +84,7 @@ class Outputs:
                     table.writerow(
                         [row["file"], frame, d["class"], f"{d['score']:.4f}", *(f"{v:.1f}" for v in d["box"])]
                     )
-        self.options.csv.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(self.options.csv, [buffer.getvalue().encode()])
+        write_text(self.options.csv, buffer.getvalue())
 
     def _kept(self, found: Detections) -> Detections:
         return found.filter(self.options.score_threshold, self.options.classes)

@@ -22,6 +22,12 @@ def test_torch_hub_gives_a_detector(finished, weights):
     assert found.classes == SPPDetector.from_pretrained(finished / "model", weights=weights).classes
 
 
+def test_torch_hub_gives_a_network_that_describes_photos(weights):
+    found = torch.hub.load(str(ROOT), "sppnet_classifier", source="local", name="alexnet", weights=weights)
+    vector = found.represent(np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8), short_side=64)
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+
+
 @pytest.fixture(scope="module")
 def exported(finished, weights, tmp_path_factory):
     pytest.importorskip("onnxscript")
