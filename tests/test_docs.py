@@ -19,6 +19,7 @@ DOCUMENTS = (
     "docs/reproduce.md",
     "docs/pipeline.md",
     "docs/models.md",
+    "docs/classification.md",
 )
 NEEDED = ("alexnet", "lite0", "lite2")
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -44,6 +45,9 @@ def desk(devkit, tmp_path, monkeypatch):
     (tmp_path / "holiday").mkdir()
     for photo in photos[1:3]:
         shutil.copy(photo, tmp_path / "holiday")
+    for number, photo in enumerate(photos[:8]):
+        (tmp_path / "labelled_photos" / f"kind{number % 2}").mkdir(parents=True, exist_ok=True)
+        shutil.copy(photo, tmp_path / "labelled_photos" / f"kind{number % 2}")
     monkeypatch.setattr("data.download.download_voc", lambda root, year: root / "VOCdevkit")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -54,11 +58,13 @@ def blocks(document):
 
 
 def commands(block):
-    """Lines of a block without comments, as lists of words; fine-tuning is cut short."""
+    """Lines of a block without comments, as lists of words; trainings are cut short."""
     for line in block.splitlines():
         words = shlex.split(line, comments=True)
         if "finetune" in line:
             words += ["--schedule", "6:1e-3"]  # the last one counts
+        if "train_classifier" in line:
+            words += ["--epochs", "1"]
         if words:
             yield words
 
