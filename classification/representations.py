@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
 import os
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +26,17 @@ from detection.files import write_atomically
 from detection.memory import kept_flat
 from detection.weights import sha256_of_state
 
+log = logging.getLogger(__name__)
 Rows = NDArray[np.float32]
+Photo = tuple[str, tuple[int, ...]]
 MANIFEST, SUFFIX, PARTIAL = "manifest.json", ".npy", ".partial.npy"
 
 
 class Representations:
     """Vectors of length 1 of the photos of a split, by layer.
+
+    Where photos were added, removed or replaced since, the rows of the others stay. A photo is known by its path, bytes
+    and time of change.
 
     Args:
         folder: for the arrays of one network, view and split; made if absent.
@@ -35,12 +45,14 @@ class Representations:
         paths: of the N photos.
 
     Raises:
-        ValueError: the folder holds vectors of other photos, or made otherwise.
+        ValueError: the folder holds vectors made otherwise, or is damaged.
+        OSError: it cannot be written.
     """
 
     def __init__(self, folder: Path, extractor: Extractor, view: View, paths: Sequence[Path]) -> None:
         self.folder, self.extractor, self.view, self.paths = folder, extractor, view, paths
-        self._check_manifest(self._settings())
+        self.photos = [_identity(path) for path in paths]
+        self._check_manifest()
 
     def get(self, layers: Sequence[Layer], on_photo: Callable[[], object] = lambda: None) -> dict[Layer, Rows]:
         """The vectors of some layers; what is not on disk is computed.
@@ -54,59 +66,71 @@ class Representations:
 
         Raises:
             ValueError: photos cannot be used, of which each is named; the vectors of the others are kept. Or the
-                network has no such layer.
+                network has no such layer, or a file is damaged.
+            OSError: no room for the vectors.
         """
         missing = [layer for layer in layers if not self._path(layer).is_file()]
         if missing:
             self._compute(missing, on_photo)
-        return {layer: np.load(self._path(layer), mmap_mode="r") for layer in layers}
+        found = {layer: _load(self._path(layer), len(self.paths)) for layer in layers}
+        for layer, rows in found.items():
+            if rows is None:
+                raise ValueError(f"{self._path(layer)}: damaged; give --overwrite, or another --run")
+        return {layer: rows for layer, rows in found.items() if rows is not None}
 
     def has(self, layers: Sequence[Layer]) -> bool:
         """Whether nothing need be computed for these."""
         return all(self._path(layer).is_file() for layer in layers)
 
     def _compute(self, layers: Sequence[Layer], on_photo: Callable[[], object]) -> None:
-        arrays: dict[Layer, Rows] = {}
-        bad: list[str] = []
-        for number, (path, photo) in enumerate(kept_flat(parallel.ahead(read, self.paths))):
-            if arrays and all(not np.isnan(array[number, 0]) for array in arrays.values()):
-                on_photo()
-                continue
+        arrays = {layer: self._begun(layer) for layer in layers}
+        wanted = np.zeros(len(self.paths), bool)
+        for array in arrays.values():
+            wanted |= True if array is None else np.isnan(array[:, 0])
+        for _ in range(int((~wanted).sum())):
+            on_photo()
+        places, bad = np.flatnonzero(wanted).tolist(), []
+        photos = kept_flat(parallel.ahead(read, [self.paths[i] for i in places]))
+        for number, (path, photo) in zip(places, photos, strict=True):
             try:
                 pixels = photo.result()
             except (OSError, ValueError) as error:
                 bad.append(str(error) if str(path) in str(error) else f"{path}: {error}")
                 continue
-            found = views.vectors(self.extractor, pixels, self.view, layers)
-            for layer, vectors in found.items():
+            for layer, vectors in views.vectors(self.extractor, pixels, self.view, layers).items():
                 row = normalized(vectors.mean(axis=0, keepdims=True))[0]
-                array = arrays.setdefault(layer, self._open(layer, len(row)))
+                array = arrays[layer]
+                if array is None:
+                    array = arrays[layer] = self._begin(layer, len(row))
                 array[number, 1:] = row[1:]
                 array[number, 0] = row[0]  # last: a row whose first number is there is whole
             on_photo()
         for array in arrays.values():
-            array.flush()  # type: ignore[attr-defined]
+            if array is not None:
+                array.flush()  # type: ignore[attr-defined]
         if bad:
             raise ValueError(f"{len(bad)} of {len(self.paths)} photos cannot be used: {'; '.join(bad[:3])}")
         for layer in layers:
             os.replace(self._path(layer, PARTIAL), self._path(layer))
 
-    def _open(self, layer: Layer, length: int) -> Rows:
-        """The array of a layer that is being made: rows that are not there yet begin with NaN."""
-        path, shape = self._path(layer, PARTIAL), (len(self.paths), length)
-        if path.is_file():
-            there = np.load(path, mmap_mode="r+")
-            if there.shape == shape:
-                return there
-        array = np.lib.format.open_memmap(path, "w+", np.float32, shape)
-        array[:, 0] = np.nan
-        return array
+    def _begun(self, layer: Layer) -> Rows | None:
+        """The array of a layer that is being made, to be written to: rows that are not there yet begin with NaN."""
+        path = self._path(layer, PARTIAL)
+        whole = path.is_file() and _load(path, len(self.paths)) is not None  # to map a short one to write would grow it
+        return np.load(path, mmap_mode="r+") if whole else None
+
+    def _begin(self, layer: Layer, length: int) -> Rows:
+        """A new one. Its bytes are written before any is used, so that a full disk is told now."""
+        path = self._path(layer, PARTIAL)
+        _write(path, (len(self.paths), length), repeat(_missing(length), len(self.paths)))
+        rows: Rows = np.load(path, mmap_mode="r+")
+        return rows
 
     def _path(self, layer: Layer, suffix: str = SUFFIX) -> Path:
         return self.folder / f"{layer}{suffix}"
 
     def _settings(self) -> dict[str, Any]:
-        """All that decides what the vectors are."""
+        """All that decides what the vectors are, but for the photos."""
         body, head = self.extractor.body, self.extractor.head
         return {
             "network": body.name,
@@ -115,19 +139,76 @@ class Representations:
             "levels": list(self.extractor.levels),
             "head": sha256_of_state(head.state_dict()) if head else None,
             "view": str(self.view),
-            "photos": [str(path) for path in self.paths],
         }
 
-    def _check_manifest(self, settings: dict[str, Any]) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / MANIFEST
+    def _check_manifest(self) -> None:
+        path, settings = self.folder / MANIFEST, self._settings()
         if not path.is_file():
-            write_atomically(path, [json.dumps(settings).encode()])
+            self._write_manifest(self.folder)
             return
-        there = json.loads(path.read_text())
+        try:
+            there = json.loads(path.read_text())
+            photos = list(zip(there["photos"], map(tuple, there["bytes_and_time"]), strict=True))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}: damaged ({error}); give --overwrite, or another --run") from error
         for name, value in settings.items():
             if there.get(name) != value:
-                told = "" if name == "photos" else f": {there.get(name)!r} there, {value!r} now"
                 raise ValueError(
-                    f"{self.folder}: holds vectors made with other {name}{told}; give --overwrite, or another --run"
+                    f"{self.folder}: holds vectors made with other {name}: {there.get(name)!r} there, {value!r} now; "
+                    "give --overwrite, or another --run"
                 )
+        if photos != self.photos:
+            self._take_over(photos)
+
+    def _write_manifest(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        photos = {"photos": [path for path, _ in self.photos], "bytes_and_time": [state for _, state in self.photos]}
+        write_atomically(folder / MANIFEST, [json.dumps(self._settings() | photos).encode()])
+
+    def _take_over(self, photos: list[Photo]) -> None:
+        """Put in place of the folder, which is of `photos`, another one with the rows that are of use."""
+        rows = {photo: row for row, photo in enumerate(photos)}
+        places = [rows.get(photo) for photo in self.photos]
+        log.info("%s: %d of %d photos are new or changed", self.folder, places.count(None), len(places))
+        new, old = (self.folder.with_name(f".{self.folder.name}.{which}") for which in ("new", "old"))
+        for folder in (new, old):
+            shutil.rmtree(folder, ignore_errors=True)
+        new.mkdir()
+        for file in sorted(self.folder.glob(f"*{SUFFIX}")):
+            array, path = _load(file, len(photos)), new / f"{file.name.partition('.')[0]}{PARTIAL}"
+            if array is not None and not path.exists():
+                missing = _missing(array.shape[1])
+                _write(path, (len(places), array.shape[1]), (missing if i is None else array[i] for i in places))
+        self._write_manifest(new)
+        os.replace(self.folder, old)
+        os.replace(new, self.folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _identity(path: Path) -> Photo:
+    """Absolute path, bytes and time of last change in ns; the latter two 0 if there is no such file."""
+    with contextlib.suppress(OSError):
+        state = path.stat()
+        return str(path.resolve()), (state.st_size, state.st_mtime_ns)
+    return str(path.absolute()), (0, 0)
+
+
+def _load(path: Path, count: int) -> Rows | None:
+    """An array on disk, read-only, if it is whole and of so many rows."""
+    try:
+        found: Rows = np.load(path, mmap_mode="r")
+    except ValueError:
+        return None
+    return found if found.ndim == 2 and len(found) == count else None
+
+
+def _missing(length: int) -> Rows:
+    """A row that is not there yet."""
+    return np.full(length, np.nan, np.float32)
+
+
+def _write(path: Path, shape: tuple[int, int], rows: Iterable[Rows]) -> None:
+    """An array of rows, whole or not at all."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    write_atomically(path, chain([head.getvalue()], (row.tobytes() for row in rows)))

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data.media import PHOTOS
 from data.records import Dataset
-from data.voc import IMAGE_SUFFIXES
 
 HOW = "expected a folder a class with its photos, or train and test (or val) of such folders"
 BACKGROUND = "BACKGROUND_Google"  # of Caltech-101: one of its 102 categories, by the usual protocol
@@ -82,7 +82,7 @@ def from_folder(root: str | os.PathLike[str], classes: Sequence[str] | None = No
     if empty:
         raise ValueError(f"{path / empty[0]}: holds no photo; put some in, or remove the folder")
     if len(known) < 2:
-        raise ValueError(f"{path}: holds one class, {known[0]}; two or more are needed to tell apart")
+        raise ValueError(f"{path}: holds one class, {known[0]}; two or more are needed to tell apart; {HOW}")
     paths = tuple(photo for photos in found.values() for photo in photos)
     labels = np.repeat([known.index(name) for name in names], [len(found[name]) for name in names])
     return LabelledPhotos(path.resolve().name, known, paths, one_class(labels, len(known)))
@@ -96,8 +96,9 @@ def splits(root: str | os.PathLike[str]) -> tuple[str, str] | None:
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """Photos in a folder and those within it, sorted."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    """Photos in a folder and those within it, sorted; nothing hidden, such as .ipynb_checkpoints, is taken."""
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in PHOTOS and p.is_file())
+    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 
 def one_class(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.int8]:

@@ -1,15 +1,20 @@
 """Vectors on disk."""
 
+import errno
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from classification.extractor import Extractor
 from classification.representations import Representations
 from classification.views import View
 from data import labelled
-from tests.classification.conftest import make_net
+from detection import files
+from tests.classification.conftest import make_net, picture
 
 VIEW = View("full", 64)
 
@@ -53,23 +58,21 @@ def test_an_interrupted_run_goes_on_where_it_was(extractor, paths, tmp_path, mon
         Representations(tmp_path / "part", extractor, VIEW, paths).get(["spp"])
     rows = Representations(tmp_path / "part", extractor, VIEW, paths).get(["spp"])["spp"]
     assert np.array_equal(rows, expected)
-    assert len(seen) == 7 + 1 + 10  # the first photo, which tells how long vectors are, and those that were missing
+    assert len(seen) == 7 + 10  # those that were missing
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"view": View("full", 96)}, r"other view: 'full 64' there, 'full 96' now"),
-        ({"paths": slice(3)}, "other photos; give --overwrite"),
         ({"extractor": 1}, "other weights"),
     ],
 )
 def test_vectors_made_otherwise_are_not_taken_for_these(extractor, paths, tmp_path, change, words):
     Representations(tmp_path, extractor, VIEW, paths).get(["fc7"])
-    view, kept = change.get("view", VIEW), paths[change.get("paths", slice(None))]
     other = Extractor.of(make_net(seed=5)) if "extractor" in change else extractor
     with pytest.raises(ValueError, match=words):
-        Representations(tmp_path, other, view, kept)
+        Representations(tmp_path, other, change.get("view", VIEW), paths)
 
 
 def test_bad_photos_are_named_and_the_others_are_not_lost(extractor, paths, tmp_path):
@@ -80,3 +83,81 @@ def test_bad_photos_are_named_and_the_others_are_not_lost(extractor, paths, tmp_
         made.get(["fc7"])
     there = np.load(tmp_path / "r" / "fc7.partial.npy")
     assert np.isnan(there[:, 0]).tolist() == [False, False, False, True, True]
+
+
+def count_of(monkeypatch):
+    """A list that gets the width of each photo that the network sees."""
+    from classification import views
+
+    seen, vectors = [], views.vectors
+    monkeypatch.setattr(views, "vectors", lambda *args: (seen.append(args[1].shape[0]), vectors(*args))[1])
+    return seen
+
+
+def test_only_photos_that_were_added_or_replaced_are_looked_at(extractor, paths, tmp_path, monkeypatch):
+    copies = [Path(shutil.copy(path, tmp_path / f"{i}.png")) for i, path in enumerate(paths[:5])]
+    kept = tmp_path / "r" / "all"
+    before = np.array(Representations(kept, extractor, VIEW, copies[:4]).get(["spp"])["spp"])
+    seen = count_of(monkeypatch)
+    Image.fromarray(picture(1, 99, (80, 80))).save(copies[1])
+    after = Representations(kept, extractor, VIEW, [copies[4], *copies[1:4]]).get(["spp"])["spp"]
+    assert len(seen) == 2
+    assert np.array_equal(after[2:], before[2:])
+    assert not np.allclose(after[1], before[1])
+    expected = Representations(tmp_path / "new", extractor, VIEW, [copies[4], *copies[1:4]]).get(["spp"])["spp"]
+    assert np.array_equal(after, expected)
+    assert [p.name for p in kept.parent.iterdir()] == ["all"]
+
+
+def test_removed_photos_cost_nothing(extractor, paths, tmp_path, monkeypatch):
+    before = np.array(Representations(tmp_path / "all", extractor, VIEW, paths).get(["spp"])["spp"])
+    seen = count_of(monkeypatch)
+    ticks = []
+    rows = Representations(tmp_path / "all", extractor, VIEW, paths[3:9]).get(["spp"], lambda: ticks.append(1))["spp"]
+    assert np.array_equal(rows, before[3:9])
+    assert (len(seen), len(ticks)) == (0, 6)
+
+
+def test_the_same_folder_named_otherwise_has_the_same_photos(extractor, paths, tmp_path, monkeypatch):
+    Representations(tmp_path / "all", extractor, VIEW, paths).get(["spp"])
+    monkeypatch.chdir(paths[0].parent)
+    relative = [Path(os.path.relpath(path)) for path in paths]
+    assert Representations(tmp_path / "all", extractor, VIEW, relative).has(["spp"])
+
+
+def test_a_full_disk_is_told_and_leaves_no_rows_of_zeros(extractor, paths, tmp_path, monkeypatch):
+    real = files.write_atomically
+
+    def full(path, chunks):
+        def some():
+            for number, chunk in enumerate(chunks):
+                if number == 3 and path.name.endswith("npy"):
+                    raise OSError(errno.ENOSPC, "No space left on device")
+                yield chunk
+
+        real(path, some())
+
+    monkeypatch.setattr("classification.representations.write_atomically", full)
+    with pytest.raises(OSError, match="make room or choose another folder"):
+        Representations(tmp_path, extractor, VIEW, paths).get(["spp"])
+    assert [p.name for p in tmp_path.iterdir()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize("name", ["spp.npy", "spp.partial.npy"])
+def test_arrays_cut_short_are_not_used(extractor, paths, tmp_path, name):
+    made = Representations(tmp_path, extractor, VIEW, paths[:4])
+    before = np.array(made.get(["spp"])["spp"])
+    file = (tmp_path / "spp.npy").rename(tmp_path / name)
+    os.truncate(file, file.stat().st_size - 13_000)
+    if name == "spp.npy":
+        with pytest.raises(ValueError, match=r"spp\.npy: damaged; give --overwrite"):
+            made.get(["spp"])
+    else:
+        assert np.array_equal(made.get(["spp"])["spp"], before)
+
+
+def test_a_damaged_manifest_is_named(extractor, paths, tmp_path):
+    Representations(tmp_path, extractor, VIEW, paths)
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"manifest\.json: damaged .*give --overwrite"):
+        Representations(tmp_path, extractor, VIEW, paths)

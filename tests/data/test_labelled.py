@@ -25,6 +25,9 @@ def test_each_folder_is_a_class_and_files_beside_them_are_left_alone(tmp_path):
     (tmp_path / "dog" / "notes.txt").touch()
     (tmp_path / "dog" / "young").mkdir()
     (tmp_path / "dog" / "young" / "x.PNG").touch()
+    (tmp_path / "dog" / ".ipynb_checkpoints").mkdir()
+    (tmp_path / "dog" / ".ipynb_checkpoints" / "0.jpg").touch()
+    (tmp_path / "dog" / "folder.jpg").mkdir()
     found = labelled.from_folder(tmp_path)
     assert found.classes == ("cat", "dog")
     assert [p.relative_to(tmp_path).as_posix() for p in found.paths] == [
@@ -38,7 +41,7 @@ def test_each_folder_is_a_class_and_files_beside_them_are_left_alone(tmp_path):
     ("counts", "error", "words"),
     [
         ({"cat": 2, "dog": 0}, ValueError, "dog: holds no photo; put some in, or remove the folder"),
-        ({"cat": 2}, ValueError, "holds one class, cat; two or more"),
+        ({"train": 2}, ValueError, "one class, train; two or more .* or train and test"),
         ({}, FileNotFoundError, "holds no folders; expected a folder a class"),
     ],
 )
