@@ -85,6 +85,11 @@ class SPPClassifier:
         known = text in NETWORKS or (":" in text and library_networks.split(text) is not None)
         if known and not (Path(text) / MODEL).is_file():
             return cls(Extractor(network.build(text, weights, device, precision)))
+        if not Path(text).is_dir():
+            names = ", ".join(NETWORKS)
+            raise FileNotFoundError(
+                f"{text}: neither a folder nor a network; the networks are {names}, torchvision:NAME and timm:NAME"
+            )
         model = load_model(Path(name), weights, device)
         body = replace(model.extractor.body, precision=precision)
         extractor = replace(model.extractor, body=body)
@@ -104,8 +109,8 @@ class SPPClassifier:
 
         Args:
             photo: a path; uint8 RGB (H, W, 3) or grey (H, W); a Pillow image; or a tensor (3, H, W).
-            view: how it is looked at; None: as in training. Of several views, probabilities are averaged; SVMs are
-                asked about the mean vector, which they have learned from.
+            view: how it is looked at; None: `Model.view`. Of several views, probabilities are averaged; SVMs are asked
+                about the mean vector, which they have learned from.
 
         Raises:
             ValueError: the network has not been trained to classify, the photo cannot be used, or the network does

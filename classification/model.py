@@ -43,7 +43,7 @@ class Model:
         extractor: the network.
         linear: on one of its layers.
         layer: that one.
-        view: how photos were looked at in training, and are by default.
+        view: how photos are looked at unless told otherwise; those that SVMs learned from were.
         own_convolutions: the convolutions were trained, and are kept with the rest, as is what they expect of pixels.
         notes: how it was trained.
     """
@@ -101,36 +101,58 @@ def load_model(folder: Path, weights: str | Path = "pretrained", device: str = "
 
     Raises:
         FileNotFoundError: no model there.
-        ValueError: it is damaged, or the convolutions are not those that it was trained with.
+        ValueError: it is damaged, or the convolutions are not those that it was trained with, or are its own and
+            `weights` names others.
         OSError: the weights cannot be read or fetched.
     """
-    path = folder / MODEL
-    if not path.is_file():
+    if not (folder / MODEL).is_file():
         raise FileNotFoundError(
             f"{folder}: no classifier there (no {MODEL}); train one with train_classifier or classify"
         )
     try:
-        settings = json.loads(path.read_text())
-        if settings["format"] != FORMAT:
-            raise ValueError(f"format {settings['format']}, this version reads {FORMAT}")
+        settings = _settings(folder)
         state, linear = (_read(folder / name, settings["sha256"][name]) for name in (NETWORK, LINEAR))
         kind: Kind = settings["kind"]
         classifier = LinearClassifier(linear["weights"].numpy(), linear["bias"].numpy(), kind)
-        view = View(**settings["view"])
+        classes, layer, notes = tuple(settings["classes"]), settings["layer"], dict(settings["notes"])
+        if not len(classes) == len(classifier.weights) == len(classifier.bias):
+            raise ValueError(f"{len(classes)} classes, but weights of {len(classifier.weights)}")
+        view, fixed, weights_hash = View(**settings["view"]), settings["fixed"], settings["weights_hash"]
         head = _part(state, "head.")
         fc = FcHead.of(head, str(folder / NETWORK)) if head else None
         own, name, levels = _part(state, "convolutions."), settings["network"], tuple(settings["levels"])
         seen = Preprocessing(**settings["preprocessing"]) if own else None
     except (KeyError, TypeError, ValueError, SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"{folder}: damaged classifier ({error}); train it again") from error
+    if own and weights != "pretrained":
+        raise ValueError(f"{folder}: has convolutions of its own; leave --weights out")
     body = _own_body(name, own, seen) if seen else network.build(name, weights)
-    if not own and body.weights_hash != settings["weights_hash"]:
+    if not own and body.weights_hash != weights_hash:
         raise ValueError(f"{folder}: was trained on other weights of {name} than these; give its own with --weights")
     target = network.resolve_device(device)
-    extractor = Extractor(body.to(target), levels, fc.to(target) if fc else None, settings["fixed"])
-    return Model(
-        tuple(settings["classes"]), extractor, classifier, settings["layer"], view, bool(own), settings["notes"]
-    )
+    extractor = Extractor(body.to(target), levels, fc.to(target) if fc else None, fixed)
+    return Model(classes, extractor, classifier, layer, view, bool(own), notes)
+
+
+def notes_of(folder: Path) -> dict[str, Any] | None:
+    """How the classifier of a folder was trained; None if there is none.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    if not (folder / MODEL).is_file():
+        return None
+    try:
+        return dict(_settings(folder)["notes"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{folder}: damaged classifier ({error}); give --overwrite, or another --run") from error
+
+
+def _settings(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / MODEL).read_text())
+    if found["format"] != FORMAT:
+        raise ValueError(f"format {found['format']}, this version reads {FORMAT}")
+    return found
 
 
 def _own_body(name: str, state: State, preprocessing: Preprocessing) -> ConvBody:

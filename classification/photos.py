@@ -115,13 +115,14 @@ class CentreViews(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
 def batches(count: int, batch: int, rank: int, processes: int) -> Iterator[tuple[NDArray[np.int64], int]]:
     """Places of one process' part of each batch, and how many the whole batch has.
 
-    Batches have `batch` photos or a little less, all nearly the same number: a last one of a single photo would have no
-    statistics to be normalised by.
+    Batches have `batch` photos or a little less, all nearly the same number. None has a single photo, which has no
+    statistics to be normalised by, unless `batch` is 1; one more than `batch` rather.
 
     Raises:
         ValueError: there are fewer photos in a batch than processes.
     """
-    for whole in np.array_split(np.arange(count), -(-count // batch)):
+    parts = -(-count // batch)
+    for whole in np.array_split(np.arange(count), parts if batch == 1 else min(parts, max(1, count // 2))):
         if len(whole) < processes:
             raise ValueError(f"{len(whole)} photos a batch for {processes} processes; give a larger --batch")
         yield whole[rank::processes], len(whole)

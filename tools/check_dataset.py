@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--splits", nargs="+", metavar="NAME", help="(those for training and test)")
     p.add_argument("--sheet", type=Path, metavar="PNG", help="draw photos with their objects")
     p.add_argument("--photos", type=int, default=24, metavar="N", help="on the sheet (%(default)s)")
-    p.add_argument("--seed", type=int, default=0, help="of the choice of photos (%(default)s)")
+    p.add_argument("--seed", type=common.seed, default=0, help="of the choice of photos (%(default)s)")
     return common.main(run, p, argv)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,9 @@ from data.labelled import LabelledPhotos
 from detection import parallel
 from detection.memory import kept_flat
 
-from .classifier_training import CLASSIFIER, SETTINGS
+from .classifier_training import CLASSIFIER, settings_of
 from .common import Options
-from .labelled import ALL, of_folder
+from .labelled import limited
 from .logs import progress
 
 FIVE = 5
@@ -29,7 +28,7 @@ FIVE = 5
 def test(o: Options) -> dict[str, Any]:
     """Top-1 and top-5 errors and seconds a photo."""
     classifier = SPPClassifier.from_pretrained(o.run / CLASSIFIER, o.weights or "pretrained", o.device, o.precision)
-    photos = _photos(o, classifier.classes)
+    photos = _photos(o, classifier)
     views = [View(kind, o.short_side) for kind in o.views]
     print(f"{len(photos)} photos, {len(photos.classes)} classes: {o.run / CLASSIFIER}")
     print(f"{'view':12s}{'top-1 error':>12s}{'top-5 error':>12s}{'s a photo':>11s}")
@@ -58,18 +57,16 @@ def _scores(classifier: SPPClassifier, photos: LabelledPhotos, view: View) -> tu
     return np.array(found), spent / len(photos)
 
 
-def _photos(o: Options, classes: tuple[str, ...]) -> LabelledPhotos:
+def _photos(o: Options, classifier: SPPClassifier) -> LabelledPhotos:
     """The photos of --data that are for testing, or those held out in training."""
     if o.data:
-        splits = of_folder(o)
-        photos = splits[ALL] if ALL in splits else splits["test"]
-        if photos.classes != classes:
-            raise ValueError(f"{o.data}: has classes {', '.join(photos.classes)}; the classifier {', '.join(classes)}")
-        return photos
-    path = o.run / SETTINGS
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no record of held-out photos; say with --data what to test on")
-    kept = json.loads(path.read_text())["test"]
-    labels = np.array([k for _, k in kept], np.int64)
-    truth = labelled.one_class(labels, len(classes))
-    return LabelledPhotos("held out", classes, tuple(Path(p) for p, _ in kept), truth)
+        names = labelled.splits(o.data)
+        photos = labelled.from_folder(o.data / names[1] if names else o.data, classifier.classes)
+        return limited(photos, o.limit)
+    notes = classifier.model.notes if classifier.model else {}
+    settings = settings_of(o.run, notes.get("training"))
+    if settings is None:
+        raise FileNotFoundError(f"{o.run}: no record of held-out photos; say with --data what to test on")
+    paths, labels = zip(*settings["test"], strict=True)
+    truth = labelled.one_class(np.array(labels, np.int64), len(classifier.classes))
+    return limited(LabelledPhotos("held out", classifier.classes, tuple(map(Path, paths)), truth), o.limit)

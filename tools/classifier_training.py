@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from classification import network as networks
 from classification.augment import Augmentation, Colours
 from classification.config import CROP, PYRAMIDS, TrainConfig
 from classification.extractor import Extractor
-from classification.model import MODEL, softmax_model
+from classification.model import MODEL, notes_of, softmax_model
 from classification.network import SPPNet
 from classification.photos import CentreViews, Photos, TrainingViews
 from classification.processes import Processes, local_device
@@ -30,7 +32,7 @@ from detection.network import ConvBody, resolve_device
 from . import labelled
 from .common import Options, exclusive
 from .finetuning import write_curve
-from .labelled import ALL
+from .labelled import ALL, refuse
 from .logs import log, progress
 
 FROM_SCRATCH = ("zf5", "zf5-small")
@@ -47,6 +49,7 @@ def train(o: Options, folder: Path) -> dict[str, Any]:
     processes = Processes.join(device)
     try:
         if processes.rank:
+            o.json = None
             log.setLevel(logging.WARNING)  # one bar is enough
             return _train(o, folder, config, (photos, held_out), device, processes)
         with exclusive(folder / CLASSIFIER):
@@ -65,16 +68,18 @@ def _train(
 ) -> dict[str, Any]:
     photos, held_out = data
     settings = _settings(o, config, photos, held_out)
-    done = _finished(folder, settings["training"], o.overwrite)
+    done = None if o.overwrite else _finished(folder, settings["training"])
     if done:
         return done
     decoded, validation = Photos(photos.paths), Photos(held_out.paths)
     net = _network(o, len(photos.classes))
     seen = net.body.preprocessing
-    some = map(decoded.__getitem__, range(0, len(decoded), max(1, len(decoded) // COLOUR_PHOTOS)))
+    some = map(decoded.__getitem__, range(0, len(decoded), -(-len(decoded) // COLOUR_PHOTOS)))
     colours = Colours.of(some, o.seed) if config.colour else None
     views = TrainingViews(decoded, photos.labels, Augmentation(seen, colours, config.colour, config.mirror), o.seed)
     options = TrainOptions(folder, device, o.seed, {"bf16": True, "fp32": False, None: None}[o.precision], o.workers)
+    if o.overwrite:
+        _clear(folder, processes)
     training = Training(
         net, views, CentreViews(validation, held_out.labels, seen), config, options, settings["training"], processes
     )
@@ -89,16 +94,22 @@ def _config(o: Options) -> TrainConfig:
     Raises:
         ValueError: they contradict each other.
     """
-    random = any(isinstance(s, range) for s in o.sizes)
+    random = any(len(s) > 1 for s in o.sizes)
     if random and len(o.sizes) > 1:
         raise ValueError("--sizes: give sizes to take in turn, or one range, not both")
-    found = (o.sizes[0].start, o.sizes[0].stop - 1) if random else tuple(v for s in o.sizes for v in s)
+    found = tuple(v for s in o.sizes for v in s)
     if o.pyramid == "none" and found != (CROP,):
         raise ValueError(f"--pyramid none: a network without SPP is trained at {CROP} pixels; leave --sizes out")
     if max(found) > CROP:
         raise ValueError(f"--sizes {max(found)}: crops have {CROP} pixels; give {CROP} or less")
     if not 0 <= o.dropout < 1:
         raise ValueError(f"--dropout {o.dropout}: expected 0 or more, less than 1")
+    if not 0 <= o.colour < math.inf:
+        raise ValueError(f"--colour {o.colour}: expected 0 or more")
+    if o.norm and o.batch == 1:
+        raise ValueError("--batch 1: one photo has no statistics to be normalised by; give 2 or more, or --no-norm")
+    if o.start == "random":
+        refuse(o, "--start random takes no weights", "weights")
     return TrainConfig(found, random, o.epochs, o.batch, o.rate, o.patience, mirror=o.mirror, colour=o.colour)
 
 
@@ -114,8 +125,7 @@ def _network(o: Options, n_classes: int) -> SPPNet:
     levels = None if o.pyramid == "none" else PYRAMIDS[o.pyramid]
     net = networks.build(body, n_classes, levels, o.width, o.seed, o.norm)
     net.head.dropout.p = o.dropout
-    for size in {size for s in o.sizes for size in s}:
-        net.check((size, size))
+    net.check((min(min(s) for s in o.sizes),) * 2)
     return net
 
 
@@ -134,26 +144,58 @@ def _settings(o: Options, config: TrainConfig, photos: LabelledPhotos, held_out:
         "seed": o.seed,
         "config": asdict(config),
     }
-    files = [[str(p), t.tolist()] for part in (photos, held_out) for p, t in zip(part.paths, part.truth, strict=True)]
+    with ThreadPoolExecutor() as threads:
+        files = [list(threads.map(_digest, part.paths)) for part in (photos, held_out)]
+    truths = [part.truth.tolist() for part in (photos, held_out)]
     settings["test"] = [[str(p.resolve()), int(k)] for p, k in zip(held_out.paths, held_out.labels, strict=True)]
-    settings["training"] = hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()
+    settings["training"] = hashlib.sha256(json.dumps([settings, files, truths]).encode()).hexdigest()
     return settings
 
 
-def _finished(folder: Path, key: str, overwrite: bool) -> dict[str, Any] | None:
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _finished(folder: Path, key: str) -> dict[str, Any] | None:
     """What the run holds of this training already.
 
     Raises:
-        ValueError: it holds a classifier of another training, and --overwrite was not given.
+        ValueError: it holds another classifier, or its files are damaged.
+    """
+    notes = notes_of(folder / CLASSIFIER)
+    if notes is None:
+        return None
+    if notes.get("training") != key:
+        raise ValueError(f"{folder}: holds a classifier of other data or settings; give --overwrite, or another --run")
+    found = settings_of(folder, key)
+    if found:
+        log.info("the classifier is trained already: %s", folder / CLASSIFIER)
+    return found
+
+
+def settings_of(folder: Path, key: str | None) -> dict[str, Any] | None:
+    """The settings that a training left in its run, the held-out photos among them; None if it left none.
+
+    Raises:
+        ValueError: they are damaged.
     """
     path = folder / SETTINGS
-    if overwrite or not (path.is_file() and (folder / CLASSIFIER / MODEL).is_file()):
+    if key is None or not path.is_file():
         return None
-    found: dict[str, Any] = json.loads(path.read_text())
-    if found["training"] != key:
-        raise ValueError(f"{folder}: holds a classifier of other data or settings; give --overwrite, or another --run")
-    log.info("the classifier is trained already: %s", folder / CLASSIFIER)
-    return found
+    try:
+        found: dict[str, Any] = json.loads(path.read_text())
+        found["test"] = [[str(photo), int(k)] for photo, k in found["test"]]
+        return found if found["training"] == key else None
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: damaged ({error}); train again with --overwrite, or in another --run") from error
+
+
+def _clear(folder: Path, processes: Processes) -> None:
+    """Take away what a run holds, so that the training starts anew and, interrupted, goes on without --overwrite."""
+    if processes.rank == 0:
+        for path in (folder / CHECKPOINT, folder / SETTINGS, folder / CLASSIFIER / MODEL):
+            path.unlink(missing_ok=True)
+    processes.wait()
 
 
 def _show(bar: tqdm, point: EpochPoint) -> None:
@@ -167,7 +209,7 @@ def _keep(folder: Path, training: Training, photos: LabelledPhotos, settings: di
     """Write the classifier, the curve and the settings; the checkpoint goes."""
     net = training.net
     own, view = not net.frozen, View("crop") if net.fixed else View("full")
-    notes = {name: settings[name] for name in ("data", "photos", "pyramid", "seed", "config")}
+    notes = {name: settings[name] for name in ("data", "photos", "pyramid", "seed", "config", "training")}
     model = softmax_model(
         Extractor.of(net), net.fc8, classes=photos.classes, view=view, own_convolutions=own, notes=notes
     )

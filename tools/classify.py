@@ -27,13 +27,11 @@ def run(options: common.Options) -> dict[str, Any]:
 def flags(p: argparse.ArgumentParser) -> None:
     """What the SVMs learn from, and how they are tested."""
     p.add_argument("--layer", choices=LAYERS, default="spp", help="of the network (%(default)s)")
-    p.add_argument("--cost", type=float, default=3.0, help="of a violated margin, C of the SVMs (%(default)s)")
-    p.add_argument(
-        "--divisions", type=common.positive, default=10, help="random ones of undivided photos (%(default)s)"
-    )
+    p.add_argument("--cost", type=common.amount, default=3.0, help="of a violated margin, C of the SVMs (%(default)s)")
+    p.add_argument("--divisions", type=common.positive, metavar="N", help="random ones of undivided photos (10)")
     p.add_argument("--train", type=common.positive, metavar="N", help="photos of each class (half of them, or 30)")
     p.add_argument("--test", type=common.positive, metavar="N", help="at most, of each class (all others, or 50)")
-    p.add_argument("--metric", choices=("voc07", "area"), default="voc07", help="average precision (%(default)s)")
+    p.add_argument("--metric", choices=("voc07", "area"), help="average precision, with --voc2007 (voc07)")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -67,7 +68,7 @@ def data_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--train-split", metavar="NAME", help="of the training images (trainval, or train)")
     p.add_argument("--test-split", metavar="NAME", help="of the test images (test, or val)")
     p.add_argument("--overwrite", action="store_true", help="do finished work again")
-    p.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
+    p.add_argument("--seed", type=seed, default=0, help="of everything random (%(default)s)")
 
 
 def network_flags(p: argparse.ArgumentParser) -> None:
@@ -151,6 +152,20 @@ def positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"expected 1 or more, got {value}")
+    return value
+
+
+def seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"expected 0 to {2**32 - 1}, got {value}")
+    return value
+
+
+def amount(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected a number above 0, got {text}")
     return value
 
 

@@ -9,23 +9,49 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classification import evaluation, linear
-from classification.model import Model
+from classification.model import Model, notes_of
 from classification.views import View
 from data import labelled
 from data.labelled import LabelledPhotos
 
-from .common import Options
-from .labelled import ALL, halves
+from .common import Options, exclusive
+from .labelled import ALL, halves, refuse
 from .logs import log, progress
 from .representing import extractor_of, represent
 
 CALTECH = (30, 50)  # photos of a class to train on, and at most to test on; section 3.3
-SHARE = 0.5  # to train on, of anybody's photos
+SHARE, DIVISIONS = 0.5, 10  # to train on, of anybody's photos; and how often they are divided
 CLASSIFIER = "classifier"
 
 
 def train_and_test(o: Options, folder: Path, splits: dict[str, LabelledPhotos]) -> dict[str, Any]:
-    """Figures of the SVMs, and a classifier of all training photos."""
+    """Figures of the SVMs, and a classifier of all training photos.
+
+    Raises:
+        ValueError: the photos or the flags do not do, or the run's classifier is a trained network.
+        RuntimeError: another process is at work on it.
+        OSError: a file cannot be read or written.
+    """
+    if ALL not in splits:
+        refuse(o, "the photos are divided already", "train", "test", "divisions")
+        _check_classes(next(iter(splits.values())))
+    else:
+        _divided(o, splits[ALL], o.seed)  # told now if that cannot be
+    with exclusive(folder / CLASSIFIER):
+        if not o.overwrite and "training" in (notes_of(folder / CLASSIFIER) or {}):
+            raise ValueError(f"{folder / CLASSIFIER}: a trained network; give another --run, or --overwrite")
+        return _train_and_test(o, folder, splits)
+
+
+def _check_classes(photos: LabelledPhotos) -> None:
+    """Refuse a class that nothing can be learned of, before the network is asked."""
+    for name, column in zip(photos.classes, photos.truth.T, strict=True):
+        there, count = int((column == 1).sum()), int((column != 0).sum())
+        if there in (0, count):
+            raise ValueError(f"{photos.name}: {name} is in {there} of {count} photos; needs some with it, some without")
+
+
+def _train_and_test(o: Options, folder: Path, splits: dict[str, LabelledPhotos]) -> dict[str, Any]:
     extractor = extractor_of(o)
     vectors = represent(o, folder, extractor, splits, [o.layer])
     rows = {split: arrays[o.layer] for split, arrays in vectors.items()}
@@ -51,7 +77,7 @@ def _multi_label(
     """VOC 2007: average precision of each class."""
     (train, test), (seen, unseen) = splits.values(), rows.values()
     svms = linear.fit(seen, train.truth, o.cost, o.seed)
-    ap = evaluation.class_ap(svms(unseen), test.truth, o.metric)
+    ap = evaluation.class_ap(svms(unseen), test.truth, o.metric or "voc07")
     for name, value in zip(test.classes, ap, strict=True):
         print(f"{name:15s}{100 * value:6.1f}")
     print(f"{'mAP':15s}{100 * np.nanmean(ap):6.1f}  {train.name} -> {test.name}")
@@ -77,13 +103,12 @@ def _divisions(
     o: Options, photos: LabelledPhotos, rows: NDArray[np.float32]
 ) -> tuple[dict[str, Any], linear.LinearClassifier]:
     """Photos that are not: several random divisions, then all photos for the classifier that is kept."""
-    n_train, n_test = (o.train or CALTECH[0], o.test or CALTECH[1]) if o.caltech101 else (o.train, o.test)
     place = {path: i for i, path in enumerate(photos.paths)}
-    found = []
-    with progress(o.divisions, 0, "division", "SVMs") as bar:
-        for number in range(o.divisions):
+    found, divisions = [], o.divisions or DIVISIONS
+    with progress(divisions, 0, "division", "SVMs") as bar:
+        for number in range(divisions):
             seed = o.seed + number
-            parts = labelled.divide(photos, n_train, n_test, seed) if n_train else halves(photos, SHARE, seed)
+            parts = _divided(o, photos, seed)
             seen, unseen = ([place[path] for path in part.paths] for part in parts)
             svms = linear.fit(rows[seen], parts[0].truth, o.cost, seed)
             found.append(evaluation.mean_class_accuracy(svms(rows[unseen]), parts[1].labels))
@@ -93,3 +118,9 @@ def _divisions(
     log.info("the classifier that is kept learns from all %d photos", len(photos))
     figures = {"accuracies": found, "mean": mean, "deviation": deviation}
     return figures, linear.fit(rows, photos.truth, o.cost, o.seed)
+
+
+def _divided(o: Options, photos: LabelledPhotos, seed: int) -> tuple[LabelledPhotos, LabelledPhotos]:
+    """Photos to train on, and to test on."""
+    n_train, n_test = (o.train or CALTECH[0], o.test or CALTECH[1]) if o.caltech101 else (o.train, o.test)
+    return labelled.divide(photos, n_train, n_test, seed) if n_train else halves(photos, SHARE, seed, n_test)

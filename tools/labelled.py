@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ def photo_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--run", type=Path, help="folder of this run's artefacts (runs/<name of the data>-classification)")
     p.add_argument("--limit", type=common.positive, help="use only N photos, of each class or split")
     p.add_argument("--overwrite", action="store_true", help="do finished work again")
-    p.add_argument("--seed", type=int, default=0, help="of everything random (%(default)s)")
+    p.add_argument("--seed", type=common.seed, default=0, help="of everything random (%(default)s)")
 
 
 def benchmark_flags(p: argparse.ArgumentParser) -> None:
@@ -32,8 +33,8 @@ def benchmark_flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--devkit", type=Path, help="a VOCdevkit, with --voc2007")
     p.add_argument("--data-root", type=Path, default=Path("datasets"), help="where data sets lie (%(default)s)")
     p.add_argument("--download", action="store_true", help="fetch the data set into the data root if it is not there")
-    p.add_argument("--train-split", default="trainval", help="of VOC 2007 (%(default)s)")
-    p.add_argument("--test-split", default="test", help="of VOC 2007 (%(default)s)")
+    p.add_argument("--train-split", metavar="NAME", help="of VOC 2007 (trainval)")
+    p.add_argument("--test-split", metavar="NAME", help="of VOC 2007 (test)")
 
 
 def network_flags(p: argparse.ArgumentParser) -> None:
@@ -44,11 +45,26 @@ def network_flags(p: argparse.ArgumentParser) -> None:
 
 
 def folder_of(options: common.Options) -> Path:
-    """The run folder."""
+    """The run folder.
+
+    Raises:
+        ValueError: nothing says which.
+    """
     if options.run:
         return Path(options.run)
     known = next((name for name in ("voc2007", "caltech101") if getattr(options, name, False)), None)
-    return Path("runs") / f"{known or options.data.resolve().name}-classification"
+    return Path("runs") / f"{known or _data(options).resolve().name}-classification"
+
+
+def refuse(options: common.Options, why: str, *names: str) -> None:
+    """Flags that would change nothing.
+
+    Raises:
+        ValueError: one was given.
+    """
+    for name in names:
+        if getattr(options, name, None):
+            raise ValueError(f"--{name.replace('_', '-')}: {why}; leave it out")
 
 
 def of_folder(options: common.Options) -> dict[str, LabelledPhotos]:
@@ -57,16 +73,15 @@ def of_folder(options: common.Options) -> dict[str, LabelledPhotos]:
     Raises:
         FileNotFoundError, ValueError: the folder is not as expected.
     """
-    if options.data is None:
-        raise ValueError("which photos? give --data with a folder that has a folder a class")
-    if is_voc(options.data):
-        raise ValueError(f"{options.data}: VOC's layout; expected a folder a class (classify takes VOC by --voc2007)")
-    names = labelled.splits(options.data)
-    if not names:
-        return {ALL: _limited(labelled.from_folder(options.data), options.limit)}
-    train = labelled.from_folder(options.data / names[0])
-    test = labelled.from_folder(options.data / names[1], train.classes)
-    return {"train": _limited(train, options.limit), "test": _limited(test, options.limit)}
+    root = _data(options)
+    if is_voc(root):
+        raise ValueError(f"{root}: VOC's layout; expected a folder a class (classify takes VOC by --voc2007)")
+    names = labelled.splits(root)
+    if names:
+        train = labelled.from_folder(root / names[0])
+        test = labelled.from_folder(root / names[1], train.classes)
+        return {"train": limited(train, options.limit), "test": limited(test, options.limit)}
+    return {ALL: limited(labelled.from_folder(root), options.limit)}
 
 
 def of_benchmark(options: common.Options) -> dict[str, LabelledPhotos]:
@@ -80,13 +95,18 @@ def of_benchmark(options: common.Options) -> dict[str, LabelledPhotos]:
         raise ValueError("--voc2007 names the data set: leave --data and --caltech101 out, or give --devkit")
     if options.voc2007:
         return _voc(options)
+    refuse(options, "goes with --voc2007", "devkit", "train_split", "test_split", "metric")
     if options.caltech101 and options.data is None:
         options.data = _caltech(options)
+    else:
+        refuse(options, "fetches VOC 2007 or Caltech-101, not what --data names", "download")
     return of_folder(options)
 
 
-def halves(photos: LabelledPhotos, share: float, seed: int) -> tuple[LabelledPhotos, LabelledPhotos]:
-    """A share of each class' photos, at least one, and the others, at least one too, drawn by a seed.
+def halves(
+    photos: LabelledPhotos, share: float, seed: int, at_most: int | None = None
+) -> tuple[LabelledPhotos, LabelledPhotos]:
+    """A share of each class' photos, at least one, and at most so many of the others, at least one, drawn by a seed.
 
     Raises:
         ValueError: a class is too small.
@@ -100,30 +120,38 @@ def halves(photos: LabelledPhotos, share: float, seed: int) -> tuple[LabelledPho
             raise ValueError(f"{photos.name}: class {name} has one photo; one is needed to train on, one to hold out")
         count = min(max(1, round(share * len(order))), len(order) - 1)
         train.append(order[:count])
-        test.append(order[count:])
+        test.append(order[count:][:at_most])
     return photos[np.sort(np.concatenate(train))], photos[np.sort(np.concatenate(test))]
 
 
-def _limited(photos: LabelledPhotos, limit: int | None) -> LabelledPhotos:
+def limited(photos: LabelledPhotos, limit: int | None) -> LabelledPhotos:
     """The first so many of each class."""
     if limit is None:
         return photos
     rows = [np.flatnonzero(photos.labels == k)[:limit] for k in range(len(photos.classes))]
-    return photos[np.sort(np.concatenate(rows))]
+    return replace(photos[np.sort(np.concatenate(rows))], name=f"{photos.name} (--limit {limit})")
+
+
+def _data(options: common.Options) -> Path:
+    if options.data is None:
+        raise ValueError("which photos? give --data with a folder that has a folder a class")
+    return Path(options.data)
 
 
 def _voc(options: common.Options) -> dict[str, LabelledPhotos]:
     from data import voc
     from data.download import download_voc
 
+    first, second = options.train_split or "trainval", options.test_split or "test"
+    if first == second:
+        raise ValueError(f"--test-split {second}: these photos are trained on; name another split")
     if options.download and options.devkit:
         raise ValueError("--download fetches VOC 2007 into --data-root; leave --devkit out, or --download")
     devkit = download_voc(options.data_root, "2007") if options.download else options.devkit
     root = devkit or options.data_root / "VOCdevkit"
-    train = voc.load(root, "2007", options.train_split)
-    test = voc.load(root, "2007", options.test_split, classes=train.classes)
-    splits = {options.train_split: train, options.test_split: test}
-    return {name: labelled.of_objects(dataset)[: options.limit] for name, dataset in splits.items()}
+    train = voc.load(root, "2007", first)
+    test = voc.load(root, "2007", second, classes=train.classes)
+    return {name: labelled.of_objects(part)[: options.limit] for name, part in ((first, train), (second, test))}
 
 
 def _caltech(options: common.Options) -> Path:

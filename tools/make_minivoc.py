@@ -27,7 +27,7 @@ def flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("folder", type=Path, nargs="?", default=Path("datasets/minivoc"), help="(%(default)s)")
     p.add_argument("--train", type=int, default=120, help="training images (%(default)s)")
     p.add_argument("--test", type=int, default=60, help="test images (%(default)s)")
-    p.add_argument("--seed", type=int, default=0, help="of the images (%(default)s)")
+    p.add_argument("--seed", type=common.seed, default=0, help="of the images (%(default)s)")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from classification.representations import Representations
 from classification.views import View
 from data.labelled import LabelledPhotos
 
-from .common import Options, exclusive
+from .common import Options, exclusive, positive
 from .logs import log, progress
 
 Vectors = dict[str, dict[str, NDArray[np.float32]]]  # split -> layer -> (N, D)
@@ -32,7 +33,7 @@ def flags(p: argparse.ArgumentParser) -> None:
         help="alexnet, vgg16, lite0, lite2, torchvision:NAME, timm:NAME, or a trained classifier (%(default)s)",
     )
     p.add_argument("--view", choices=VIEWS, default="full", help="of a photo (%(default)s)")
-    p.add_argument("--short-side", type=int, default=224, help="pixels that it is resized to (%(default)s)")
+    p.add_argument("--short-side", type=positive, default=224, help="pixels that it is resized to (%(default)s)")
 
 
 def extractor_of(o: Options) -> Extractor:
@@ -53,7 +54,7 @@ def represent(
         place = folder / "representations" / name_of(o, view) / split
         with exclusive(place):
             if o.overwrite:
-                _remove(place)
+                shutil.rmtree(place, ignore_errors=True)
             rows = Representations(place, extractor, view, photos.paths)
             if rows.has(layers):
                 log.info("%s: made already", place)
@@ -67,8 +68,3 @@ def name_of(o: Options, view: View) -> str:
     network = Path(o.backbone).resolve().parent.name if (Path(o.backbone) / MODEL).is_file() else o.backbone
     precision = "-bf16" if o.precision == "bf16" else ""
     return f"{network}-{view}{precision}".replace(" ", "-").replace(":", "-")
-
-
-def _remove(place: Path) -> None:
-    for path in place.glob("*"):
-        path.unlink()

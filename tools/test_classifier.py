@@ -31,7 +31,7 @@ def flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--data", type=Path, metavar="FOLDER", help="a folder a class (those held out in training)")
     p.add_argument("--limit", type=common.positive, help="use only N photos of each class")
     p.add_argument("--views", choices=VIEWS, nargs="+", default=["crop", "full"], help="(crop full)")
-    p.add_argument("--short-side", type=int, default=256, help="pixels, of crop, ten and full (%(default)s)")
+    p.add_argument("--short-side", type=common.positive, default=256, help="of crop, ten and full (%(default)s)")
 
 
 def main(argv: list[str] | None = None) -> int:

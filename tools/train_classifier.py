@@ -26,11 +26,12 @@ def run(options: common.Options) -> dict[str, Any]:
     return train(options, labelled.folder_of(options))
 
 
-def sizes(text: str) -> tuple[int, ...] | range:
-    """ "224", or "180-224" for a range."""
-    first, dash, last = text.partition("-")
-    values = tuple(common.positive(v) for v in ((first, last) if dash else (first,)))
-    return range(values[0], values[1] + 1) if dash else values
+def sizes(text: str) -> tuple[int, ...]:
+    """One size, "224", or the first and last of a range, "180-224"."""
+    found = tuple(common.positive(part) for part in text.split("-", 1))
+    if list(found) != sorted(found):
+        raise argparse.ArgumentTypeError(f"{text}: expected the smaller size first")
+    return found
 
 
 def flags(p: argparse.ArgumentParser) -> None:
@@ -45,14 +46,15 @@ def flags(p: argparse.ArgumentParser) -> None:
     p.add_argument("--pyramid", choices=PYRAMIDS, default="50", help="its bins; none: no SPP (%(default)s)")
     p.add_argument(
         "--sizes", type=sizes, nargs="+", default=[(224,)], metavar="N|N-N",
-        help="pixels a side of training images: several in turn, the first at the end; a range is drawn from (224)",
+        help="pixels a side of training images: several in turn, the first in the last of --epochs; a range is drawn "
+        "from (224)",
     )  # fmt: skip
     p.add_argument("--width", type=common.positive, default=512, help="of fc6 and fc7 (%(default)s)")
     p.add_argument("--norm", action=argparse.BooleanOptionalAction, default=True, help="batch-normalise fc6 and fc7")
     p.add_argument("--dropout", type=float, default=0.5, help="of fc6 and fc7 (%(default)s)")
     p.add_argument("--epochs", type=common.positive, default=70, help="(%(default)s)")
     p.add_argument("--batch", type=common.positive, default=32, help="photos of all processes (%(default)s)")
-    p.add_argument("--rate", type=float, default=0.01, help="learning rate (%(default)s)")
+    p.add_argument("--rate", type=common.amount, default=0.01, help="learning rate (%(default)s)")
     p.add_argument(
         "--patience", type=common.positive, metavar="N",
         help="divide the rate by 10 after N epochs without a lower loss, twice, and end (after 60 and 85 %% of epochs)",

@@ -168,7 +168,7 @@ def level_flags(p: argparse.ArgumentParser) -> None:
     )
     p.add_argument("--space", choices=SPACES, default="hsv", help="of the colours compared (%(default)s)")
     p.add_argument("--fill", choices=FILLS, default="mean", help="colours of regions (%(default)s)")
-    p.add_argument("--seed", type=int, default=0, help="of random colours (%(default)s)")
+    p.add_argument("--seed", type=common.seed, default=0, help="of random colours (%(default)s)")
     p.add_argument("--columns", type=int, default=3, help="of the sheet (%(default)s)")
 
 

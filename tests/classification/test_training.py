@@ -179,6 +179,11 @@ def test_processes_share_the_batches_of_one(count, batch, processes):
         assert {n for _, n in places} == {len(whole[number])}
 
 
+@pytest.mark.parametrize(("count", "batch", "sizes"), [(5, 2, [3, 2]), (3, 2, [3]), (5, 1, [1] * 5), (1, 4, [1])])
+def test_no_batch_has_a_single_photo_unless_all_have(count, batch, sizes):
+    assert [whole for _, whole in batches(count, batch, 0, 1)] == sizes
+
+
 def test_more_processes_than_photos_in_a_batch_are_refused():
     with pytest.raises(ValueError, match=r"2 photos a batch for 3 processes; give a larger --batch"):
         list(batches(4, 2, 0, 3))

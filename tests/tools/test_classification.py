@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from classification.views import View
 from data import minivoc
 from detection import network
 from tests.classification.conftest import folder, picture  # noqa: F401 (a fixture)
-from tools import classify, extract_representations, predict, test_classifier, train_classifier
+from tools import classify, common, extract_representations, predict, test_classifier, train_classifier
 
 ROOT = Path(__file__).parents[2]
 QUICK = ["--epochs", "2", "--width", "16", "--train-share", "0.5"]
@@ -165,6 +166,11 @@ def test_grey_and_coloured_photos_are_learned_together(tmp_path):
         (["--dropout", "1"], "expected 0 or more, less than 1"),
         (["--backbone", "torchvision:resnet18", "--start", "random"], "training from scratch knows"),
         (["--train-share", "1"], "--train-share 1.0: expected more than 0, less than 1"),
+        (["--colour", "-1"], "--colour -1.0: expected 0 or more"),
+        (["--batch", "1"], "one photo has no statistics to be normalised by"),
+        (["--start", "random", "--weights", "w.pt"], "--weights: --start random takes no weights; leave it out"),
+        (["--limit", "1"], "stripes (--limit 1): class across has one photo; one is needed to train on"),
+        (["--backbone", "resnet50"], "expected one of alexnet, vgg16,"),
     ],
 )
 def test_flags_that_contradict_each_other_end_with_one_line(folder, tmp_path, flags, words, capsys):  # noqa: F811
@@ -183,7 +189,7 @@ def test_pretrained_convolutions_are_left_or_trained_on_as_asked(folder, body, t
     run = train_flags(folder, tmp_path, "--backbone", "alexnet", "--weights", str(body), "--epochs", "1", *flags)
     assert train_classifier.main(run) == 0
     made = tmp_path / "run" / "classifier"
-    classifier = SPPClassifier.from_pretrained(made, weights=body)
+    classifier = SPPClassifier.from_pretrained(made, "pretrained" if changes else body)
     start = network.build("alexnet", body)
     assert (classifier.extractor.body.weights_hash != start.weights_hash) == changes
     assert ((made / "network.safetensors").stat().st_size > 9e6) == changes  # without convolutions: 0.8 MB
@@ -199,14 +205,136 @@ def test_pretrained_convolutions_are_left_or_trained_on_as_asked(folder, body, t
     [
         ["--pyramid", "none"],
         ["--pyramid", "30", "--sizes", "224", "180"],
-        ["--pyramid", "21", "--sizes", "180-224", "--no-norm", "--no-mirror", "--colour", "0"],
+        ["--pyramid", "21", "--sizes", "180-224", "--no-norm", "--no-mirror", "--colour", "0", "--batch", "1"],
         ["--patience", "3", "--rate", "0.001", "--batch", "4", "--precision", "fp32", "-j", "1"],
     ],
 )
 def test_every_kind_of_training_ends_in_a_classifier(folder, tmp_path, flags):  # noqa: F811
-    assert train_classifier.main(train_flags(folder, tmp_path, *flags)) == 0
+    out = ["--json", str(tmp_path / "t.json")]
+    assert train_classifier.main([*train_flags(folder, tmp_path, *flags), *out]) == 0
     views = ["crop", "ten"] if "none" in flags else ["full"]
     assert test_classifier.main(["--run", str(tmp_path / "run"), "--views", *views]) == 0
+
+
+@pytest.mark.parametrize("flags", [["--sizes", "224-180"], ["--seed", "-1"], ["--rate", "nan"], ["--rate", "0"]])
+def test_flags_out_of_range_are_refused_as_they_are_read(folder, tmp_path, flags, capsys):  # noqa: F811
+    with pytest.raises(SystemExit):
+        train_classifier.main(train_flags(folder, tmp_path, *flags))
+    assert f"error: argument {flags[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("tool", [train_classifier, classify, extract_representations])
+def test_commands_without_photos_ask_which(tool, capsys):
+    assert tool.main([]) == 1
+    assert capsys.readouterr().err == "error: which photos? give --data with a folder that has a folder a class\n"
+
+
+def test_a_training_done_again_and_interrupted_goes_on_without_overwrite(folder, tmp_path, monkeypatch, capsys):  # noqa: F811
+    from classification.training import Training
+
+    run = train_flags(folder, tmp_path)
+    assert train_classifier.main(run) == 0
+    before = (tmp_path / "run" / "classifier" / "network.safetensors").read_bytes()
+    real, epochs = Training._train, []
+
+    def stopped(self, *args):
+        if len(epochs) == 1:
+            raise KeyboardInterrupt
+        epochs.append(1)
+        return real(self, *args)
+
+    monkeypatch.setattr(Training, "_train", stopped)
+    assert train_classifier.main([*run, "--overwrite"]) == 130
+    assert (tmp_path / "run" / "training.pt").is_file()
+    monkeypatch.setattr(Training, "_train", lambda self, *args: (epochs.append(2), real(self, *args))[1])
+    assert train_classifier.main(run) == 0
+    assert epochs == [1, 2]
+    assert (tmp_path / "run" / "classifier" / "network.safetensors").read_bytes() == before
+    assert train_classifier.main([*run, "--overwrite"]) == 0
+    assert epochs == [1, 2, 2, 2]
+
+
+def test_a_photo_replaced_under_its_name_is_another_training(folder, tmp_path, capsys):  # noqa: F811
+    data = shutil.copytree(folder, tmp_path / "data")
+    run = train_flags(data, tmp_path, "--epochs", "1")
+    assert train_classifier.main(run) == 0
+    os.utime(data / "down" / "2.png", (1, 1))
+    assert train_classifier.main(run) == 0
+    assert "trained already" in capsys.readouterr().err
+    Image.fromarray(picture(1, 50)).save(data / "down" / "2.png")
+    assert train_classifier.main(run) == 1
+    assert "holds a classifier of other data or settings" in capsys.readouterr().err
+
+
+def test_svms_do_not_take_the_place_of_a_trained_network_nor_the_other_way(folder, body, tmp_path, capsys):  # noqa: F811
+    run, svms = train_flags(folder, tmp_path), arguments(folder, tmp_path / "run", body)
+    assert train_classifier.main(run) == 0
+    before = (tmp_path / "run" / "classifier" / "classifier.json").read_bytes()
+    svms = [*svms, "--short-side", "64", "--divisions", "1"]
+    assert classify.main(svms) == 1
+    assert "a trained network; give another --run, or --overwrite" in capsys.readouterr().err
+    assert (tmp_path / "run" / "classifier" / "classifier.json").read_bytes() == before
+    assert classify.main([*svms, "--overwrite"]) == 0
+    assert classify.main([*svms, "--cost", "1"]) == 0  # of the command's own making: a minute's work
+    assert train_classifier.main(run) == 1
+    assert "holds a classifier of other data or settings" in capsys.readouterr().err
+    # What was held out in the training, the SVMs have learned from.
+    test = ["--run", str(tmp_path / "run"), "--weights", str(body), "--views", "full"]
+    assert test_classifier.main(test) == 1
+    assert "no record of held-out photos; say with --data what to test on" in capsys.readouterr().err
+
+
+def test_a_classifier_at_work_is_left_alone(folder, body, tmp_path, capsys):  # noqa: F811
+    with common.exclusive(tmp_path / "classifier"):
+        assert classify.main(arguments(folder, tmp_path, body)) == 1
+    assert "another process is at work on it" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--metric", "area"], "--metric: goes with --voc2007; leave it out"),
+        (["--devkit", "VOCdevkit"], "--devkit: goes with --voc2007; leave it out"),
+        (["--test-split", "val"], "--test-split: goes with --voc2007; leave it out"),
+        (["--download"], "--download: fetches VOC 2007 or Caltech-101, not what --data names; leave it out"),
+        (["--limit", "1"], "stripes (--limit 1): class across has one photo"),
+        (["--train", "8"], "across has 8 photos; 8 to train on and one to test on"),
+    ],
+)
+def test_flags_that_would_change_nothing_are_refused(folder, body, tmp_path, flags, words, capsys):  # noqa: F811
+    assert classify.main([*arguments(folder, tmp_path, body), *flags]) == 1
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "representations").exists()
+
+
+def test_test_photos_may_be_limited_where_the_training_photos_are_a_half(folder, body, tmp_path, monkeypatch):  # noqa: F811
+    from tools import image_svms
+
+    tested, real = [], image_svms.evaluation.mean_class_accuracy
+
+    def counted(scores, labels):
+        tested.append(np.bincount(labels).tolist())
+        return real(scores, labels)
+
+    monkeypatch.setattr(image_svms.evaluation, "mean_class_accuracy", counted)
+    data = [*arguments(folder, tmp_path, body), "--short-side", "64", "--divisions", "1"]
+    assert classify.main([*data, "--test", "3"]) == 0
+    assert classify.main(data) == 0
+    assert tested == [[3, 3], [4, 4]]
+
+
+def test_an_unknown_network_is_told_with_those_that_are_known(folder, capsys):  # noqa: F811
+    assert classify.main(["--data", str(folder), "--backbone", "resnet50"]) == 1
+    assert "resnet50: neither a folder nor a network; the networks are alexnet," in capsys.readouterr().err
+
+
+def test_a_test_folder_may_lack_a_class(trained, folder, tmp_path, capsys):  # noqa: F811
+    shutil.copytree(folder / "down", tmp_path / "data" / "down")
+    run = ["--run", str(trained), "--views", "crop"]
+    assert test_classifier.main([*run, "--data", str(tmp_path / "data"), "--limit", "3"]) == 0
+    assert capsys.readouterr().out.startswith("3 photos, 2 classes")
+    assert test_classifier.main([*run, "--limit", "1"]) == 0
+    assert capsys.readouterr().out.startswith("2 photos, 2 classes")
 
 
 def test_an_unknown_folder_of_test_photos_is_compared_with_the_classes(trained, folder, tmp_path, capsys):  # noqa: F811
@@ -214,7 +342,7 @@ def test_an_unknown_folder_of_test_photos_is_compared_with_the_classes(trained, 
     put(tmp_path / "data", "x", (60, 60), (60, 60))
     put(tmp_path / "data", "y", (60, 60), (60, 60))
     assert test_classifier.main(["--run", str(trained), "--data", str(tmp_path / "data")]) == 1
-    assert "has classes x, y; the classifier across, down" in capsys.readouterr().err
+    assert "folder x is none of the 2 classes" in capsys.readouterr().err
 
 
 def test_damaged_classifiers_are_told_so(trained, tmp_path):
@@ -225,6 +353,37 @@ def test_damaged_classifiers_are_told_so(trained, tmp_path):
         SPPClassifier.from_pretrained(tmp_path / "c")
     with pytest.raises(FileNotFoundError, match="train one with train_classifier or classify"):
         SPPClassifier.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["format", "classes", "layer", "fixed", "weights_hash", "notes", "view"])
+def test_settings_that_lack_something_are_told_so(trained, folder, tmp_path, key, capsys):  # noqa: F811
+    shutil.copytree(trained / "classifier", tmp_path / "run" / "classifier")
+    file = tmp_path / "run" / "classifier" / "classifier.json"
+    settings = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in settings.items() if name != key}))
+    assert predict.main([str(folder / "down"), "--model", str(file.parent)]) == 1
+    assert f"damaged classifier ('{key}')" in capsys.readouterr().err
+    file.write_text(json.dumps(settings | {"classes": ["down"]}))
+    assert predict.main([str(folder / "down"), "--model", str(file.parent)]) == 1
+    assert "damaged classifier (1 classes, but weights of 2)" in capsys.readouterr().err
+    file.write_text("{}")
+    assert train_classifier.main(train_flags(folder, tmp_path)) == 1
+    assert "damaged classifier ('format'); give --overwrite, or another --run" in capsys.readouterr().err
+
+
+def test_a_damaged_record_of_a_training_is_told_so(trained, folder, tmp_path, capsys):  # noqa: F811
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / "training.json").write_text("{}")
+    assert test_classifier.main(["--run", str(run)]) == 1
+    assert "training.json: damaged ('test'); train again with --overwrite" in capsys.readouterr().err
+    assert train_classifier.main(train_flags(folder, tmp_path)) == 1
+    assert "training.json: damaged" in capsys.readouterr().err
+
+
+def test_weights_for_a_classifier_that_has_its_own_are_refused(trained, folder, body, capsys):  # noqa: F811
+    model = ["--model", str(trained / "classifier"), "--weights", str(body)]
+    assert predict.main([str(folder / "down"), *model]) == 1
+    assert "has convolutions of its own; leave --weights out" in capsys.readouterr().err
 
 
 def test_a_network_without_classes_describes_photos(folder, body):  # noqa: F811
@@ -295,6 +454,9 @@ def test_folders_for_training_and_testing_are_used_as_they_are(folder, body, tmp
     data = ["--data", str(tmp_path / "data"), "--run", str(tmp_path / "run")]
     assert classify.main([*data, "--backbone", "alexnet", "--weights", str(body), "--short-side", "96"]) == 0
     assert "of 4 test photos right" in capsys.readouterr().out
+    assert classify.main([*data, "--divisions", "3"]) == 1
+    assert "--divisions: the photos are divided already; leave it out" in capsys.readouterr().err
+    data[-1] += "-scratch"
     assert train_classifier.main([*data, "--epochs", "1", "--width", "16"]) == 0
     assert "of 4 held-out photos right" in capsys.readouterr().out
 
@@ -320,6 +482,12 @@ def test_the_protocol_of_voc_gives_every_class_its_average_precision(body, tmp_p
     assert found["mean_ap"] == pytest.approx(np.nanmean(list(found["ap"].values())))
     assert classify.main([*data, "--metric", "area", "--cost", "0.1"]) == 0
     assert json.loads((tmp_path / "r.json").read_text())["result"]["ap"] != found["ap"]
+    assert classify.main([*data, "--train-split", "test"]) == 1
+    assert "--test-split test: these photos are trained on" in capsys.readouterr().err
+    assert classify.main([*data, "--train", "3"]) == 1
+    assert "--train: the photos are divided already" in capsys.readouterr().err
+    assert classify.main([*data, "--limit", "1"]) == 1
+    assert re.search(r"trainval: \w+ is in [01] of 1 photos; needs some with it", capsys.readouterr().err)
     assert classify.main([*data, "--data", "elsewhere"]) == 1
     assert "--voc2007 names the data set" in capsys.readouterr().err
 
@@ -354,9 +522,10 @@ def test_processes_that_torchrun_starts_end_in_one_classifier(folder, tmp_path):
         "tools/train_classifier.py",
     ]
     done = subprocess.run(
-        [sys.executable, *command, *train_flags(folder, tmp_path, "--epochs", "1")],
+        [sys.executable, *command, *train_flags(folder, tmp_path, "--epochs", "1", "--json", str(tmp_path / "t.json"))],
         cwd=ROOT, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert done.stdout.count("held-out photos right") == 1
+    assert json.loads((tmp_path / "t.json").read_text())["result"]["photos"] == 8  # of the process that has a result
     assert SPPClassifier.from_pretrained(tmp_path / "run" / "classifier").classes == ("across", "down")
