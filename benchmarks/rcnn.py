@@ -29,6 +29,7 @@ from detection.config import PAPER, Precision
 from detection.fc_head import FcFeatures, FcHead
 from detection.image import read, resize_short_side
 from detection.low_rank import LowRankLinear
+from detection.precision import autocast
 from proposals.sources import ProposalSettings, propose
 
 WINDOWS, CROP = 2000, 224
@@ -77,7 +78,7 @@ class RCNN:
         mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (pre.mean, pre.std))
         for start in range(0, len(crops), self.batch):
             batch = torch.from_numpy(crops[start : start + self.batch]).permute(0, 3, 1, 2)  # channels-last
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.body.precision == "bf16"):
+            with autocast(torch.device("cpu"), self.body.precision == "bf16"):
                 out.append(self.pool(self.body.layers((batch * pre.scale - mean) / std)).float().flatten(1))
         return torch.cat(out)
 

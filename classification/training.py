@@ -22,7 +22,7 @@ from classification.network import SPPNet
 from classification.photos import CentreViews, Key, TrainingViews, batches
 from classification.processes import Processes
 from detection import training_state
-from detection.network import autocast
+from detection.precision import autocast
 
 log = logging.getLogger(__name__)
 CHECKPOINT, FORMAT = "training.pt", 1
@@ -38,7 +38,7 @@ class TrainOptions:
         folder: holds the checkpoint.
         device: of the layers.
         seed: of the photos' order, their views and dropout.
-        bfloat16: products in bfloat16; None where the processor has it.
+        bfloat16: products in bfloat16 where the device has them, unless False.
         workers: processes that make views; 0: none, as is best where a processor does the convolutions too.
     """
 

@@ -20,7 +20,7 @@ from detection.detections import Detections
 from detection.features import FeaturePyramid
 from detection.inference import ScoredWindows
 from detection.model import Model
-from detection.network import ConvBody, has_bfloat16
+from detection.network import ConvBody
 from detection.softmax import SoftmaxClassifier
 from proposals.sources import ProposalSettings, propose
 
@@ -74,8 +74,8 @@ class SPPDetector:
             name_or_dir: "alexnet-voc2007" or another of `detection.zoo.names()`, or a folder.
             device: "auto", "cpu", "cuda" or "cuda:N".
             weights: file of the convolutions, for a model trained on others than the pretrained ones.
-            precision: of the convolutions, "fp32" or "bf16"; None: that of the training, but "fp32" where the
-                processor has no fast bfloat16. Scores differ slightly between the two.
+            precision: of the convolutions, "fp32" or "bf16"; None: that of the training. Scores differ slightly
+                between the two. Where the device has no fast bfloat16 both are single precision.
             scales: short sides in pixels to look at, of each window the one that suits it; None: those of the training.
                 The paper's five, (480, 576, 688, 864, 1200), take seven times the convolutions of 688 alone. On
                 VOC 2007 models that were trained at 688 gain 2 to 5 mAP; where an object's size in the photo tells
@@ -87,9 +87,7 @@ class SPPDetector:
         """
         model = models.load(zoo.folder_of(name_or_dir))
         model = model.with_scales(scales) if scales else model
-        if precision is None:
-            fast = has_bfloat16(network.resolve_device(device))
-            precision = model.config.precision if fast else "fp32"
+        precision = precision or model.config.precision
         if model.fc:
             model.fc.precision = precision
         return cls(network.build(model.network, weights, device, precision), model)

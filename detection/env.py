@@ -34,6 +34,7 @@ def report() -> dict[str, str]:
 
     import detection
     from detection import network, weights, zoo
+    from detection.precision import has_bfloat16
 
     machine, found = hardware(), versions()
     facts = {
@@ -42,7 +43,7 @@ def report() -> dict[str, str]:
         "system": platform.platform(),
         "processor": f"{machine['processor']}, {machine['cores']} cores, {torch.get_num_threads()} threads",
         "GPU": f"{machine['gpu'] or 'none'}, CUDA {torch.version.cuda or 'not in this torch'}",
-        "bfloat16": "fast" if network.has_bfloat16(network.resolve_device("cpu")) else "not supported, fp32 is used",
+        "bfloat16": "fast" if has_bfloat16(network.resolve_device("cpu")) else "not supported, fp32 is used",
         "weights": f"{weights.home()}: {', '.join(n for n in weights.CHECKPOINTS if weights.path_of(n).is_file())}",
         "detectors": ", ".join(zoo.names()),
     }

@@ -16,6 +16,7 @@ from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from detection.config import Precision
 from detection.low_rank import LowRankLinear, compress
+from detection.precision import dtype_of
 from detection.state import assign, read_state, write_state
 from detection.weights import sha256_of_state
 
@@ -142,7 +143,7 @@ class FcFeatures:
     Args:
         head: the layers, for inference.
         layer: "fc6" or "fc7".
-        precision: of the products, "fp32" or "bf16", as that of the convolutions.
+        precision: of the products, "fp32" or "bf16" (where the device has it), as that of the convolutions.
     """
 
     def __init__(self, head: FcHead, layer: Layer, precision: Precision = "fp32") -> None:
@@ -174,7 +175,6 @@ class FcFeatures:
     def _ready(self, device: torch.device) -> FcHead:
         """The layers where they are needed, in the precision of the products; made on first use."""
         if self._made != (device, self.precision):
-            dtype = torch.bfloat16 if self.precision == "bf16" else torch.float32
-            self._layers = copy.deepcopy(self.head).to(device, dtype)
+            self._layers = copy.deepcopy(self.head).to(device, dtype_of(self.precision, device))
             self._made = (device, self.precision)
         return self._layers

@@ -23,7 +23,7 @@ from torch import nn
 from detection import training_state
 from detection.config import FinetuneConfig
 from detection.fc_head import FcHead
-from detection.network import autocast
+from detection.precision import autocast
 from detection.window_batches import Block, WindowBatches
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class FinetuneOptions:
         device: of the layers.
         seed: of dropout.
         validate_every: iterations between two validations, each followed by a checkpoint.
-        bfloat16: products in bfloat16; None where the processor has it.
+        bfloat16: products in bfloat16 where the device has them, unless False.
     """
 
     folder: Path

@@ -7,6 +7,7 @@ Where the cells of its map lie is walked from the layers, never written down: ce
 from __future__ import annotations
 
 import copy
+import logging
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,7 +25,10 @@ from detection.config import Precision
 from detection.fc_head import FcHead as FcHead
 from detection.image import Preprocessing
 from detection.layers import Window, windows_of
+from detection.precision import autocast, has_bfloat16
 from detection.state import State, assign, read_state, write_state
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +41,7 @@ class ConvBody:
         preprocessing: from uint8 RGB to what the first layer expects.
         prefix: of its tensors' names in files.
         precision: "fp32", or "bf16" for products of bfloat16 summed in single precision, where the processor or GPU
-            has them twice as fast or more; maps then differ by about 1 %.
+            has them twice as fast or more; maps then differ by about 1 %. Elsewhere both are single precision.
     """
 
     name: str
@@ -141,8 +145,8 @@ class ConvBody:
         """
         self.map_size((image.shape[0], image.shape[1]))
         batch = self.preprocessing(image)[None].to(self.device)  # (1, 3, H, W), channels-last: twice as fast on a CPU
-        bf16 = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
-        with bf16, torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        products = autocast(self.device, self.precision == "bf16")
+        with products, torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             return self.layers(batch)[0].float()  # (C, h, w)
 
     def to(self, device: str | torch.device) -> ConvBody:
@@ -176,13 +180,15 @@ def build(
         name: "alexnet", "vgg16", "zf5", or "torchvision:NAME" or "timm:NAME" of a network in these libraries.
         weights: "pretrained" (fetched on first use); a .safetensors file or one of `torch.save`; None: random.
         device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: "fp32" or "bf16".
+        precision: "fp32" or "bf16"; see `ConvBody`.
 
     Raises:
         ValueError: unknown name, weights of another network, a damaged file, no such device.
         OSError: the weights cannot be read or fetched.
     """
     target = resolve_device(device)
+    if precision == "bf16" and not has_bfloat16(target):
+        log.info("%s: no fast bfloat16 here; single precision is used (maps differ by 1 %%)", name)
     if library_networks.split(name):
         return replace(_library_body(name, weights), precision=precision).to(target)
     if name not in NETWORKS:
@@ -251,20 +257,6 @@ def resolve_device(device: str | torch.device) -> torch.device:
             f"device: {device!s} asked for, but torch sees {torch.cuda.device_count()} CUDA devices; use cpu or auto"
         )
     return found
-
-
-def autocast(device: torch.device, bfloat16: bool | None = None) -> torch.autocast:
-    """A context of products in bfloat16: if asked for, or with None where they are faster."""
-    enabled = has_bfloat16(device) if bfloat16 is None else bfloat16
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
-
-
-def has_bfloat16(device: torch.device) -> bool:
-    """Whether products in bfloat16 are faster than in single precision there."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
-    return bool(supported and supported())
 
 
 def _random_state(layers: nn.Sequential, seed: int) -> dict[str, torch.Tensor]:

@@ -11,3 +11,9 @@ def shared() -> Path:
     if not root.is_dir():
         pytest.skip(f"needs the shared data folder, absent at {root} (set SPPNET_SHARED)")
     return root
+
+
+@pytest.fixture
+def bfloat16(monkeypatch):
+    """Products in bfloat16 on any processor, however slowly."""
+    monkeypatch.setattr("detection.precision.has_bfloat16", lambda device: True)

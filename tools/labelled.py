@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def folder_of(options: common.Options) -> Path:
     if options.run:
         return Path(options.run)
     known = next((name for name in ("voc2007", "caltech101") if getattr(options, name, False)), None)
-    return Path("runs") / f"{known or _data(options).resolve().name}-classification"
+    return Path("runs") / f"{known or Path(os.path.abspath(_data(options))).name}-classification"
 
 
 def refuse(options: common.Options, why: str, *names: str) -> None:

@@ -21,12 +21,13 @@ SUMMARY = "train.json"
 
 def run(options: common.Options) -> dict[str, Any]:
     """The scores of the trained detector."""
-    from detection import network
+    from detection.network import resolve_device
+    from detection.precision import has_bfloat16
 
     from .pipeline import train_and_test
     from .report import write_report
 
-    if options.precision is None and network.has_bfloat16(network.resolve_device(options.device)):
+    if options.precision is None and has_bfloat16(resolve_device(options.device)):
         options.precision = "bf16"
     run = common.Run.of(options)
     result = train_and_test(run)

@@ -139,7 +139,7 @@ def test_layers_that_a_network_has_not_are_named(layer, words):
         views.vectors(extractor, PHOTO, View("crop"), [layer])
 
 
-def test_bfloat16_says_nearly_the_same(extractor):
+def test_bfloat16_says_nearly_the_same(extractor, bfloat16):
     half = replace(extractor, body=replace(extractor.body, precision="bf16"))
     a, b = (views.vectors(e, PHOTO, View("full"), ["spp"])["spp"][0] for e in (extractor, half))
     assert not np.array_equal(a, b)

@@ -66,13 +66,19 @@ def test_a_file_that_holds_no_head_is_one_clear_error(tmp_path):
         FcHead.load(path)
 
 
-def test_features_in_bfloat16_are_those_in_single_precision_to_a_percent():
+def test_features_in_bfloat16_are_those_in_single_precision_to_a_percent(bfloat16):
     head, pool5 = FcHead.random(200, 50), torch.rand(9, 200)
     exact, rounded = (FcFeatures(head, "fc7", precision) for precision in ("fp32", "bf16"))
     error = (rounded(pool5) - exact(pool5)).norm() / exact(pool5).norm()
     assert 1e-5 < error < 0.02
     assert rounded(pool5.numpy()).dtype == np.float32
     assert rounded.digest != exact.digest
+
+
+def test_features_are_in_single_precision_where_bfloat16_would_be_emulated(monkeypatch):
+    monkeypatch.setattr("detection.precision.has_bfloat16", lambda device: False)
+    head, pool5 = FcHead.random(200, 50), torch.rand(9, 200)
+    assert torch.equal(FcFeatures(head, "fc7", "bf16")(pool5), FcFeatures(head, "fc7")(pool5))
 
 
 def test_a_random_head_is_the_same_for_a_seed_and_leaves_the_global_generator_alone():

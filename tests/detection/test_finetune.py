@@ -287,7 +287,7 @@ def test_no_network_is_one_clear_error(monkeypatch):
         fc_start.build("imagenet", 100, "alexnet")
 
 
-def test_bfloat16_trains_too(images, tmp_path):
+def test_bfloat16_trains_too(images, tmp_path, bfloat16):
     run = training(images, tmp_path)
     run.options = replace(run.options, bfloat16=True)
     run.run()

@@ -153,11 +153,21 @@ def test_lite_networks_have_the_published_widths_and_depths():
     ]  # fmt: skip
 
 
-def test_bfloat16_maps_are_single_precision_maps_to_a_percent():
+def test_bfloat16_maps_are_single_precision_maps_to_a_percent(bfloat16):
     body, image = random_body("alexnet"), noise(120, 90)
     exact, rounded = body.conv5(image), replace(body, precision="bf16").conv5(image)
     assert rounded.dtype == torch.float32
     assert 1e-5 < (rounded - exact).norm() / exact.norm() < 0.02
+
+
+def test_maps_are_in_single_precision_where_bfloat16_would_be_emulated(monkeypatch, caplog):
+    monkeypatch.setattr("detection.precision.has_bfloat16", lambda device: False)
+    monkeypatch.setattr("detection.network.has_bfloat16", lambda device: False)
+    body, image = network.build("alexnet", None, precision="bf16"), noise(120, 90)
+    assert torch.equal(body.conv5(image), replace(body, precision="fp32").conv5(image))
+    with caplog.at_level("INFO"):
+        network.build("alexnet", None, precision="bf16")
+    assert "alexnet: no fast bfloat16 here; single precision is used" in caplog.text
 
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 2, 0), (3, 2, 1), (2, 2, 1), (2, 3, 0), (5, 3, 2)])
