@@ -35,8 +35,8 @@ MANIFEST, SUFFIX, PARTIAL = "manifest.json", ".npy", ".partial.npy"
 class Representations:
     """Vectors of length 1 of the photos of a split, by layer.
 
-    Where photos were added, removed or replaced since, the rows of the others stay. A photo is known by its path, bytes
-    and time of change.
+    Where some photos were added, removed or replaced since, the rows of the others stay. A photo is known by its path,
+    bytes and time of change.
 
     Args:
         folder: for the arrays of one network, view and split; made if absent.
@@ -45,7 +45,7 @@ class Representations:
         paths: of the N photos.
 
     Raises:
-        ValueError: the folder holds vectors made otherwise, or is damaged.
+        ValueError: the folder holds vectors made otherwise or of none of these photos, or is damaged.
         OSError: it cannot be written.
     """
 
@@ -169,6 +169,8 @@ class Representations:
         """Put in place of the folder, which is of `photos`, another one with the rows that are of use."""
         rows = {photo: row for row, photo in enumerate(photos)}
         places = [rows.get(photo) for photo in self.photos]
+        if places.count(None) == len(places):
+            raise ValueError(f"{self.folder}: holds vectors of other photos; give --overwrite, or another --run")
         log.info("%s: %d of %d photos are new or changed", self.folder, places.count(None), len(places))
         new, old = (self.folder.with_name(f".{self.folder.name}.{which}") for which in ("new", "old"))
         for folder in (new, old):

@@ -51,7 +51,8 @@ def represent(
         extractor.check(layer)
     found: Vectors = {}
     for split, photos in splits.items():
-        place = folder / "representations" / name_of(o, view) / split
+        part = f"{split}-limit-{o.limit}" if o.limit else split  # a trial does not take the place of the whole
+        place = folder / "representations" / name_of(o, view) / part
         with exclusive(place):
             if o.overwrite:
                 shutil.rmtree(place, ignore_errors=True)

@@ -109,6 +109,13 @@ def test_only_photos_that_were_added_or_replaced_are_looked_at(extractor, paths,
     assert [p.name for p in kept.parent.iterdir()] == ["all"]
 
 
+def test_vectors_of_other_photos_are_not_replaced(extractor, paths, tmp_path):
+    before = np.array(Representations(tmp_path / "all", extractor, VIEW, paths[:2]).get(["spp"])["spp"])
+    with pytest.raises(ValueError, match="holds vectors of other photos; give --overwrite, or another --run"):
+        Representations(tmp_path / "all", extractor, VIEW, paths[2:])
+    assert np.array_equal(Representations(tmp_path / "all", extractor, VIEW, paths[:2]).get(["spp"])["spp"], before)
+
+
 def test_removed_photos_cost_nothing(extractor, paths, tmp_path, monkeypatch):
     before = np.array(Representations(tmp_path / "all", extractor, VIEW, paths).get(["spp"])["spp"])
     seen = count_of(monkeypatch)

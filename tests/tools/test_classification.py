@@ -428,10 +428,19 @@ def test_margins_of_several_views_are_those_that_were_evaluated(folder, body, tm
     data = arguments(folder, tmp_path, body)
     assert classify.main([*data, "--view", "ten", "--layer", "6x6", "--limit", "3", "--divisions", "1"]) == 0
     classifier = SPPClassifier.from_pretrained(tmp_path / "classifier", weights=body)
-    made = tmp_path / "representations" / "alexnet-ten-224" / "all"
+    made = tmp_path / "representations" / "alexnet-ten-224" / "all-limit-3"
     photos = json.loads((made / "manifest.json").read_text())["photos"]
     answers = np.array([classifier.classify(photo).scores for photo in photos])
     assert np.allclose(answers, classifier.model.linear(np.load(made / "6x6.npy")), atol=1e-4)
+
+
+def test_a_trial_with_few_photos_leaves_the_vectors_of_all(folder, body, tmp_path, capsys):  # noqa: F811
+    data = [*arguments(folder, tmp_path, body), "--short-side", "64"]
+    assert extract_representations.main(data) == 0
+    assert extract_representations.main([*data, "--limit", "2"]) == 0
+    assert "4 vectors" in capsys.readouterr().out
+    assert extract_representations.main(data) == 0
+    assert "made already" in capsys.readouterr().err
 
 
 def test_vectors_of_other_settings_are_made_again_only_when_asked(folder, body, tmp_path, capsys):  # noqa: F811
