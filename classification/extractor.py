@@ -73,13 +73,15 @@ class Extractor:
         """
         for layer in layers:
             self.check(layer)
-        conv5 = self.map(image)
+        conv5: torch.Tensor | None = None
         found: dict[Layer, torch.Tensor] = {}
         for layer in layers:
             if layer == "conv4":
                 assert self._conv4 is not None
                 found[layer] = self._conv4.conv5(image).flatten()
-            elif layer == "conv5":
+                continue
+            conv5 = self.map(image) if conv5 is None else conv5
+            if layer == "conv5":
                 found[layer] = conv5.flatten()
             else:
                 found[layer] = self.of_pooled(pool_whole(conv5[None], self.pooled_levels(layer)), layer)[0]

@@ -38,14 +38,14 @@ class TrainOptions:
         folder: holds the checkpoint.
         device: of the layers.
         seed: of the photos' order, their views and dropout.
-        bfloat16: products in bfloat16 where the device has them, unless False.
+        bfloat16: products in bfloat16 where the device has them.
         workers: processes that make views; 0: none, as is best where a processor does the convolutions too.
     """
 
     folder: Path
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     seed: int = 0
-    bfloat16: bool | None = None
+    bfloat16: bool = True
     workers: int = 0
 
 

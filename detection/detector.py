@@ -21,6 +21,7 @@ from detection.features import FeaturePyramid
 from detection.inference import ScoredWindows
 from detection.model import Model
 from detection.network import ConvBody
+from detection.precision import has_bfloat16
 from detection.softmax import SoftmaxClassifier
 from proposals.sources import ProposalSettings, propose
 
@@ -87,7 +88,8 @@ class SPPDetector:
         """
         model = models.load(zoo.folder_of(name_or_dir))
         model = model.with_scales(scales) if scales else model
-        precision = precision or model.config.precision
+        if precision is None:
+            precision = model.config.precision if has_bfloat16(network.resolve_device(device)) else "fp32"
         if model.fc:
             model.fc.precision = precision
         return cls(network.build(model.network, weights, device, precision), model)

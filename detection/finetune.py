@@ -62,14 +62,14 @@ class FinetuneOptions:
         device: of the layers.
         seed: of dropout.
         validate_every: iterations between two validations, each followed by a checkpoint.
-        bfloat16: products in bfloat16 where the device has them, unless False.
+        bfloat16: products in bfloat16 where the device has them.
     """
 
     folder: Path
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     seed: int = 0
     validate_every: int = 500
-    bfloat16: bool | None = None
+    bfloat16: bool = True
 
 
 @dataclass(frozen=True)

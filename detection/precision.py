@@ -19,9 +19,9 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(supported and supported())
 
 
-def autocast(device: torch.device, bfloat16: bool | None = None) -> torch.autocast:
-    """A context of products in bfloat16 where the device has them, unless `bfloat16` is False."""
-    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16 is not False and has_bfloat16(device))
+def autocast(device: torch.device, bfloat16: bool = True) -> torch.autocast:
+    """A context of products in bfloat16, if they are wanted and the device has them."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16 and has_bfloat16(device))
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:

@@ -77,7 +77,7 @@ def _train(
     some = map(decoded.__getitem__, range(0, len(decoded), -(-len(decoded) // COLOUR_PHOTOS)))
     colours = Colours.of(some, o.seed) if config.colour else None
     views = TrainingViews(decoded, photos.labels, Augmentation(seen, colours, config.colour, config.mirror), o.seed)
-    options = TrainOptions(folder, device, o.seed, {"bf16": True, "fp32": False, None: None}[o.precision], o.workers)
+    options = TrainOptions(folder, device, o.seed, o.precision != "fp32", o.workers)
     if o.overwrite:
         _clear(folder, processes)
     training = Training(

@@ -24,13 +24,6 @@ QUICK = ["--epochs", "2", "--width", "16", "--train-share", "0.5"]
 
 
 @pytest.fixture(scope="module")
-def body(tmp_path_factory):
-    path = tmp_path_factory.mktemp("weights") / "alexnet.safetensors"
-    network.build("alexnet", weights=None).save(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def trained(folder, tmp_path_factory):  # noqa: F811
     run = tmp_path_factory.mktemp("runs") / "stripes"
     assert train_classifier.main(["--data", str(folder), "--run", str(run), *QUICK, "--json", str(run / "t.json")]) == 0
@@ -185,12 +178,12 @@ def test_flags_that_contradict_each_other_end_with_one_line(folder, tmp_path, fl
         (["--start", "tuned"], True),
     ],
 )
-def test_pretrained_convolutions_are_left_or_trained_on_as_asked(folder, body, tmp_path, flags, changes):  # noqa: F811
-    run = train_flags(folder, tmp_path, "--backbone", "alexnet", "--weights", str(body), "--epochs", "1", *flags)
+def test_pretrained_convolutions_are_left_or_trained_on_as_asked(folder, weights, tmp_path, flags, changes):  # noqa: F811
+    run = train_flags(folder, tmp_path, "--backbone", "alexnet", "--weights", str(weights), "--epochs", "1", *flags)
     assert train_classifier.main(run) == 0
     made = tmp_path / "run" / "classifier"
-    classifier = SPPClassifier.from_pretrained(made, "pretrained" if changes else body)
-    start = network.build("alexnet", body)
+    classifier = SPPClassifier.from_pretrained(made, "pretrained" if changes else weights)
+    start = network.build("alexnet", weights)
     assert (classifier.extractor.body.weights_hash != start.weights_hash) == changes
     assert ((made / "network.safetensors").stat().st_size > 9e6) == changes  # without convolutions: 0.8 MB
     if not changes:
@@ -266,8 +259,8 @@ def test_a_photo_replaced_under_its_name_is_another_training(folder, tmp_path, c
     assert "holds a classifier of other data or settings" in capsys.readouterr().err
 
 
-def test_svms_do_not_take_the_place_of_a_trained_network_nor_the_other_way(folder, body, tmp_path, capsys):  # noqa: F811
-    run, svms = train_flags(folder, tmp_path), arguments(folder, tmp_path / "run", body)
+def test_svms_do_not_take_the_place_of_a_trained_network_nor_the_other_way(folder, weights, tmp_path, capsys):  # noqa: F811
+    run, svms = train_flags(folder, tmp_path), arguments(folder, tmp_path / "run", weights)
     assert train_classifier.main(run) == 0
     before = (tmp_path / "run" / "classifier" / "classifier.json").read_bytes()
     svms = [*svms, "--short-side", "64", "--divisions", "1"]
@@ -279,14 +272,14 @@ def test_svms_do_not_take_the_place_of_a_trained_network_nor_the_other_way(folde
     assert train_classifier.main(run) == 1
     assert "holds a classifier of other data or settings" in capsys.readouterr().err
     # What was held out in the training, the SVMs have learned from.
-    test = ["--run", str(tmp_path / "run"), "--weights", str(body), "--views", "full"]
+    test = ["--run", str(tmp_path / "run"), "--weights", str(weights), "--views", "full"]
     assert test_classifier.main(test) == 1
     assert "no record of held-out photos; say with --data what to test on" in capsys.readouterr().err
 
 
-def test_a_classifier_at_work_is_left_alone(folder, body, tmp_path, capsys):  # noqa: F811
+def test_a_classifier_at_work_is_left_alone(folder, weights, tmp_path, capsys):  # noqa: F811
     with common.exclusive(tmp_path / "classifier"):
-        assert classify.main(arguments(folder, tmp_path, body)) == 1
+        assert classify.main(arguments(folder, tmp_path, weights)) == 1
     assert "another process is at work on it" in capsys.readouterr().err
 
 
@@ -301,13 +294,13 @@ def test_a_classifier_at_work_is_left_alone(folder, body, tmp_path, capsys):  # 
         (["--train", "8"], "across has 8 photos; 8 to train on and one to test on"),
     ],
 )
-def test_flags_that_would_change_nothing_are_refused(folder, body, tmp_path, flags, words, capsys):  # noqa: F811
-    assert classify.main([*arguments(folder, tmp_path, body), *flags]) == 1
+def test_flags_that_would_change_nothing_are_refused(folder, weights, tmp_path, flags, words, capsys):  # noqa: F811
+    assert classify.main([*arguments(folder, tmp_path, weights), *flags]) == 1
     assert words in capsys.readouterr().err
     assert not (tmp_path / "representations").exists()
 
 
-def test_test_photos_may_be_limited_where_the_training_photos_are_a_half(folder, body, tmp_path, monkeypatch):  # noqa: F811
+def test_test_photos_may_be_limited_where_the_training_photos_are_a_half(folder, weights, tmp_path, monkeypatch):  # noqa: F811
     from tools import image_svms
 
     tested, real = [], image_svms.evaluation.mean_class_accuracy
@@ -317,7 +310,7 @@ def test_test_photos_may_be_limited_where_the_training_photos_are_a_half(folder,
         return real(scores, labels)
 
     monkeypatch.setattr(image_svms.evaluation, "mean_class_accuracy", counted)
-    data = [*arguments(folder, tmp_path, body), "--short-side", "64", "--divisions", "1"]
+    data = [*arguments(folder, tmp_path, weights), "--short-side", "64", "--divisions", "1"]
     assert classify.main([*data, "--test", "3"]) == 0
     assert classify.main(data) == 0
     assert tested == [[3, 3], [4, 4]]
@@ -380,14 +373,14 @@ def test_a_damaged_record_of_a_training_is_told_so(trained, folder, tmp_path, ca
     assert "training.json: damaged" in capsys.readouterr().err
 
 
-def test_weights_for_a_classifier_that_has_its_own_are_refused(trained, folder, body, capsys):  # noqa: F811
-    model = ["--model", str(trained / "classifier"), "--weights", str(body)]
+def test_weights_for_a_classifier_that_has_its_own_are_refused(trained, folder, weights, capsys):  # noqa: F811
+    model = ["--model", str(trained / "classifier"), "--weights", str(weights)]
     assert predict.main([str(folder / "down"), *model]) == 1
     assert "has convolutions of its own; leave --weights out" in capsys.readouterr().err
 
 
-def test_a_network_without_classes_describes_photos(folder, body):  # noqa: F811
-    network_only = SPPClassifier.from_pretrained("alexnet", weights=body)
+def test_a_network_without_classes_describes_photos(folder, weights):  # noqa: F811
+    network_only = SPPClassifier.from_pretrained("alexnet", weights=weights)
     photo = folder / "down" / "1.png"
     vector = network_only.represent(photo)
     assert vector.shape == (12_800,)
@@ -405,8 +398,8 @@ def arguments(photos, run, weights):
     return ["--data", str(photos), "--run", str(run), "--backbone", "alexnet", "--weights", str(weights)]
 
 
-def test_svms_on_folders_end_in_a_classifier(folder, body, tmp_path, capsys):  # noqa: F811
-    data = [*arguments(folder, tmp_path, body), "--short-side", "96"]
+def test_svms_on_folders_end_in_a_classifier(folder, weights, tmp_path, capsys):  # noqa: F811
+    data = [*arguments(folder, tmp_path, weights), "--short-side", "96"]
     assert extract_representations.main([*data, "--layers", "spp", "6x6"]) == 0
     assert "16 vectors of 12800" in capsys.readouterr().out
     assert classify.main([*data, "--divisions", "3", "--json", str(tmp_path / "r.json")]) == 0
@@ -417,25 +410,25 @@ def test_svms_on_folders_end_in_a_classifier(folder, body, tmp_path, capsys):  #
     assert len(result["accuracies"]) == 3
     assert result["mean"] == pytest.approx(np.mean(result["accuracies"]))
     assert result["deviation"] == pytest.approx(np.std(result["accuracies"], ddof=1))
-    classifier = SPPClassifier.from_pretrained(tmp_path / "classifier", weights=body)
+    classifier = SPPClassifier.from_pretrained(tmp_path / "classifier", weights=weights)
     found = [(path.parent.name, classifier.classify(path)) for path in folder.rglob("*.png")]
     # Of the sixteen that it was trained on, by random features.
     assert sum(name == answer.label for name, answer in found) >= 13
     assert found[0][1].scores.max() > 0 > found[0][1].scores.min()
 
 
-def test_margins_of_several_views_are_those_that_were_evaluated(folder, body, tmp_path):  # noqa: F811
-    data = arguments(folder, tmp_path, body)
+def test_margins_of_several_views_are_those_that_were_evaluated(folder, weights, tmp_path):  # noqa: F811
+    data = arguments(folder, tmp_path, weights)
     assert classify.main([*data, "--view", "ten", "--layer", "6x6", "--limit", "3", "--divisions", "1"]) == 0
-    classifier = SPPClassifier.from_pretrained(tmp_path / "classifier", weights=body)
+    classifier = SPPClassifier.from_pretrained(tmp_path / "classifier", weights=weights)
     made = tmp_path / "representations" / "alexnet-ten-224" / "all-limit-3"
     photos = json.loads((made / "manifest.json").read_text())["photos"]
     answers = np.array([classifier.classify(photo).scores for photo in photos])
     assert np.allclose(answers, classifier.model.linear(np.load(made / "6x6.npy")), atol=1e-4)
 
 
-def test_a_trial_with_few_photos_leaves_the_vectors_of_all(folder, body, tmp_path, capsys):  # noqa: F811
-    data = [*arguments(folder, tmp_path, body), "--short-side", "64"]
+def test_a_trial_with_few_photos_leaves_the_vectors_of_all(folder, weights, tmp_path, capsys):  # noqa: F811
+    data = [*arguments(folder, tmp_path, weights), "--short-side", "64"]
     assert extract_representations.main(data) == 0
     assert extract_representations.main([*data, "--limit", "2"]) == 0
     assert "4 vectors" in capsys.readouterr().out
@@ -443,8 +436,8 @@ def test_a_trial_with_few_photos_leaves_the_vectors_of_all(folder, body, tmp_pat
     assert "made already" in capsys.readouterr().err
 
 
-def test_vectors_of_other_settings_are_made_again_only_when_asked(folder, body, tmp_path, capsys):  # noqa: F811
-    data, size = arguments(folder, tmp_path, body), ["--short-side", "64"]
+def test_vectors_of_other_settings_are_made_again_only_when_asked(folder, weights, tmp_path, capsys):  # noqa: F811
+    data, size = arguments(folder, tmp_path, weights), ["--short-side", "64"]
     assert extract_representations.main([*data, *size]) == 0
     other = tmp_path / "other.safetensors"
     network.assemble("alexnet", seed=3).save(other)
@@ -454,14 +447,14 @@ def test_vectors_of_other_settings_are_made_again_only_when_asked(folder, body, 
     assert extract_representations.main([*changed, "--overwrite"]) == 0
 
 
-def test_folders_for_training_and_testing_are_used_as_they_are(folder, body, tmp_path, capsys):  # noqa: F811
+def test_folders_for_training_and_testing_are_used_as_they_are(folder, weights, tmp_path, capsys):  # noqa: F811
     for name, first in (("train", 0), ("test", 6)):
         for kind in ("across", "down"):
             (tmp_path / "data" / name / kind).mkdir(parents=True)
             for i in range(first, first + 6 if name == "train" else 8):
                 shutil.copy(folder / kind / f"{i}.png", tmp_path / "data" / name / kind)
     data = ["--data", str(tmp_path / "data"), "--run", str(tmp_path / "run")]
-    assert classify.main([*data, "--backbone", "alexnet", "--weights", str(body), "--short-side", "96"]) == 0
+    assert classify.main([*data, "--backbone", "alexnet", "--weights", str(weights), "--short-side", "96"]) == 0
     assert "of 4 test photos right" in capsys.readouterr().out
     assert classify.main([*data, "--divisions", "3"]) == 1
     assert "--divisions: the photos are divided already; leave it out" in capsys.readouterr().err
@@ -470,7 +463,7 @@ def test_folders_for_training_and_testing_are_used_as_they_are(folder, body, tmp
     assert "of 4 held-out photos right" in capsys.readouterr().out
 
 
-def test_the_protocol_of_voc_gives_every_class_its_average_precision(body, tmp_path, capsys):
+def test_the_protocol_of_voc_gives_every_class_its_average_precision(weights, tmp_path, capsys):
     devkit = minivoc.generate(tmp_path / "VOCdevkit", train=24, test=8, seed=0)
     data = [
         "--voc2007",
@@ -481,7 +474,7 @@ def test_the_protocol_of_voc_gives_every_class_its_average_precision(body, tmp_p
         "--backbone",
         "alexnet",
         "--weights",
-        str(body),
+        str(weights),
     ]
     data += ["--short-side", "64", "--json", str(tmp_path / "r.json")]
     assert classify.main(data) == 0
@@ -501,7 +494,7 @@ def test_the_protocol_of_voc_gives_every_class_its_average_precision(body, tmp_p
     assert "--voc2007 names the data set" in capsys.readouterr().err
 
 
-def test_the_protocol_of_caltech_takes_thirty_photos_of_each_class(folder, body, tmp_path, capsys, monkeypatch):  # noqa: F811
+def test_the_protocol_of_caltech_takes_thirty_photos_of_each_class(folder, weights, tmp_path, capsys, monkeypatch):  # noqa: F811
     fetched = []
 
     class Caltech101:
@@ -511,7 +504,7 @@ def test_the_protocol_of_caltech_takes_thirty_photos_of_each_class(folder, body,
 
     monkeypatch.setattr("torchvision.datasets.Caltech101", Caltech101)
     data = ["--caltech101", "--data-root", str(tmp_path / "data"), "--run", str(tmp_path / "run")]
-    data += ["--backbone", "alexnet", "--weights", str(body), "--short-side", "64"]
+    data += ["--backbone", "alexnet", "--weights", str(weights), "--short-side", "64"]
     assert classify.main(data) == 1
     assert "no such folder" in capsys.readouterr().err
     assert classify.main([*data, "--download"]) == 1
