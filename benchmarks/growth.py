@@ -157,8 +157,8 @@ def classes(value: float, options: argparse.Namespace) -> float:
 
 def _train(options: argparse.Namespace, chosen: Callable[[Any], Any], n_classes: int) -> float:
     from detection import svm
-    from detection.samples import TrainingImages
-    from tools.training import training_images
+    from detection.training.images import TrainingImages
+    from sppnet.detector.svms import training_images
 
     kinds = (common.data_flags, common.network_flags, common.pyramid_flags, common.proposal_flags)
     argv = ["--voc2007", "--devkit", str(options.devkit), "--run", str(options.run)]

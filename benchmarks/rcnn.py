@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 
 from detection import features, network
 from detection.config import PAPER, Precision
-from detection.fc_head import FcFeatures, FcHead
 from detection.image import read, resize_short_side
-from detection.low_rank import LowRankLinear
-from detection.precision import autocast
+from detection.networks.bfloat16 import autocast
+from detection.networks.fc_head import FcFeatures, FcHead
+from detection.networks.low_rank import LowRankLinear
 from proposals.sources import ProposalSettings, propose
 
 WINDOWS, CROP = 2000, 224

@@ -31,7 +31,7 @@ def train(side: str, options: argparse.Namespace) -> dict[str, Any]:
     from peers.private_svms import PrivateMiner
 
     from detection import model, svm
-    from tools.training import training_images
+    from sppnet.detector.svms import training_images
 
     kinds = (common.data_flags, common.network_flags, common.pyramid_flags, common.proposal_flags)
     run = common.Run.of(common.parser("one training", *kinds).parse_args(data_flags(options)))
@@ -60,8 +60,8 @@ def train(side: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def objectives(miner: Any) -> list[float]:
     """This project's final objective over LinearSVC's, class by class, on the same windows."""
-    from detection.liblinear import fit_liblinear
-    from detection.solver import margins, objective_of
+    from detection.training.liblinear import fit_liblinear
+    from detection.training.solver import margins, objective_of
 
     state, problem = miner.windows.state, miner.problem
     classes = np.flatnonzero(miner.trainable)

@@ -15,10 +15,11 @@ from classification.linear import normalized
 from classification.model import MODEL, Model, load_model
 from classification.photos import check_size
 from classification.views import View
-from detection import library_networks, network
-from detection.bodies import NETWORKS
+from detection import network
 from detection.config import Precision
 from detection.image import pixels_of
+from detection.networks import library
+from detection.networks.built_in import NETWORKS
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,7 @@ class SPPClassifier:
             OSError: the weights cannot be read or fetched.
         """
         text = str(name)
-        known = text in NETWORKS or (":" in text and library_networks.split(text) is not None)
+        known = text in NETWORKS or (":" in text and library.split(text) is not None)
         if known and not (Path(text) / MODEL).is_file():
             return cls(Extractor(network.build(text, weights, device, precision)))
         if not Path(text).is_dir():

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from classification.network import SPPNet, check_fixed, pool_whole
-from detection.bodies import NETWORKS
-from detection.fc_head import FcHead
 from detection.network import ConvBody
+from detection.networks.built_in import NETWORKS
+from detection.networks.fc_head import FcHead
 
 Layer = Literal["conv4", "conv5", "6x6", "spp", "fc6", "fc7"]
 LAYERS: tuple[Layer, ...] = get_args(Layer)

@@ -23,11 +23,12 @@ from safetensors.torch import load, save
 from classification.extractor import Extractor, Layer
 from classification.linear import Kind, LinearClassifier
 from classification.views import View
-from detection import library_networks, network
-from detection.fc_head import FcHead
+from detection import network
 from detection.files import write_atomically
 from detection.image import Preprocessing
 from detection.network import ConvBody
+from detection.networks import library
+from detection.networks.fc_head import FcHead
 
 FORMAT = 1
 MODEL, NETWORK, LINEAR = "classifier.json", "network.safetensors", "linear.safetensors"
@@ -157,7 +158,7 @@ def _settings(folder: Path) -> dict[str, Any]:
 
 def _own_body(name: str, state: State, preprocessing: Preprocessing) -> ConvBody:
     """A body of its own weights."""
-    if library_networks.split(name):
+    if library.split(name):
         body = network.build(name, None)
         body.layers.load_state_dict(state)
     else:

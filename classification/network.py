@@ -10,8 +10,8 @@ from torch import nn
 
 from classification.config import CROP, NO_PYRAMID
 from detection import network
-from detection.fc_head import FcHead, NormalizedHead
 from detection.network import ConvBody
+from detection.networks.fc_head import FcHead, NormalizedHead
 
 NEW_LAYER_STD = 0.01  # of the softmax layer's initial weights
 PIXEL_STD = 64.0  # of the pixels of photos, in 0..255

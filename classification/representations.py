@@ -24,7 +24,7 @@ from classification.views import View
 from detection import parallel
 from detection.files import write_atomically
 from detection.memory import kept_flat
-from detection.weights import sha256_of_state
+from detection.weights.pretrained import sha256_of_state
 
 log = logging.getLogger(__name__)
 Rows = NDArray[np.float32]

@@ -21,8 +21,8 @@ from classification.config import TrainConfig
 from classification.network import SPPNet
 from classification.photos import CentreViews, Key, TrainingViews, batches
 from classification.processes import Processes
-from detection import training_state
-from detection.precision import autocast
+from detection.networks.bfloat16 import autocast
+from detection.training import checkpoint
 
 log = logging.getLogger(__name__)
 CHECKPOINT, FORMAT = "training.pt", 1
@@ -190,7 +190,7 @@ class Training:
 
     def _save(self) -> None:
         """Write the checkpoint."""
-        training_state.save(
+        checkpoint.save(
             self.options.folder / CHECKPOINT,
             self.key,
             epoch=self.epoch,
@@ -202,7 +202,7 @@ class Training:
 
     def _resume(self) -> None:
         """Take over the checkpoint of the same training, if there is one."""
-        state = training_state.load(self.options.folder / CHECKPOINT, self.key)
+        state = checkpoint.load(self.options.folder / CHECKPOINT, self.key)
         if state is None:
             return
         self.net.load_state_dict(state["net"])

@@ -15,7 +15,7 @@ from scipy import linalg
 
 from detection.boxes import as_boxes
 from detection.config import BoxRegressionConfig
-from detection.samples import TrainingImages
+from detection.training.images import TrainingImages
 
 WHITENING = 0.001  # added to the eigenvalues of the targets' covariance; train_bbox_regressor.m
 FOLD_ROWS = 2048  # rows gathered for one update of the Gram matrix
@@ -150,12 +150,12 @@ def training_blocks(
     for index, record in enumerate(images.records):
         if k not in record.labels:
             continue
-        samples = images.samples(index)
-        match = samples.gt_overlaps.argmax(axis=1)  # (G + R,)
-        overlap = samples.gt_overlaps.max(axis=1)
+        labelled = images.labelled_boxes(index)
+        match = labelled.gt_overlaps.argmax(axis=1)  # (G + R,)
+        overlap = labelled.gt_overlaps.max(axis=1)
         enough = overlap > config.min_iou if config.strict else overlap >= config.min_iou
-        chosen = enough & (samples.labels[match] == k) & (difficult | ~samples.difficult[match])
-        boxes = samples.boxes[chosen]
+        chosen = enough & (labelled.labels[match] == k) & (difficult | ~labelled.difficult[match])
+        boxes = labelled.boxes[chosen]
         if len(boxes):
             pooled = images.pool(index, boxes) * np.float32(feature_scale)
             yield pooled, boxes, record.boxes[match[chosen]]

@@ -152,14 +152,14 @@ class Detections:
             ValueError: there is neither a photo nor an image.
             OSError: the file of the photo is gone.
         """
-        from detection import visualize
+        from detection.pictures import drawing
 
         photo = self.photo if image is None else image
         if photo is None:
             raise ValueError("draw: these detections do not know their photo; give image")
         pixels = read(photo) if isinstance(photo, Path) else photo
         classes = self.classes or tuple(map(str, range(1 + int(self.labels.max(initial=-1)))))
-        return visualize.draw_detections(pixels, self, classes, min_score)
+        return drawing.draw_detections(pixels, self, classes, min_score)
 
     def _repr_png_(self) -> bytes | None:
         """What a notebook shows: the photo with the detections drawn."""

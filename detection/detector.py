@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detection import features, inference, memory, network, parallel, spp, zoo
+from detection import features, memory, network, parallel, postprocessing, spp, zoo
 from detection import image as pixels
 from detection import model as models
 from detection.boxes import as_boxes
 from detection.config import Precision
 from detection.detections import Detections
 from detection.features import FeaturePyramid
-from detection.inference import ScoredWindows
 from detection.model import Model
 from detection.network import ConvBody
-from detection.precision import has_bfloat16
-from detection.softmax import SoftmaxClassifier
+from detection.networks.bfloat16 import has_bfloat16
+from detection.networks.softmax import SoftmaxClassifier
+from detection.postprocessing import ScoredWindows
 from proposals.sources import ProposalSettings, propose
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class Evidence:
     def scored(self) -> ScoredWindows:
         """The windows with the model's scores."""
         m = self.model
-        return inference.score_windows(self.pyramid, self.boxes, self.softmax or m.svms, m.config.pooling, m.fc)
+        return postprocessing.score_windows(self.pyramid, self.boxes, self.softmax or m.svms, m.config.pooling, m.fc)
 
 
 def detect_windows(*evidence: Evidence, combine: Combine = "union") -> tuple[Detections, Detections]:
@@ -210,17 +210,17 @@ def detect_windows(*evidence: Evidence, combine: Combine = "union") -> tuple[Det
     else:
         boxes, scores = (np.concatenate([getattr(s, name) for s in scored]) for name in ("boxes", "scores"))
         first = np.cumsum([0, *(len(s.boxes) for s in scored)]).tolist()
-    rows, found = inference.select(boxes, scores, test)
+    rows, found = postprocessing.select(boxes, scores, test)
     if not any(e.model.regression for e in evidence):
         return found, found
     moved, count = np.zeros_like(found.boxes), np.zeros((len(rows), 1), np.float32)
     for e, windows, start in zip(evidence, scored, first, strict=False):  # a cumulative sum has one more
         mine = np.flatnonzero((rows >= start) & (rows < start + len(windows.boxes)))
         if e.model.regression:
-            moved[mine] += inference.tighten(windows, rows[mine] - start, found.labels[mine], e.model.regression)
+            moved[mine] += postprocessing.tighten(windows, rows[mine] - start, found.labels[mine], e.model.regression)
             count[mine] += 1
     tightened = np.where(count > 0, moved / np.maximum(count, 1), found.boxes)
-    return found, inference.suppress(Detections(tightened, found.scores, found.labels), test.nms_iou)
+    return found, postprocessing.suppress(Detections(tightened, found.scores, found.labels), test.nms_iou)
 
 
 def _mean_scores(scored: Sequence[ScoredWindows]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

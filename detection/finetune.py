@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 from torch import nn
 
-from detection import training_state
 from detection.config import FinetuneConfig
-from detection.fc_head import FcHead
-from detection.precision import autocast
-from detection.window_batches import Block, WindowBatches
+from detection.networks.bfloat16 import autocast
+from detection.networks.fc_head import FcHead
+from detection.training import checkpoint
+from detection.training.batches import Block, WindowBatches
 
 log = logging.getLogger(__name__)
 CHECKPOINT, FORMAT = "finetune.pt", 3
@@ -208,7 +208,7 @@ class Finetuning:
 
     def _save(self) -> None:
         """Write the checkpoint."""
-        training_state.save(
+        checkpoint.save(
             self.options.folder / CHECKPOINT,
             self.key,
             iteration=self.iteration,
@@ -220,7 +220,7 @@ class Finetuning:
 
     def _resume(self) -> None:
         """Take over the checkpoint of the same training, if there is one."""
-        state = training_state.load(self.options.folder / CHECKPOINT, self.key)
+        state = checkpoint.load(self.options.folder / CHECKPOINT, self.key)
         if state is None:
             return
         self.model.load_state_dict(state["model"])

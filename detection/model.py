@@ -26,10 +26,10 @@ from safetensors.numpy import save
 
 from detection.bbox_regression import BoxRegressor, BoxRegressors
 from detection.config import Config, Precision
-from detection.fc_head import FcFeatures, FcHead
 from detection.files import write_atomically
-from detection.half import Arrays, from_half, to_half
+from detection.networks.fc_head import FcFeatures, FcHead
 from detection.svm import LinearDetectors
+from detection.weights.half_precision import Arrays, from_half, to_half
 
 FORMAT = 2
 MODEL, SVMS, HEAD, REGRESSORS = "model.json", "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"

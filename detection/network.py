@@ -18,15 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from detection import library_networks
-from detection import weights as pretrained
-from detection.bodies import NETWORKS
 from detection.config import Precision
-from detection.fc_head import FcHead as FcHead
 from detection.image import Preprocessing
-from detection.layers import Window, windows_of
-from detection.precision import autocast, has_bfloat16
-from detection.state import State, assign, read_state, write_state
+from detection.networks import library
+from detection.networks.bfloat16 import autocast, has_bfloat16
+from detection.networks.built_in import NETWORKS
+from detection.networks.fc_head import FcHead as FcHead
+from detection.networks.geometry import Window, windows_of
+from detection.weights import pretrained
+from detection.weights.state_dict import State, assign, read_state, write_state
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ def build(
     target = resolve_device(device)
     if precision == "bf16" and not has_bfloat16(target):
         log.info("%s: no fast bfloat16 here; single precision is used (maps differ by 1 %%)", name)
-    if library_networks.split(name):
+    if library.split(name):
         return replace(_library_body(name, weights), precision=precision).to(target)
     if name not in NETWORKS:
         raise ValueError(f"network: expected one of {', '.join(NETWORKS)}, torchvision:NAME or timm:NAME, got {name!r}")
@@ -228,7 +228,7 @@ def assemble(name: str, state: State | None = None, seed: int = 0) -> ConvBody:
 
 def _library_body(name: str, weights: str | Path | None) -> ConvBody:
     """A body out of a library's collection."""
-    layers, preprocessing = library_networks.build(name, weights == "pretrained")
+    layers, preprocessing = library.build(name, weights == "pretrained")
     if weights not in ("pretrained", None):
         state, mine = read_state(Path(str(weights))), layers.state_dict()
         assign(layers, {k: t for k, t in state.items() if k in mine}, f"weights of {name}")

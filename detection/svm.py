@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detection import checkpoint
 from detection.boxes import nms
 from detection.config import SVMConfig
-from detection.hard_windows import HardWindows
-from detection.samples import ImageSamples, TrainingImages, mean_norm
-from detection.solver import Objective, Problem, margins, solve
+from detection.training import svm_checkpoint
+from detection.training.hard_windows import HardWindows
+from detection.training.images import LabelledBoxes, TrainingImages, mean_norm
+from detection.training.solver import Objective, Problem, margins, solve
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ def train(
 
     Returns:
         the detectors. An interrupted call continues from its last checkpoint in `options.folder`, to the same
-        result; remove the checkpoint (`checkpoint.remove`) once the result is saved.
+        result; remove the checkpoint (`svm_checkpoint.remove`) once the result is saved.
 
     Raises:
         ValueError: no image holds a usable object.
@@ -141,12 +141,12 @@ class _Miner:
     @classmethod
     def resume(cls, images: TrainingImages, config: SVMConfig, options: MiningOptions) -> _Miner:
         """Continue from the checkpoint of the same training, or start with the positives of all images."""
-        key = checkpoint.fingerprint(
+        key = svm_checkpoint.fingerprint(
             images,
             config,
             (options.solver, options.max_negatives, options.tolerance, options.mining_tolerance, options.seed),
         )
-        found = checkpoint.load(options.folder, key)
+        found = svm_checkpoint.load(options.folder, key)
         if found is None:
             scale = config.feature_norm / mean_norm(images)
             dim = images.pool(0, np.zeros((0, 4), np.float32)).shape[1]
@@ -158,7 +158,7 @@ class _Miner:
             miner.windows.restore(found.image, found.box, found.state)
             for i in np.unique(found.image[found.image >= 0]):
                 slots = np.flatnonzero(found.image == i)
-                miner.windows.refill(slots, images.pool(int(i), images.samples(int(i)).boxes[found.box[slots]]))
+                miner.windows.refill(slots, images.pool(int(i), images.labelled_boxes(int(i)).boxes[found.box[slots]]))
             log.info("continuing at image %d of %d", found.next_image, len(images))
         miner.key = key
         miner.trainable = np.asarray((miner.windows.state.labels > 0).any(axis=0))
@@ -169,24 +169,24 @@ class _Miner:
     def add_positives(self) -> None:
         """Every ground-truth box is a positive of its class."""
         for index in range(len(self.images)):
-            samples = self.images.samples(index)
-            used = np.flatnonzero(~samples.difficult | self.config.difficult)
+            labelled = self.images.labelled_boxes(index)
+            used = np.flatnonzero(~labelled.difficult | self.config.difficult)
             if len(used):
                 labels = np.zeros((len(used), self.images.n_classes), np.int8)
-                labels[np.arange(len(used)), samples.labels[used]] = 1
-                self.windows.add(index, used, self.images.pool(index, samples.boxes[used]), labels)
+                labels[np.arange(len(used)), labelled.labels[used]] = 1
+                self.windows.add(index, used, self.images.pool(index, labelled.boxes[used]), labels)
 
     def visit(self, index: int) -> None:
         """Add the hard negatives of one image."""
-        samples = self.images.samples(index)
-        if not len(samples.boxes):
+        labelled = self.images.labelled_boxes(index)
+        if not len(labelled.boxes):
             return
-        placed = self.images.place(index, samples.boxes)
+        placed = self.images.place(index, labelled.boxes)
         group = placed.group
         scores = placed.scores(self.detectors().scores)[group] if self.trainings else None  # (R, K)
         labels = np.zeros((group.max() + 1, self.images.n_classes), np.int8)
         for k in np.flatnonzero(self.trainable).tolist():
-            hard = self.hard_negatives(samples, group, k, None if scores is None else scores[:, k])
+            hard = self.hard_negatives(labelled, group, k, None if scores is None else scores[:, k])
             labels[group[hard], k] = -1
         held = np.flatnonzero(labels.any(axis=1))
         first_box = np.unique(group, return_index=True)[1]
@@ -194,10 +194,10 @@ class _Miner:
         self.new += (labels < 0).sum(axis=0)
 
     def hard_negatives(
-        self, samples: ImageSamples, group: NDArray[np.int64], k: int, scores: NDArray[np.float32] | None
+        self, labelled: LabelledBoxes, group: NDArray[np.int64], k: int, scores: NDArray[np.float32] | None
     ) -> NDArray[np.int64]:
         """Windows of one image that class k adds; all eligible ones while there is no SVM to score them."""
-        eligible = np.flatnonzero(samples.overlaps[:, k] < self.config.negative_iou)
+        eligible = np.flatnonzero(labelled.overlaps[:, k] < self.config.negative_iou)
         # Of windows on the same cells the first is enough; after eligibility, or a positive could stand for them.
         eligible = eligible[np.sort(np.unique(group[eligible], return_index=True)[1])]
         if scores is None:
@@ -206,7 +206,7 @@ class _Miner:
             eligible = eligible[scores[eligible] > self.config.hard_threshold]
             priority = scores[eligible]
         if self.config.thinning_iou is not None:
-            kept = nms(samples.boxes[eligible], priority, self.config.thinning_iou)
+            kept = nms(labelled.boxes[eligible], priority, self.config.thinning_iou)
         else:
             kept = np.argsort(-priority, kind="stable")
         return eligible[kept[: self.options.max_negatives]]
@@ -240,7 +240,7 @@ class _Miner:
         """Solve with the chosen solver."""
         w, p, o = self.windows, self.problem, self.options
         if o.solver == "liblinear":
-            from detection.liblinear import fit_liblinear  # scikit-learn takes a second to import
+            from detection.training.liblinear import fit_liblinear  # scikit-learn takes a second to import
 
             return fit_liblinear(w.rows, w.state, classes, p, memory=o.memory, tolerance=tolerance)
         return solve(w.rows, w.state, classes, p, tolerance=tolerance, seed=o.seed + self.trainings)
@@ -253,9 +253,9 @@ class _Miner:
 
     def save(self) -> None:
         """Write a checkpoint: keys and SVM state; features can be pooled again."""
-        checkpoint.save(
+        svm_checkpoint.save(
             self.options.folder,
-            checkpoint.Checkpoint(
+            svm_checkpoint.Checkpoint(
                 self.key,
                 self.windows.image,
                 self.windows.box,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from detection.image import as_rgb
-from detection.sheets import INK, Picture, tile
+from detection.pictures.contact_sheet import INK, Picture, tile
 from proposals.colour import planes
 from proposals.grouping import merge_tree
 from proposals.recall import CURVE, RecallResult

@@ -16,4 +16,4 @@ def shared() -> Path:
 @pytest.fixture
 def bfloat16(monkeypatch):
     """Products in bfloat16 on any processor, however slowly."""
-    monkeypatch.setattr("detection.precision.has_bfloat16", lambda device: True)
+    monkeypatch.setattr("detection.networks.bfloat16.has_bfloat16", lambda device: True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from data import minivoc
-from detection import weights
+from detection.weights import pretrained
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
@@ -34,7 +34,7 @@ def devkit(tmp_path_factory):
 def desk(devkit, tmp_path, monkeypatch):
     """A folder with what the documents speak of: a devkit, photos, labelled photos."""
     for name in NEEDED:
-        if not weights.path_of(name).is_file():
+        if not pretrained.path_of(name).is_file():
             pytest.skip(f"weights {name} have not been fetched")
     shutil.copytree(devkit, tmp_path / "datasets" / "VOCdevkit")
     year = devkit / "VOC2007"

@@ -10,8 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OURS = {"data", "proposals", "detection", "classification", "tools"}
 LEAVES = {
-    *("detection.boxes", "detection.image", "detection.files", "detection.sheets"),
-    *("detection.weights", "detection.state", "detection.network"),  # of the edge network
+    *("detection.boxes", "detection.image", "detection.files", "detection.pictures.contact_sheet"),
+    *("detection.weights.pretrained", "detection.weights.state_dict", "detection.network"),  # of the edge network
 }
 
 

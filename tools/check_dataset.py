@@ -17,7 +17,7 @@ if not __package__:  # run as a file, perhaps from a clone that is not installed
 
 import numpy as np
 
-from . import common
+from tools import common
 
 if TYPE_CHECKING:
     from data.records import Dataset
@@ -97,10 +97,11 @@ def draw(options: common.Options, read: dict[str, Dataset]) -> None:
     """A sheet of photos with their objects."""
     from PIL import Image, ImageOps
 
-    from detection import image, visualize
+    from detection import image
     from detection.detections import Detections
     from detection.files import write_atomically
-    from detection.sheets import tile
+    from detection.pictures import drawing
+    from detection.pictures.contact_sheet import tile
 
     places = [(split, record) for split, dataset in read.items() for record in dataset]
     random.Random(options.seed).shuffle(places)
@@ -113,7 +114,7 @@ def draw(options: common.Options, read: dict[str, Dataset]) -> None:
             photo = image.read(record.path, record.size)
         except (OSError, ValueError):
             continue
-        drawn = visualize.draw_comparison(photo, Detections.empty(), record, read[split].classes)
+        drawn = drawing.draw_comparison(photo, Detections.empty(), record, read[split].classes)
         pictures.append(np.asarray(ImageOps.pad(Image.fromarray(drawn), SHOWN, color="white")))
         captions.append(f"{split}: {record.id}")
     buffer = io.BytesIO()

@@ -13,15 +13,16 @@ from typing import Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common, labelled
-from .extract_representations import LAYERS
+from sppnet.classifier import photos
+from tools import common
+from tools.extract_representations import LAYERS
 
 
 def run(options: common.Options) -> dict[str, Any]:
     """Scores by the protocol of the data set; the classifier is in the run folder."""
-    from .image_svms import train_and_test
+    from sppnet.classifier.svms import train_and_test
 
-    return train_and_test(options, labelled.folder_of(options), labelled.of_benchmark(options))
+    return train_and_test(options, photos.folder_of(options), photos.of_benchmark(options))
 
 
 def flags(p: argparse.ArgumentParser) -> None:
@@ -36,9 +37,9 @@ def flags(p: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
-    from .representing import flags as view_flags
+    from sppnet.classifier.representations import flags as view_flags
 
-    groups = (labelled.photo_flags, labelled.benchmark_flags, view_flags, flags, labelled.network_flags)
+    groups = (photos.photo_flags, photos.benchmark_flags, view_flags, flags, photos.network_flags)
     return common.main(run, common.parser((__doc__ or "").split("\n", 1)[0], *groups), argv)
 
 

@@ -19,12 +19,10 @@ from filelock import FileLock, Timeout
 
 from data import datasets, voc
 from data.records import Dataset
-from detection import env
 from detection.cache import FeatureCache
 from detection.config import PRESETS, Config
 from detection.files import write_atomically
-
-from . import logs
+from sppnet import environment, progress
 
 Options = argparse.Namespace
 
@@ -36,7 +34,7 @@ def parser(description: str, *groups: Callable[[argparse.ArgumentParser], None])
         group(result)
     result.add_argument("--json", type=Path, metavar="PATH", help="write the result, settings, versions and time")
     result.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    logs.flags(result)
+    progress.flags(result)
     return result
 
 
@@ -334,7 +332,7 @@ def main(tool: Callable[[Options], dict[str, Any]], flags: argparse.ArgumentPars
         exit code: 0 done, 1 an expected failure, 130 interrupted. argparse itself leaves with 2.
     """
     options = flags.parse_args(argv)
-    logs.start(options)
+    progress.start(options)
     started = time.monotonic()
     try:
         problem = None
@@ -372,8 +370,8 @@ def write_json(path: Path, result: dict[str, Any], options: Options, seconds: fl
         "settings": vars(options),
         "seconds": round(seconds, 2),
         "peak_memory_bytes": peak_memory(),
-        "versions": env.versions(),
-        "hardware": env.hardware(),
+        "versions": environment.versions(),
+        "hardware": environment.hardware(),
     }
     write_text(path, json.dumps(report, indent=1, default=os.fspath) + "\n")
 
@@ -397,4 +395,4 @@ def peak_memory() -> int | None:
 def list_bad(bad: dict[str, str]) -> None:
     """Name the images that were left out."""
     for image_id, reason in bad.items():
-        logs.log.warning("left out %s: %s", image_id, reason)
+        progress.log.warning("left out %s: %s", image_id, reason)

@@ -11,14 +11,13 @@ from typing import Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common
+from tools import common
 
 
 def run(options: common.Options) -> dict[str, Any]:
     """The whole pipeline on the embedded data set, at one scale."""
     from data import minivoc
-
-    from .pipeline import train_and_test
+    from sppnet.detector.training import train_and_test
 
     started = time.monotonic()
     minivoc.generate(options.devkit, options.train, options.test, options.seed)

@@ -13,15 +13,15 @@ from typing import Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common
+from tools import common
 
 
 def run(options: common.Options) -> dict[str, Any]:
     """What was found, photo by photo."""
     from data import media
-    from detection import SPPDetector, video
-
-    from .outputs import Outputs
+    from detection import SPPDetector
+    from detection.pictures import video
+    from sppnet.detector.detection_outputs import Outputs
 
     sources = media.find(options.sources, media.PHOTOS | video.SUFFIXES)
     detector = SPPDetector.from_pretrained(

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common, logs
+from sppnet import progress
+from tools import common
 
 if TYPE_CHECKING:
     from proposals.recall import RecallResult
@@ -36,7 +37,7 @@ def run(options: common.Options) -> dict[str, Any]:
     measured: dict[str, list[RecallResult]] = {}
     report: dict[str, dict[str, Any]] = {}
     for name, path in files.items():
-        logs.log.info("reading %s", path)
+        progress.log.info("reading %s", path)
         boxes, meta = io.load(path, options.order)
         try:
             counts = recall.box_counts(boxes, dataset, options.max_boxes)
@@ -136,7 +137,7 @@ def _write_plot(path: Path, measured: Mapping[str, Sequence[RecallResult]]) -> N
 
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, [recall_plot(measured, path.suffix.lower()[1:])])
-    logs.log.info("curves: %s", path)
+    progress.log.info("curves: %s", path)
 
 
 def flags(p: argparse.ArgumentParser) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common
+from tools import common
 
 if TYPE_CHECKING:
     from detection.model import Model
@@ -27,9 +27,10 @@ TIMED_PHOTOS = 10
 
 def run(options: common.Options) -> dict[str, Any]:
     """The packed model and its card."""
-    from detection import env, model
+    from detection import model
     from detection.detector import SPPDetector
     from detection.files import write_atomically
+    from sppnet import environment
 
     run = common.Run.of(options)
     if options.to.resolve() == run.model.resolve():
@@ -53,7 +54,7 @@ def run(options: common.Options) -> dict[str, Any]:
         "commit": _commit(),
         "scores": report,
         "seconds_per_image": _seconds(detector, [r.path for r in run.dataset(options.test_split)]),
-        "processor": env.processor(),
+        "processor": environment.processor(),
         "bytes": sum(file.stat().st_size for file in options.to.iterdir()),
         "licence": options.licence,
     }
@@ -64,9 +65,8 @@ def run(options: common.Options) -> dict[str, Any]:
 
 def _compressed(run: common.Run, trained: Model, energy: float) -> Model:
     """The model with smaller fully connected layers, measured on windows of its training images."""
-    from detection.samples import feature_sample
-
-    from .training import images_of
+    from detection.training.images import feature_sample
+    from sppnet.detector.svms import images_of
 
     if trained.fc is None:
         raise ValueError(f"--energy {energy}: {run.model} learned from pool5, it has no layers to compress")

@@ -14,7 +14,7 @@ from typing import Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common
+from tools import common
 
 
 def run(options: common.Options) -> dict[str, Any]:
@@ -22,10 +22,10 @@ def run(options: common.Options) -> dict[str, Any]:
     for package in ("onnx", "onnxscript"):
         if importlib.util.find_spec(package) is None:
             raise RuntimeError(f"{package} is not installed; pip install 'sppnet[onnx]'")
-    from detection import SPPDetector, onnx_files
+    from detection import SPPDetector, onnx_export
 
     detector = SPPDetector.from_pretrained(options.model, "cpu", options.weights or "pretrained", "fp32")
-    files = onnx_files.export(detector.body, detector.model, options.to)
+    files = onnx_export.export(detector.body, detector.model, options.to)
     for file in files:
         print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
     return {"files": {str(file): file.stat().st_size for file in files}}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common
+from tools import common
 
 if TYPE_CHECKING:
     from data.records import Dataset
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def run(options: common.Options) -> dict[str, Any]:
     """Proposals and conv5 maps of both splits."""
-    from .extraction import extract_features, extract_proposals
+    from sppnet.detector.features import extract_features, extract_proposals
 
     run = common.Run.of(options)
     datasets: list[Dataset] = []

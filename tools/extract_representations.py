@@ -13,16 +13,17 @@ from typing import Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common, labelled
+from sppnet.classifier import photos
+from tools import common
 
 LAYERS = ("conv4", "conv5", "6x6", "spp", "fc6", "fc7")
 
 
 def run(options: common.Options) -> dict[str, Any]:
     """Where the vectors are, and their lengths."""
-    from .representing import extractor_of, represent
+    from sppnet.classifier.representations import extractor_of, represent
 
-    folder, splits = labelled.folder_of(options), labelled.of_benchmark(options)
+    folder, splits = photos.folder_of(options), photos.of_benchmark(options)
     vectors = represent(options, folder, extractor_of(options), splits, options.layers)
     found = {}
     for split, arrays in vectors.items():
@@ -40,9 +41,9 @@ def flags(p: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
-    from .representing import flags as view_flags
+    from sppnet.classifier.representations import flags as view_flags
 
-    groups = (labelled.photo_flags, labelled.benchmark_flags, view_flags, flags, labelled.network_flags)
+    groups = (photos.photo_flags, photos.benchmark_flags, view_flags, flags, photos.network_flags)
     return common.main(run, common.parser((__doc__ or "").split("\n", 1)[0], *groups), argv)
 
 

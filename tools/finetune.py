@@ -13,12 +13,12 @@ from typing import Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common
+from tools import common
 
 
 def run(options: common.Options) -> dict[str, Any]:
     """Layers fine-tuned on the training split."""
-    from .finetuning import finetune
+    from sppnet.detector.finetuning import finetune
 
     run = common.Run.of(options)
     result = finetune(run)

@@ -16,7 +16,7 @@ from typing import Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common
+from tools import common
 
 
 def run(options: common.Options) -> dict[str, Any]:
@@ -26,8 +26,7 @@ def run(options: common.Options) -> dict[str, Any]:
     from detection import parallel
     from detection.image import read
     from detection.memory import kept_flat
-
-    from .logs import log, progress
+    from sppnet.progress import log, progress
 
     sources = media.find(options.sources)
     classifier = SPPClassifier.from_pretrained(
@@ -71,10 +70,10 @@ def flags(p: argparse.ArgumentParser) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
-    from . import labelled
+    from sppnet.classifier import photos
 
     first = (__doc__ or "").split("\n", 1)[0]
-    return common.main(run, common.parser(first, flags, labelled.network_flags), argv)
+    return common.main(run, common.parser(first, flags, photos.network_flags), argv)
 
 
 if __name__ == "__main__":

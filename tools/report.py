@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common, logs
+from sppnet import progress
+from tools import common
 
 if TYPE_CHECKING:
     from detection.evaluation.voc import Metric
-
-    from .reporting import Scores, Tested
+    from sppnet.report.tested_run import Scores, Tested
 
 REPORT = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
@@ -45,8 +45,7 @@ def write_report(
         OSError, ValueError: the data set or the detections cannot be read, or the report cannot be written.
     """
     from detection.files import write_atomically
-
-    from .reporting import Scores, Tested
+    from sppnet.report.tested_run import Scores, Tested
 
     tested = Tested.of(run, name)
     scores = Scores.of(tested, metric)
@@ -60,20 +59,19 @@ def render(tested: Tested, scores: Scores) -> str:
     """The page; every name in it is escaped."""
     import jinja2
 
-    from . import sections
-    from .reporting import score
+    from sppnet.report import page_context
+    from sppnet.report.tested_run import score
 
     loader = jinja2.FileSystemLoader(TEMPLATES)
     page = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     page.filters |= {"percent": percent, "score": score, "clock": clock, "size": size}
-    return page.get_template(REPORT).render(sections.context(tested, scores))
+    return page.get_template(REPORT).render(page_context.context(tested, scores))
 
 
 def figures(tested: Tested, scores: Scores) -> dict[str, Any]:
     """The main figures, as json can hold them; "thresholds" are the scores of the classes' greatest F1."""
     from detection.evaluation.results import summary
-
-    from .reporting import best_threshold, mean
+    from sppnet.report.tested_run import best_threshold, mean
 
     kinds = {kind.name.lower(): _or_none(mean(cost)) for kind, cost in scores.costs.items()}
     stages = {stage: summary(result) for stage, result in scores.stages.items()}
@@ -122,7 +120,7 @@ def _complete(options: common.Options) -> Metric:
         FileNotFoundError: there is no such run.
         ValueError: nothing tells the data set.
     """
-    from .reporting import recorded
+    from sppnet.report.tested_run import recorded
 
     if options.run and not options.run.is_dir():
         raise FileNotFoundError(f"{options.run}: no such run; train one with sppnet-train, or check the path")
@@ -133,7 +131,7 @@ def _complete(options: common.Options) -> Metric:
             raise ValueError(f"{options.run}: no json file in it tells its data set; {where}")
         for flag in sorted({*DATA_FLAGS, "data_root"} & known.keys()):
             setattr(options, flag, known[flag])
-            logs.log.info("as the run was made: --%s %s", flag.replace("_", "-"), known[flag])
+            progress.log.info("as the run was made: --%s %s", flag.replace("_", "-"), known[flag])
     options.test_split = options.test_split or known.get("test_split")
     metric: Metric = options.metric or known.get("metric", "voc07")
     return metric

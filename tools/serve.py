@@ -24,7 +24,8 @@ from typing import Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common, logs
+from sppnet import progress
+from tools import common
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
@@ -35,11 +36,11 @@ def run(options: common.Options) -> dict[str, Any]:
         if importlib.util.find_spec(package) is None:
             raise RuntimeError(f"{package} is not installed; pip install 'sppnet[serve]' brings it")
     with listen(options.host, options.port) as listener:
-        from . import serving
+        from sppnet.server import detector_queue
 
-        limits = serving.Limits(options.max_megabytes, options.max_megapixels)
-        offers = serving.offers(options.model, options.weights)
-        with serving.Desk(offers, limits, options.device) as desk:
+        limits = detector_queue.Limits(options.max_megabytes, options.max_megapixels)
+        offers = detector_queue.offers(options.model, options.weights)
+        with detector_queue.Desk(offers, limits, options.device) as desk:
             serve(desk, listener)
         return {"served": desk.served}
 
@@ -69,18 +70,18 @@ def serve(desk: Any, listener: socket.socket) -> None:
     """Answer until the process is told to stop.
 
     Args:
-        desk: a `serving.Desk`; its default detector is loaded first.
+        desk: a `detector_queue.Desk`; its default detector is loaded first.
         listener: bound.
 
     Raises:
-        serving.Refused: the default detector cannot be loaded.
+        detector_queue.Refused: the default detector cannot be loaded.
     """
-    from .server import Server, application
+    from sppnet.server.http import Server, application
 
     host, port = listener.getsockname()[:2]
     local = ipaddress.ip_address(host).is_loopback
     if not local:
-        logs.log.warning("%s can be reached from other machines, and asks nobody for a password", host)
+        progress.log.warning("%s can be reached from other machines, and asks nobody for a password", host)
     where = f"[{host}]" if ":" in host else host
     ready = f"http://{where}:{port}/ is ready, http://{where}:{port}/docs describes its API; Ctrl-C stops it"
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends like Ctrl-C, all that is open closed

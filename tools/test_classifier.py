@@ -13,14 +13,15 @@ from typing import Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common, labelled
+from sppnet.classifier import photos
+from tools import common
 
 VIEWS = ("crop", "ten", "full", "maps", "maps+full")
 
 
 def run(options: common.Options) -> dict[str, Any]:
     """Errors and seconds a photo of each view."""
-    from .classifier_testing import test
+    from sppnet.classifier.testing import test
 
     return test(options)
 
@@ -37,7 +38,7 @@ def flags(p: argparse.ArgumentParser) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
     first = (__doc__ or "").split("\n", 1)[0]
-    return common.main(run, common.parser(first, flags, labelled.network_flags), argv)
+    return common.main(run, common.parser(first, flags, photos.network_flags), argv)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ from typing import Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common
+from tools import common
 
 
 def run(options: common.Options) -> dict[str, Any]:
     """Detections and scores of the test split, before and after box regression."""
-    from .testing import SHOWN_SCORES, Source, detect, draw_pictures, report
+    from sppnet.detector.testing import SHOWN_SCORES, Source, detect, draw_pictures, report
 
     run = common.Run.of(options)
     folders = options.model or [run.model]

@@ -14,7 +14,7 @@ from typing import Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common
+from tools import common
 
 SUMMARY = "train.json"
 
@@ -22,10 +22,9 @@ SUMMARY = "train.json"
 def run(options: common.Options) -> dict[str, Any]:
     """The scores of the trained detector."""
     from detection.network import resolve_device
-    from detection.precision import has_bfloat16
-
-    from .pipeline import train_and_test
-    from .report import write_report
+    from detection.networks.bfloat16 import has_bfloat16
+    from sppnet.detector.training import train_and_test
+    from tools.report import write_report
 
     if options.precision is None and has_bfloat16(resolve_device(options.device)):
         options.precision = "bf16"

@@ -9,12 +9,12 @@ from typing import Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common
+from tools import common
 
 
 def run(options: common.Options) -> dict[str, Any]:
     """Box regressors of the training split."""
-    from .training import train_bbox_regressors
+    from sppnet.detector.svms import train_bbox_regressors
 
     run = common.Run.of(options)
     model = train_bbox_regressors(run)

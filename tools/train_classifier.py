@@ -14,16 +14,17 @@ from typing import Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common, labelled
+from sppnet.classifier import photos
+from tools import common
 
 PYRAMIDS = ("none", "21", "30", "50")
 
 
 def run(options: common.Options) -> dict[str, Any]:
     """Curve and settings of a trained classifier."""
-    from .classifier_training import train
+    from sppnet.classifier.network_training import train
 
-    return train(options, labelled.folder_of(options))
+    return train(options, photos.folder_of(options))
 
 
 def sizes(text: str) -> tuple[int, ...]:
@@ -69,7 +70,7 @@ def flags(p: argparse.ArgumentParser) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Run the command; see `common.main` for the exit codes."""
     first = (__doc__ or "").split("\n", 1)[0]
-    return common.main(run, common.parser(first, labelled.photo_flags, labelled.network_flags, flags), argv)
+    return common.main(run, common.parser(first, photos.photo_flags, photos.network_flags, flags), argv)
 
 
 if __name__ == "__main__":

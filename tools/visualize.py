@@ -12,21 +12,22 @@ from typing import TYPE_CHECKING, Any
 if not __package__:  # run as a file, perhaps from a clone that is not installed
     sys.path[0], __package__ = str(Path(__file__).resolve().parents[1]), "tools"
 
-from . import common, network_views
+from sppnet import network_views
+from tools import common
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from data.records import ImageRecord
-
-    from .network_views import View
+    from sppnet.network_views import View
 
 
 def proposals(options: common.Options) -> View:
     """The best proposal for each annotated object; without annotation, the best-ranked proposals."""
-    from detection import image, visualize
+    from detection import image
     from detection.detections import Detections
+    from detection.pictures import drawing
     from proposals.recall import best_boxes
 
     path = _annotation_file(options)
@@ -35,7 +36,7 @@ def proposals(options: common.Options) -> View:
         boxes = _boxes(photo, options)
         drawn = boxes[: options.top]
         ranks = [str(rank) for rank in range(1, 1 + len(drawn))]
-        picture = visualize.draw(photo, drawn[::-1], ranks[::-1])  # the best last, on top
+        picture = drawing.draw(photo, drawn[::-1], ranks[::-1])  # the best last, on top
         return picture, {"boxes": len(boxes), "drawn": len(drawn)}
     record, names = _record(options.image, path)
     photo = image.read(options.image, record.size)
@@ -49,7 +50,7 @@ def proposals(options: common.Options) -> View:
     ]
     for o in objects:
         print(f"{o['class']}{' (difficult)' * o['difficult']}: IoU {o['iou']:.3f}, box {o['rank']} of {len(boxes)}")
-    picture = visualize.draw_comparison(photo, found, record, labels)
+    picture = drawing.draw_comparison(photo, found, record, labels)
     return picture, {"boxes": len(boxes), "objects": objects}
 
 

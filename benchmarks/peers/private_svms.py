@@ -23,9 +23,9 @@ class PrivateMiner(_Miner):
         """Every ground-truth box is a positive of its class."""
         found: list[list[Floats]] = [[] for _ in range(self.images.n_classes)]
         for index in range(len(self.images)):
-            samples = self.images.samples(index)
-            used = np.flatnonzero(~samples.difficult | self.config.difficult)
-            for label, row in zip(samples.labels[used], self.images.pool(index, samples.boxes[used]), strict=True):
+            labelled = self.images.labelled_boxes(index)
+            used = np.flatnonzero(~labelled.difficult | self.config.difficult)
+            for label, row in zip(labelled.labels[used], self.images.pool(index, labelled.boxes[used]), strict=True):
                 found[label].append(row[None])
         empty = np.zeros((0, self.windows.rows.dim), np.float32)
         self.positives = [np.concatenate([empty, *rows]) for rows in found]
@@ -36,14 +36,14 @@ class PrivateMiner(_Miner):
 
     def visit(self, index: int) -> None:
         """Add the hard negatives of one image, class by class."""
-        samples = self.images.samples(index)
-        if not len(samples.boxes):
+        labelled = self.images.labelled_boxes(index)
+        if not len(labelled.boxes):
             return
-        placed = self.images.place(index, samples.boxes)
+        placed = self.images.place(index, labelled.boxes)
         rows, group = placed.rows(slice(None)), placed.group
         scores = self.detectors().scores(rows)[group] if self.trainings else None
         for k in np.flatnonzero(self.trainable).tolist():
-            hard = self.hard_negatives(samples, group, k, None if scores is None else scores[:, k])
+            hard = self.hard_negatives(labelled, group, k, None if scores is None else scores[:, k])
             self.negatives[k] = np.concatenate([self.negatives[k], rows[group[hard]]])
             self.new[k] += len(hard)
 

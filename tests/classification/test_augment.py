@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from classification.augment import Augmentation, Colours, corners, cut
-from detection.bodies import CAFFE_128, TORCHVISION
+from detection.networks.built_in import CAFFE_128, TORCHVISION
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (256, 300, 3), np.uint8)
 

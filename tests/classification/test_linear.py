@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from classification import evaluation, linear
-from data.labelled import one_class
+from data.class_folders import one_class
 
 
 def problem(n=60, d=200, k=3, seed=0):

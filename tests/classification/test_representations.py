@@ -12,7 +12,7 @@ from PIL import Image
 from classification.extractor import Extractor
 from classification.representations import Representations
 from classification.views import View
-from data import labelled
+from data import class_folders
 from detection import files
 from tests.classification.conftest import make_net, picture
 
@@ -26,7 +26,7 @@ def extractor():
 
 @pytest.fixture(scope="module")
 def paths(folder):
-    return labelled.from_folder(folder).paths
+    return class_folders.from_folder(folder).paths
 
 
 def test_vectors_have_length_1_and_are_kept(extractor, paths, tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from classification.config import TrainConfig
 from classification.photos import MIN_SIDE, CentreViews, Photos, TrainingViews, batches
 from classification.processes import _SynchronizedBatchNorm, local_device
 from classification.training import CHECKPOINT, Training, TrainOptions
-from data import labelled
+from data import class_folders
 from tests.classification.conftest import make_net
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +26,7 @@ SMALL = TrainConfig(epochs=4, batch=6, rate=0.02, colour=0.1)
 
 @pytest.fixture(scope="module")
 def data(folder):
-    photos = labelled.from_folder(folder)
+    photos = class_folders.from_folder(folder)
     return Photos(photos.paths), photos.labels
 
 
@@ -152,7 +152,7 @@ def test_views_of_photos_do_not_depend_on_who_asks(data):
 
 
 def test_photos_beyond_the_memory_are_decoded_again(folder):
-    paths = labelled.from_folder(folder).paths
+    paths = class_folders.from_folder(folder).paths
     kept, decoded = Photos(paths), Photos(paths, memory=0)
     assert all(np.array_equal(kept[i], decoded[i]) for i in range(len(paths)))
 
@@ -162,7 +162,7 @@ def test_all_bad_photos_are_named_before_work_begins(folder, tmp_path):
 
     (tmp_path / "a.jpg").write_bytes(b"no image")
     Image.new("RGB", (MIN_SIDE - 1, 40)).save(tmp_path / "b.png")
-    good = labelled.from_folder(folder).paths[0]
+    good = class_folders.from_folder(folder).paths[0]
     with pytest.raises(ValueError, match=r"2 of 3 photos cannot be used: .*a\.jpg: .*; .*b\.png: 15 x 40 pixels"):
         Photos([tmp_path / "a.jpg", good, tmp_path / "b.png"])
 
@@ -199,12 +199,12 @@ from classification.photos import Photos
 from classification.processes import Processes
 from classification.training import Training
 from tests.classification.test_training import SMALL, training
-from data import labelled
+from data import class_folders
 from dataclasses import replace
 from tests.classification.conftest import make_net
 
 backbone, out = sys.argv[1], Path(sys.argv[3])
-photos = labelled.from_folder(sys.argv[2])
+photos = class_folders.from_folder(sys.argv[2])
 net = make_net(backbone=backbone, norm=backbone == "zf5-small")
 net.head.dropout.p = 0.0
 net.double()  # what is left of a difference is then no rounding

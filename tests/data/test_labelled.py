@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data import labelled, voc
-from data.labelled import LabelledPhotos
+from data import class_folders, voc
+from data.class_folders import LabelledPhotos
 from data.records import Dataset, ImageRecord
 
 
@@ -28,7 +28,7 @@ def test_each_folder_is_a_class_and_files_beside_them_are_left_alone(tmp_path):
     (tmp_path / "dog" / ".ipynb_checkpoints").mkdir()
     (tmp_path / "dog" / ".ipynb_checkpoints" / "0.jpg").touch()
     (tmp_path / "dog" / "folder.jpg").mkdir()
-    found = labelled.from_folder(tmp_path)
+    found = class_folders.from_folder(tmp_path)
     assert found.classes == ("cat", "dog")
     assert [p.relative_to(tmp_path).as_posix() for p in found.paths] == [
         "cat/0.jpg", "dog/0.jpg", "dog/1.jpg", "dog/young/x.PNG",
@@ -47,26 +47,26 @@ def test_each_folder_is_a_class_and_files_beside_them_are_left_alone(tmp_path):
 )
 def test_folders_that_cannot_be_used_are_told_so(tmp_path, counts, error, words):
     with pytest.raises(error, match=words):
-        labelled.from_folder(make(tmp_path, **counts))
+        class_folders.from_folder(make(tmp_path, **counts))
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
-        labelled.from_folder(tmp_path / "nowhere")
+        class_folders.from_folder(tmp_path / "nowhere")
 
 
 def test_a_test_folder_may_lack_a_class_but_not_have_a_new_one(tmp_path):
     make(tmp_path / "train", a=1, b=1, c=1)
     make(tmp_path / "test", c=2)
-    assert labelled.splits(tmp_path) == ("train", "test")
-    assert labelled.from_folder(tmp_path / "test", ("a", "b", "c")).labels.tolist() == [2, 2]
+    assert class_folders.splits(tmp_path) == ("train", "test")
+    assert class_folders.from_folder(tmp_path / "test", ("a", "b", "c")).labels.tolist() == [2, 2]
     make(tmp_path / "test", d=1)
     with pytest.raises(ValueError, match="folder d is none of the 3 classes"):
-        labelled.from_folder(tmp_path / "test", ("a", "b", "c"))
+        class_folders.from_folder(tmp_path / "test", ("a", "b", "c"))
 
 
 def test_a_folder_of_classes_is_not_divided(tmp_path):
-    assert labelled.splits(make(tmp_path, train=1, bus=1)) is None
+    assert class_folders.splits(make(tmp_path, train=1, bus=1)) is None
 
 
 def record(name, labels, difficult):
@@ -76,14 +76,14 @@ def record(name, labels, difficult):
 
 def test_classes_whose_objects_are_all_difficult_count_neither_way():
     records = (record("a", [0, 0, 1], [True, False, True]), record("b", [], []))
-    found = labelled.of_objects(Dataset("d", ("x", "y", "z"), records))
+    found = class_folders.of_objects(Dataset("d", ("x", "y", "z"), records))
     assert found.truth.tolist() == [[1, 0, -1], [-1, -1, -1]]
     with pytest.raises(ValueError, match="b has 0 classes; expected one a photo"):
         _ = found.labels
 
 
 def test_real_photos_have_their_classes(shared):
-    photos = labelled.of_objects(voc.load(shared / "voc2007" / "VOCdevkit2007", "2007", "mini_test"))
+    photos = class_folders.of_objects(voc.load(shared / "voc2007" / "VOCdevkit2007", "2007", "mini_test"))
     person = photos.classes.index("person")
     assert (photos.truth[:, person] == 1).sum() > 20
     assert set(np.unique(photos.truth)) == {-1, 0, 1}
@@ -92,19 +92,19 @@ def test_real_photos_have_their_classes(shared):
 def photos_of(*counts):
     labels = np.repeat(np.arange(len(counts)), counts)
     paths = tuple(Path(f"{i}.jpg") for i in range(len(labels)))
-    return LabelledPhotos("p", tuple("abc"[: len(counts)]), paths, labelled.one_class(labels, len(counts)))
+    return LabelledPhotos("p", tuple("abc"[: len(counts)]), paths, class_folders.one_class(labels, len(counts)))
 
 
 def test_divisions_take_so_many_of_each_class_and_at_most_so_many_others():
-    train, test = labelled.divide(photos_of(40, 9), 5, 20, seed=0)
+    train, test = class_folders.divide(photos_of(40, 9), 5, 20, seed=0)
     assert np.bincount(train.labels).tolist() == [5, 5]
     assert np.bincount(test.labels).tolist() == [20, 4]
     assert not set(train.paths) & set(test.paths)
-    again, other = (labelled.divide(photos_of(40, 9), 5, 20, seed=s)[0].paths for s in (0, 1))
+    again, other = (class_folders.divide(photos_of(40, 9), 5, 20, seed=s)[0].paths for s in (0, 1))
     assert again == train.paths
     assert other != train.paths
 
 
 def test_a_class_too_small_to_be_divided_is_named():
     with pytest.raises(ValueError, match="b has 5 photos; 5 to train on and one to test on"):
-        labelled.divide(photos_of(40, 5), 5, 20, seed=0)
+        class_folders.divide(photos_of(40, 5), 5, 20, seed=0)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from data import minivoc, voc
-from data.scenes import LEAST_VISIBLE, _Canvas, _fits, _paint, _place, compose
-from data.shapes import KINDS, junk
+from data.minivoc.scenes import LEAST_VISIBLE, _Canvas, _fits, _paint, _place, compose
+from data.minivoc.shapes import KINDS, junk
 
 
 def digest(root):

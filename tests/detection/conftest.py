@@ -8,7 +8,7 @@ import pytest
 
 from data.records import ImageRecord
 from detection.config import PoolingConfig
-from detection.samples import TrainingImages
+from detection.training.images import TrainingImages
 
 DIM = 40
 
@@ -17,11 +17,11 @@ class SyntheticImages(TrainingImages):
     """`TrainingImages` whose features are drawn from a window's overlap with each class, without any image."""
 
     def pool(self, index, boxes, scale_index=None):
-        samples = self.samples(index)
-        rows = [int(np.flatnonzero((samples.boxes == box).all(axis=1))[0]) for box in boxes]
-        noise = np.random.default_rng([7, index]).random((len(samples.boxes), DIM)) / 2
-        signal = np.zeros((len(samples.boxes), DIM))
-        signal[:, : self.n_classes] = 2 * samples.overlaps
+        labelled = self.labelled_boxes(index)
+        rows = [int(np.flatnonzero((labelled.boxes == box).all(axis=1))[0]) for box in boxes]
+        noise = np.random.default_rng([7, index]).random((len(labelled.boxes), DIM)) / 2
+        signal = np.zeros((len(labelled.boxes), DIM))
+        signal[:, : self.n_classes] = 2 * labelled.overlaps
         return (signal + noise)[np.array(rows, int)].astype(np.float16).astype(np.float32)
 
     def place(self, index, boxes, scale_index=None):

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from detection import bbox_regression as br
-from detection import checkpoint
 from detection.boxes import iou
-from detection.checkpoint import RegressorParts
 from detection.config import PAPER, RELEASED
+from detection.training import svm_checkpoint
+from detection.training.svm_checkpoint import RegressorParts
 
 
 def literal_fit(features, boxes, gt_boxes, ridge):
@@ -117,11 +117,11 @@ def test_a_window_serves_the_class_of_the_object_it_overlaps_most(images):
     ]
     expected = np.zeros(images.n_classes, int)
     for index in range(len(images)):
-        samples = images.samples(index)
-        if len(samples.labels):
-            best = samples.gt_overlaps.argmax(axis=1)
-            enough = samples.gt_overlaps.max(axis=1) >= 0.5
-            np.add.at(expected, samples.labels[best[enough]], 1)
+        labelled = images.labelled_boxes(index)
+        if len(labelled.labels):
+            best = labelled.gt_overlaps.argmax(axis=1)
+            enough = labelled.gt_overlaps.max(axis=1) >= 0.5
+            np.add.at(expected, labelled.labels[best[enough]], 1)
     assert served == expected.tolist()
 
 
@@ -145,7 +145,7 @@ def test_finished_classes_are_not_trained_again(tmp_path):
     (tmp_path / "regressor-0.npz").write_bytes(b"torn")
     RegressorParts(tmp_path, "other").get(0, train)
     assert len(calls) == 3
-    checkpoint.remove_regressors(tmp_path)
+    svm_checkpoint.remove_regressors(tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -7,14 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from detection import checkpoint, features, inference
+from detection import features, postprocessing
 from detection.config import PAPER
-from detection.fc_head import FcFeatures, FcHead, NormalizedHead
 from detection.features import FeaturePyramid
 from detection.model import Model, load
-from detection.samples import TrainingImages
-from detection.state import write_state
+from detection.networks.fc_head import FcFeatures, FcHead, NormalizedHead
 from detection.svm import LinearDetectors
+from detection.training import svm_checkpoint
+from detection.training.images import TrainingImages
+from detection.weights.state_dict import write_state
 
 
 def test_the_head_is_two_rectified_layers():
@@ -76,7 +77,7 @@ def test_features_in_bfloat16_are_those_in_single_precision_to_a_percent(bfloat1
 
 
 def test_features_are_in_single_precision_where_bfloat16_would_be_emulated(monkeypatch):
-    monkeypatch.setattr("detection.precision.has_bfloat16", lambda device: False)
+    monkeypatch.setattr("detection.networks.bfloat16.has_bfloat16", lambda device: False)
     head, pool5 = FcHead.random(200, 50), torch.rand(9, 200)
     assert torch.equal(FcFeatures(head, "fc7", "bf16")(pool5), FcFeatures(head, "fc7")(pool5))
 
@@ -126,7 +127,7 @@ def boxes():
 def test_scores_are_of_the_head_and_regression_still_gets_pool5(pyramid, boxes):
     fc = FcFeatures(FcHead.random(100, 7), "fc7")
     svms = LinearDetectors(np.eye(3, 7, dtype=np.float32), np.zeros(3, np.float32), 2.0)
-    scored = inference.score_windows(pyramid, boxes, svms, PAPER.with_scales((192,)).pooling, fc)
+    scored = postprocessing.score_windows(pyramid, boxes, svms, PAPER.with_scales((192,)).pooling, fc)
     pooled = features.pool(pyramid, scored.cells[scored.group], (1, 2, 3, 6))
     np.testing.assert_allclose(scored.scores, 2 * fc(pooled)[:, :3], rtol=1e-5, atol=1e-6)
     seen = []
@@ -140,7 +141,7 @@ def test_scores_are_of_the_head_and_regression_still_gets_pool5(pyramid, boxes):
             return boxes
 
     rows = np.arange(len(boxes))
-    tight = inference.tighten(scored, rows, np.zeros(len(rows), np.int64), Regression())
+    tight = postprocessing.tighten(scored, rows, np.zeros(len(rows), np.int64), Regression())
     np.testing.assert_array_equal(np.unique(np.concatenate(seen), axis=0), np.unique(pooled, axis=0))
     np.testing.assert_allclose(tight, boxes, atol=200)
 
@@ -154,15 +155,15 @@ def test_training_sees_the_features_that_testing_scores(pyramid, boxes, monkeypa
     fc, pooling = FcFeatures(FcHead.random(100, 7), "fc6"), PAPER.with_scales((192,)).pooling
     images = TrainingImages([Record()], {}, None, pooling, 3, fc)
     svms = LinearDetectors(np.eye(7, dtype=np.float32), np.zeros(7, np.float32), 1.0)
-    scored = inference.score_windows(pyramid, boxes, svms, pooling, fc)
+    scored = postprocessing.score_windows(pyramid, boxes, svms, pooling, fc)
     np.testing.assert_array_equal(images.pool(0, boxes), scored.scores)
 
 
 def test_the_fingerprint_of_a_training_changes_with_the_head(images):
-    keys = {checkpoint.fingerprint(images, PAPER.svm, ())}
+    keys = {svm_checkpoint.fingerprint(images, PAPER.svm, ())}
     for layer in ("fc6", "fc7"):
         images.fc = FcFeatures(FcHead.random(12, 5), layer)
-        keys.add(checkpoint.fingerprint(images, PAPER.svm, ()))
+        keys.add(svm_checkpoint.fingerprint(images, PAPER.svm, ()))
     assert len(keys) == 3
 
 

@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from detection import fc_start, features, finetune, network
+from detection import features, finetune, network
 from detection.config import FinetuneConfig
-from detection.fc_head import FcHead, NormalizedHead
 from detection.finetune import FinetuneOptions, Finetuning, WindowClassifier
-from detection.window_batches import WindowBatches
+from detection.networks import fc_initialization
+from detection.networks.fc_head import FcHead, NormalizedHead
+from detection.training.batches import WindowBatches
 
 CONFIG = FinetuneConfig(positives=4, negatives=12, schedule=((90, 0.05), (30, 0.005)))
 
@@ -21,10 +22,10 @@ def make_batches(images, config=CONFIG, batches=5, **options):
 
 
 def rows_of(images, block):
-    """(image, row of its samples) of each window of a block, found by its features: float16, so exactly."""
+    """(image, row of its labelled) of each window of a block, found by its features: float16, so exactly."""
     table = {}
     for i in range(len(images)):
-        boxes = images.samples(i).boxes
+        boxes = images.labelled_boxes(i).boxes
         for row, pooled in enumerate(images.pool(i, boxes).astype(np.float16)):
             table[pooled.tobytes()] = (i, row)
     return [[table[f.tobytes()] for f in batch] for batch in block.features]
@@ -37,7 +38,7 @@ def test_positives_overlap_their_class_by_half_and_negatives_by_a_tenth_to_a_hal
     assert (block.labels[:, 4:] == 0).all()
     for batch, labels in zip(rows_of(images, block), block.labels, strict=True):
         for (i, row), label in zip(batch, labels, strict=True):
-            overlaps = images.samples(i).overlaps[row]
+            overlaps = images.labelled_boxes(i).overlaps[row]
             if label:
                 assert overlaps.max() >= 0.5
                 assert overlaps.argmax() == label - 1
@@ -74,10 +75,10 @@ def test_blocks_depend_on_their_number_and_the_seed_alone(images):
 def test_windows_of_difficult_objects_can_be_left_out(images):
     without = make_batches(images, difficult=False)
     for i, candidates in enumerate(without._candidates):
-        samples = images.samples(i)
-        best = samples.gt_overlaps.argmax(axis=1) if len(samples.labels) else []
+        labelled = images.labelled_boxes(i)
+        best = labelled.gt_overlaps.argmax(axis=1) if len(labelled.labels) else []
         for row in candidates.positives:
-            assert not samples.difficult[best[row]]
+            assert not labelled.difficult[best[row]]
     assert sum(len(c.positives) for c in make_batches(images)._candidates) > sum(
         len(c.positives) for c in without._candidates
     )
@@ -211,7 +212,7 @@ def whole_network(channels, side, width=10):
 
 def test_alexnets_layers_read_the_finest_level_and_ignore_the_others():
     state = whole_network(channels=2, side=6)
-    head_state = fc_start.from_torchvision(state, inputs=2 * 50)
+    head_state = fc_initialization.from_torchvision(state, inputs=2 * 50)
     head = FcHead(100, 10)
     head.load_state_dict(head_state)
     pool5 = torch.randn(3, 100)
@@ -232,7 +233,7 @@ def test_a_window_of_224_pixels_gives_what_alexnet_gives_a_photo_of_224():
     cells = features.Cells(np.zeros(1, np.int64), np.array([[0, 0, 12, 12]]))
     pool5 = torch.from_numpy(features.pool(pyramid, cells, (1, 2, 3, 6)))
     head = FcHead(12800)
-    head.load_state_dict(fc_start.from_torchvision(whole.state_dict(), inputs=12800))
+    head.load_state_dict(fc_initialization.from_torchvision(whole.state_dict(), inputs=12800))
     with torch.inference_mode():
         expected = whole.classifier[:6](whole.avgpool(whole.features(body.preprocessing(photo)[None])).flatten(1))
         torch.testing.assert_close(head.eval()(pool5), expected, rtol=1e-3, atol=1e-5)  # maps are in half precision
@@ -241,7 +242,7 @@ def test_a_window_of_224_pixels_gives_what_alexnet_gives_a_photo_of_224():
 
 def test_vggs_layers_give_the_same_for_a_constant_map():
     state = whole_network(channels=2, side=7)
-    weight = fc_start.from_torchvision(state, inputs=100)["fc6.weight"]
+    weight = fc_initialization.from_torchvision(state, inputs=100)["fc6.weight"]
     constant = torch.tensor([1.5, -0.5])
     ours = weight @ constant.repeat(50)
     theirs = state["classifier.0.weight"] @ constant.repeat_interleave(49)
@@ -250,16 +251,16 @@ def test_vggs_layers_give_the_same_for_a_constant_map():
 
 def test_layers_come_from_files_of_either_kind(tmp_path):
     torch.save(whole_network(2, 6), tmp_path / "alexnet.pt")
-    assert fc_start.build(str(tmp_path / "alexnet.pt"), 100, "alexnet").training
+    assert fc_initialization.build(str(tmp_path / "alexnet.pt"), 100, "alexnet").training
     FcHead.random(100, 10).save(tmp_path / "head.safetensors")
-    head = fc_start.build(str(tmp_path / "head.safetensors"), 100, "zf5")
+    head = fc_initialization.build(str(tmp_path / "head.safetensors"), 100, "zf5")
     assert torch.equal(head.fc6.weight, FcHead.random(100, 10).fc6.weight)
     with pytest.raises(ValueError, match=r"expected an fc6.weight of \(width, 50\), got \(10, 100\)"):
-        fc_start.build(str(tmp_path / "head.safetensors"), 50, "zf5")
+        fc_initialization.build(str(tmp_path / "head.safetensors"), 50, "zf5")
     with pytest.raises(ValueError, match="its fc6 reads 6 x 6 bins"):
-        fc_start.build(str(tmp_path / "alexnet.pt"), 100, "alexnet", levels=(6, 3, 2, 1))
+        fc_initialization.build(str(tmp_path / "alexnet.pt"), 100, "alexnet", levels=(6, 3, 2, 1))
     with pytest.raises(ValueError, match="zf5: no ImageNet layers are known"):
-        fc_start.build("imagenet", 100, "zf5")
+        fc_initialization.build("imagenet", 100, "zf5")
 
 
 def test_imagenets_layers_are_downloaded_by_torchvisions_own_address(monkeypatch):
@@ -269,8 +270,8 @@ def test_imagenets_layers_are_downloaded_by_torchvisions_own_address(monkeypatch
         seen.append((url, options))
         return whole_network(2, 6)
 
-    monkeypatch.setattr(fc_start, "load_state_dict_from_url", load)
-    head = fc_start.build("imagenet", 100, "alexnet")
+    monkeypatch.setattr(fc_initialization, "load_state_dict_from_url", load)
+    head = fc_initialization.build("imagenet", 100, "alexnet")
     assert head.fc6.weight.shape == (10, 100)
     ((url, options),) = seen
     assert url.startswith("https://download.pytorch.org/models/alexnet-")
@@ -282,9 +283,9 @@ def test_no_network_is_one_clear_error(monkeypatch):
     def load(url, **options):
         raise OSError("unreachable")
 
-    monkeypatch.setattr(fc_start, "load_state_dict_from_url", load)
+    monkeypatch.setattr(fc_initialization, "load_state_dict_from_url", load)
     with pytest.raises(OSError, match=r"alexnet-.*cannot be downloaded .unreachable.; start at random"):
-        fc_start.build("imagenet", 100, "alexnet")
+        fc_initialization.build("imagenet", 100, "alexnet")
 
 
 def test_bfloat16_trains_too(images, tmp_path, bfloat16):

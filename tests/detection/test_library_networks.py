@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from detection import library_networks, network
+from detection import network
+from detection.networks import library
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (97, 130, 3)).astype(np.uint8)
 
@@ -78,7 +79,7 @@ def test_a_map_whose_cells_lie_elsewhere_than_the_layers_tell_is_refused(monkeyp
             "zf5"
         ].preprocessing
 
-    monkeypatch.setattr(library_networks, "build", cut)
+    monkeypatch.setattr(library, "build", cut)
     assert network.build("torchvision:any", None).stride == 16
     monkeypatch.setattr(network.ConvBody, "map_size", lambda self, size: (7, 7))
     with pytest.raises(ValueError, match="where its cells lie is not known"):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from detection.fc_head import FcHead
-from detection.low_rank import LowRankLinear, truncate
+from detection.networks.fc_head import FcHead
+from detection.networks.low_rank import LowRankLinear, truncate
 
 
 @pytest.fixture

@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from detection import bodies, network, weights
 from detection import image as pixels
-from detection.layers import Window, WithinChannelLRN, window_of
+from detection import network
 from detection.network import ConvBody
+from detection.networks import built_in
+from detection.networks.geometry import Window, WithinChannelLRN, window_of
+from detection.weights import pretrained
 from tests.reference.lrn import within_channel_lrn
 
 NAMES = ["alexnet", "vgg16", "zf5"]
@@ -24,8 +26,8 @@ def random_body(name: str) -> ConvBody:
 
 @pytest.fixture
 def pretrained_alexnet() -> ConvBody:
-    if not weights.path_of("alexnet").is_file():
-        pytest.skip(f"needs {weights.path_of('alexnet')} (run sppnet-fetch-weights alexnet)")
+    if not pretrained.path_of("alexnet").is_file():
+        pytest.skip(f"needs {pretrained.path_of('alexnet')} (run sppnet-fetch-weights alexnet)")
     return network.build("alexnet")
 
 
@@ -127,7 +129,7 @@ def test_the_smallest_image_has_one_cell_and_a_smaller_one_is_refused(name):
 
 def test_lite_is_the_trained_network_but_for_the_steps_of_its_last_strided_block():
     dense = random_body("lite0")
-    define = bodies.NETWORKS["lite0"].layers
+    define = built_in.NETWORKS["lite0"].layers
     trained = define(max_stride=32).eval().requires_grad_(False)
     trained.load_state_dict(dense.layers.state_dict())
     image = torch.randn(1, 3, 1025, 1025)  # odd at every stride, so that both grids start at pixel 0
@@ -161,7 +163,7 @@ def test_bfloat16_maps_are_single_precision_maps_to_a_percent(bfloat16):
 
 
 def test_maps_are_in_single_precision_where_bfloat16_would_be_emulated(monkeypatch, caplog):
-    monkeypatch.setattr("detection.precision.has_bfloat16", lambda device: False)
+    monkeypatch.setattr("detection.networks.bfloat16.has_bfloat16", lambda device: False)
     monkeypatch.setattr("detection.network.has_bfloat16", lambda device: False)
     body, image = network.build("alexnet", None, precision="bf16"), noise(120, 90)
     assert torch.equal(body.conv5(image), replace(body, precision="fp32").conv5(image))
@@ -365,7 +367,7 @@ def test_a_body_travels_to_other_processes():
 
 def test_pretrained_alexnet_has_the_known_hash(pretrained_alexnet):
     assert pretrained_alexnet.weights_hash == "dad556f11d2a50ed4dc90e8eebf7ef8d3494e51dc5dda06d7972984533778242"
-    assert weights.sha256_of_state(weights.load("alexnet")) == pretrained_alexnet.weights_hash
+    assert pretrained.sha256_of_state(pretrained.load("alexnet")) == pretrained_alexnet.weights_hash
 
 
 def test_pretrained_maps_of_photos_are_sparse_and_far_below_the_limit_of_half_precision(pretrained_alexnet, shared):

@@ -8,14 +8,15 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info
 
-from detection import features, half, inference, model, network, parallel
+from detection import features, model, network, parallel, postprocessing
 from detection.bbox_regression import BoxRegressor
 from detection.boxes import iou, nms
 from detection.cache import FeatureCache
 from detection.config import PAPER, PRESETS, RELEASED, Config
 from detection.detector import Evidence, SPPDetector, detect_windows
-from detection.samples import TrainingImages
 from detection.svm import LinearDetectors
+from detection.training.images import TrainingImages
+from detection.weights import half_precision
 
 SCALES = (200, 260)
 
@@ -149,10 +150,10 @@ def test_an_image_without_windows_has_no_detections(body, photo):
 def test_selection_is_threshold_suppression_and_cap(body, photo):
     pyramid = features.compute_pyramid(photo, body, SCALES)
     boxes = windows(200)
-    scored = inference.score_windows(pyramid, boxes, trained(body).svms, PAPER.pooling)
+    scored = postprocessing.score_windows(pyramid, boxes, trained(body).svms, PAPER.pooling)
     threshold = float(scored.scores.max(axis=0).min()) - 0.01
     test = replace(PAPER.test, score_threshold=threshold, max_per_image=7)
-    rows, found = inference.select(scored.boxes, scored.scores, test)
+    rows, found = postprocessing.select(scored.boxes, scored.scores, test)
     for k in range(3):
         mine = found.labels == k
         assert 0 < mine.sum() <= 7
@@ -263,7 +264,7 @@ def test_half_precision_halves_the_files_and_keeps_the_detections(body, photo, t
 
 def test_values_that_are_not_finite_are_not_written_in_half_precision():
     with pytest.raises(ValueError, match="weights: holds values that are not finite"):
-        half.to_half({"weights": np.full(2000, np.nan, np.float32)})
+        half_precision.to_half({"weights": np.full(2000, np.nan, np.float32)})
 
 
 def test_a_class_without_positives_keeps_its_bias_of_minus_infinity(body, tmp_path):

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from detection.softmax import SoftmaxClassifier
-from detection.state import write_state
+from detection.networks.softmax import SoftmaxClassifier
+from detection.weights.state_dict import write_state
 
 
 def test_scores_are_class_probabilities_without_the_background(tmp_path):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from detection.liblinear import fit_liblinear
-from detection.rows import BLOCK_ROWS, RowStore
-from detection.solver import Problem, SharedState, margins, solve
+from detection.training.liblinear import fit_liblinear
+from detection.training.row_store import BLOCK_ROWS, RowStore
+from detection.training.solver import Problem, SharedState, margins, solve
 from tests.reference.svm import objective, optimum
 
 ROWS, DIM, CLASSES = 2500, 160, 3  # more rows than a block holds

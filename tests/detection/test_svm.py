@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from detection import checkpoint, svm
+from detection import svm
 from detection.boxes import iou
 from detection.config import PAPER, RELEASED
-from detection.samples import image_samples, mean_norm
+from detection.training import svm_checkpoint
+from detection.training.images import label_boxes, mean_norm
 from tests.reference.svm import objective, optimum
 
 
@@ -17,15 +18,15 @@ def train(images, tmp_path, config=PAPER.svm, **options):
 
 
 def scores_of_all_windows(images, detectors):
-    return [detectors.scores(images.pool(i, images.samples(i).boxes)) for i in range(len(images))]
+    return [detectors.scores(images.pool(i, images.labelled_boxes(i).boxes)) for i in range(len(images))]
 
 
 def test_trained_svms_rank_objects_over_background(images, tmp_path):
     detectors = train(images, tmp_path)
     for i, scores in enumerate(scores_of_all_windows(images, detectors)):
-        samples = images.samples(i)
+        labelled = images.labelled_boxes(i)
         for k in range(2):
-            objects, background = samples.overlaps[:, k] == 1, samples.overlaps[:, k] < 0.3
+            objects, background = labelled.overlaps[:, k] == 1, labelled.overlaps[:, k] < 0.3
             if objects.any():
                 assert scores[objects, k].min() > np.quantile(scores[background, k], 0.99)
 
@@ -37,10 +38,10 @@ def test_mined_svm_reaches_the_optimum_over_all_negatives(images, tmp_path):
     for k in range(2):
         features, labels = [], []
         for i in range(len(images)):
-            samples = images.samples(i)
-            pooled = images.pool(i, samples.boxes)
-            positives = np.flatnonzero(samples.labels == k)
-            negatives = np.flatnonzero(samples.overlaps[:, k] < 0.3)
+            labelled = images.labelled_boxes(i)
+            pooled = images.pool(i, labelled.boxes)
+            positives = np.flatnonzero(labelled.labels == k)
+            negatives = np.flatnonzero(labelled.overlaps[:, k] < 0.3)
             features += [pooled[positives], pooled[negatives]]
             labels += [1] * len(positives) + [-1] * len(negatives)
         x, y = np.concatenate(features) * detectors.feature_scale, np.array(labels)
@@ -78,27 +79,27 @@ def test_interrupted_training_continues_to_the_same_result(images, tmp_path, sto
     resumed = svm.train(images, config, options, on_image=seen.append)
     assert seen[0] == stop  # images before the checkpoint are not visited again
     np.testing.assert_array_equal(whole.weights, resumed.weights)
-    checkpoint.remove(options.folder)
-    assert not (options.folder / checkpoint.FILE).exists()
+    svm_checkpoint.remove(options.folder)
+    assert not (options.folder / svm_checkpoint.FILE).exists()
 
 
 def test_checkpoint_of_another_training_is_not_continued(images, tmp_path, caplog):
-    key = checkpoint.fingerprint(images, PAPER.svm, ())
+    key = svm_checkpoint.fingerprint(images, PAPER.svm, ())
     miner = svm._Miner.resume(images, PAPER.svm, svm.MiningOptions(tmp_path))
     miner.save()
-    assert checkpoint.load(tmp_path, key) is None
+    assert svm_checkpoint.load(tmp_path, key) is None
     assert "starting anew" in caplog.text
 
 
 def test_damaged_checkpoint_is_not_continued(tmp_path, caplog):
-    (tmp_path / checkpoint.FILE).write_bytes(b"PK\x03\x04 not an archive")
-    assert checkpoint.load(tmp_path, "key") is None
+    (tmp_path / svm_checkpoint.FILE).write_bytes(b"PK\x03\x04 not an archive")
+    assert svm_checkpoint.load(tmp_path, "key") is None
     assert "damaged" in caplog.text
 
 
 def test_fingerprint_changes_with_every_ingredient(images):
     def of(config=PAPER.svm, options=(1,)):
-        return checkpoint.fingerprint(images, config, options)
+        return svm_checkpoint.fingerprint(images, config, options)
 
     keys = {of(), of(config=replace(PAPER.svm, cost=1.0)), of(options=(2,))}
     images.proposals["000"][0, 0] += 1
@@ -108,40 +109,40 @@ def test_fingerprint_changes_with_every_ingredient(images):
 
 def hard(images, tmp_path, config, index=0, k=0, scores=None, group=None, **options):
     miner = svm._Miner.resume(images, config, svm.MiningOptions(tmp_path, **options))
-    samples = images.samples(index)
-    group = np.arange(len(samples.boxes)) if group is None else group
-    return samples, miner.hard_negatives(samples, group, k, scores)
+    labelled = images.labelled_boxes(index)
+    group = np.arange(len(labelled.boxes)) if group is None else group
+    return labelled, miner.hard_negatives(labelled, group, k, scores)
 
 
 def test_negatives_overlap_every_object_of_the_class_by_less_than_a_threshold(images, tmp_path):
-    samples, chosen = hard(images, tmp_path, RELEASED.svm)
-    assert set(chosen) == set(np.flatnonzero(samples.overlaps[:, 0] < 0.3))
+    labelled, chosen = hard(images, tmp_path, RELEASED.svm)
+    assert set(chosen) == set(np.flatnonzero(labelled.overlaps[:, 0] < 0.3))
 
 
 def test_paper_preset_thins_negatives_and_keeps_the_best(images, tmp_path):
-    scores = np.random.default_rng(0).uniform(-1, 1, len(images.samples(0).boxes)).astype(np.float32)
-    samples, chosen = hard(images, tmp_path, PAPER.svm, scores=scores)
-    overlaps = iou(samples.boxes[chosen], samples.boxes[chosen])
+    scores = np.random.default_rng(0).uniform(-1, 1, len(images.labelled_boxes(0).boxes)).astype(np.float32)
+    labelled, chosen = hard(images, tmp_path, PAPER.svm, scores=scores)
+    overlaps = iou(labelled.boxes[chosen], labelled.boxes[chosen])
     assert (overlaps[~np.eye(len(chosen), dtype=bool)] <= 0.7).all()
-    eligible = np.flatnonzero((samples.overlaps[:, 0] < 0.3) & (scores > -1.0001))
+    eligible = np.flatnonzero((labelled.overlaps[:, 0] < 0.3) & (scores > -1.0001))
     assert chosen[0] == eligible[scores[eligible].argmax()]
 
 
 def test_scores_below_the_margin_are_not_hard(images, tmp_path):
-    scores = np.full(len(images.samples(0).boxes), -1.0002, np.float32)
+    scores = np.full(len(images.labelled_boxes(0).boxes), -1.0002, np.float32)
     assert len(hard(images, tmp_path, RELEASED.svm, scores=scores)[1]) == 0
 
 
 def test_windows_on_the_same_cells_are_one_negative(images, tmp_path):
-    n = len(images.samples(0).boxes)
+    n = len(images.labelled_boxes(0).boxes)
     _, chosen = hard(images, tmp_path, RELEASED.svm, group=np.arange(n) // 2)
     assert len(np.unique(chosen // 2)) == len(chosen)
 
 
 def test_a_bound_on_negatives_keeps_the_best_scored(images, tmp_path):
-    scores = np.linspace(0, 1, len(images.samples(0).boxes), dtype=np.float32)
-    samples, chosen = hard(images, tmp_path, RELEASED.svm, scores=scores, max_negatives=3)
-    eligible = np.flatnonzero(samples.overlaps[:, 0] < 0.3)
+    scores = np.linspace(0, 1, len(images.labelled_boxes(0).boxes), dtype=np.float32)
+    labelled, chosen = hard(images, tmp_path, RELEASED.svm, scores=scores, max_negatives=3)
+    eligible = np.flatnonzero(labelled.overlaps[:, 0] < 0.3)
     assert chosen.tolist() == eligible[::-1][:3].tolist()
 
 
@@ -159,10 +160,10 @@ def test_difficult_objects_are_positives_or_neither(images, tmp_path):
 
 def test_windows_over_a_difficult_object_are_never_negatives(images):
     for index, record in enumerate(images.records):
-        samples = images.samples(index)
+        labelled = images.labelled_boxes(index)
         for box, label in zip(record.boxes[record.difficult], record.labels[record.difficult], strict=True):
-            near = iou(samples.boxes, box[None])[:, 0] >= 0.3
-            assert (samples.overlaps[near, label] >= 0.3).all()
+            near = iou(labelled.boxes, box[None])[:, 0] >= 0.3
+            assert (labelled.overlaps[near, label] >= 0.3).all()
 
 
 def test_a_class_without_positives_never_fires(images, tmp_path):
@@ -201,8 +202,8 @@ def test_feature_scale_makes_the_mean_norm_twenty(images, tmp_path):
 
 def test_samples_put_ground_truth_first_with_full_overlap(images):
     record = images.records[0]
-    samples = image_samples(record, images.proposals[record.id], 2)
+    labelled = label_boxes(record, images.proposals[record.id], 2)
     n = len(record.labels)
-    np.testing.assert_array_equal(samples.boxes[:n], record.boxes)
-    np.testing.assert_array_equal(samples.overlaps[np.arange(n), record.labels], 1)
-    np.testing.assert_array_equal(samples.gt_overlaps, iou(samples.boxes, record.boxes))
+    np.testing.assert_array_equal(labelled.boxes[:n], record.boxes)
+    np.testing.assert_array_equal(labelled.overlaps[np.arange(n), record.labels], 1)
+    np.testing.assert_array_equal(labelled.gt_overlaps, iou(labelled.boxes, record.boxes))

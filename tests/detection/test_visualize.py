@@ -6,7 +6,7 @@ import pytest
 
 from data.records import ImageRecord
 from detection.detections import Detections
-from detection.visualize import BLACK, PALETTE, WHITE, draw, draw_comparison, draw_detections
+from detection.pictures.drawing import BLACK, PALETTE, WHITE, draw, draw_comparison, draw_detections
 
 GREY = np.full((120, 160, 3), 128, np.uint8)
 BOX = [30, 40, 120, 100]

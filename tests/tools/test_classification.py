@@ -301,15 +301,15 @@ def test_flags_that_would_change_nothing_are_refused(folder, weights, tmp_path, 
 
 
 def test_test_photos_may_be_limited_where_the_training_photos_are_a_half(folder, weights, tmp_path, monkeypatch):  # noqa: F811
-    from tools import image_svms
+    from sppnet.classifier import svms
 
-    tested, real = [], image_svms.evaluation.mean_class_accuracy
+    tested, real = [], svms.evaluation.mean_class_accuracy
 
     def counted(scores, labels):
         tested.append(np.bincount(labels).tolist())
         return real(scores, labels)
 
-    monkeypatch.setattr(image_svms.evaluation, "mean_class_accuracy", counted)
+    monkeypatch.setattr(svms.evaluation, "mean_class_accuracy", counted)
     data = [*arguments(folder, tmp_path, weights), "--short-side", "64", "--divisions", "1"]
     assert classify.main([*data, "--test", "3"]) == 0
     assert classify.main(data) == 0

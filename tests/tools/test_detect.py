@@ -11,7 +11,7 @@ from PIL import Image
 
 from detection import SPPDetector
 from detection.image import read
-from detection.video import Film, FilmWriter
+from detection.pictures.video import Film, FilmWriter
 from tools import detect
 
 

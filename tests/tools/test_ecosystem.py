@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from detection import SPPDetector, env, onnx_files
-from detection.fc_head import FcFeatures, FcHead
+from detection import SPPDetector, onnx_export
+from detection.networks.fc_head import FcFeatures, FcHead
 from detection.svm import LinearDetectors
+from sppnet import environment
 from tools import export_onnx
 
 ROOT = Path(__file__).parents[2]
@@ -51,14 +52,14 @@ def session(path):
 def test_onnxruntime_gives_the_same_maps(exported, detector, size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     pixels = image.transpose(2, 0, 1)[None].astype(np.float32)  # (1, 3, H, W)
-    maps = session(exported / onnx_files.BODY).run(None, {"pixels": pixels})[0]
+    maps = session(exported / onnx_export.BODY).run(None, {"pixels": pixels})[0]
     np.testing.assert_allclose(maps[0], detector.body.conv5(image).numpy(), atol=1e-3, rtol=1e-4)
 
 
 @pytest.mark.parametrize("windows", [1, 33])
 def test_onnxruntime_gives_the_same_scores(exported, detector, windows):
     pooled = np.random.default_rng(0).random((windows, detector.model.pooled_length), dtype=np.float32)
-    margins = session(exported / onnx_files.HEAD).run(None, {"pool5": pooled})[0]
+    margins = session(exported / onnx_export.HEAD).run(None, {"pool5": pooled})[0]
     np.testing.assert_allclose(margins, detector.model.svms.scores(pooled), atol=1e-4, rtol=1e-4)
 
 
@@ -69,14 +70,16 @@ def test_onnx_scores_go_through_fc_layers(detector, tmp_path):
     rng = np.random.default_rng(1)
     svms = LinearDetectors(rng.normal(size=(2, 8)).astype(np.float32), np.float32([0.5, -np.inf]), 3.0)
     model = replace(detector.model, fc=fc, svms=svms, classes=("a", "b"), regressors=())
-    (tmp_path / "head.onnx").write_bytes(onnx_files.head_onnx(model))
+    (tmp_path / "head.onnx").write_bytes(onnx_export.head_onnx(model))
     pooled = rng.random((5, model.pooled_length), dtype=np.float32)
     margins = session(tmp_path / "head.onnx").run(None, {"pool5": pooled})[0]
     np.testing.assert_allclose(margins, svms.scores(fc(pooled)), atol=1e-5)
 
 
 def test_the_environment_is_told_in_one_command():
-    done = subprocess.run([sys.executable, "-m", "detection.env"], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-m", "sppnet.environment"], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
     assert told["torch"] == torch.__version__.split("+")[0] or told["torch"] == torch.__version__
     assert told["python"].startswith(f"{sys.version_info.major}.{sys.version_info.minor}.")
@@ -84,5 +87,5 @@ def test_the_environment_is_told_in_one_command():
 
 
 def test_two_builds_of_opencv_are_told(monkeypatch):
-    monkeypatch.setattr(env.metadata, "version", lambda name: "1.0")
-    assert "opencv-python-headless" in env.report()["beware"]
+    monkeypatch.setattr(environment.metadata, "version", lambda name: "1.0")
+    assert "opencv-python-headless" in environment.report()["beware"]

@@ -3,8 +3,8 @@
 import json
 
 from detection import SPPDetector
-from detection.fc_head import FcHead
 from detection.model import load
+from detection.networks.fc_head import FcHead
 from tools import export_model, test_net, train_svms
 
 

@@ -9,9 +9,9 @@ import pytest
 from data import minivoc
 from detection import network, svm
 from detection.detections import load_npz
-from detection.fc_head import FcHead
 from detection.model import load
-from detection.window_batches import WindowBatches
+from detection.networks.fc_head import FcHead
+from detection.training.batches import WindowBatches
 from tools import demo, extract_features, extract_proposals, finetune, make_minivoc, test_net, train_svms
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from detection.detections import Detections, load_npz, save_npz
-from detection.visualize import PALETTE
+from detection.pictures.drawing import PALETTE
+from sppnet.report import charts, examples, tested_run
 from tests import browser
-from tools import charts, common, crops, report, reporting
+from tools import common, report
 
 SECTIONS = ("ap", "curves", "errors", "scores", "examples", "windows", "time", "settings")
 
@@ -48,7 +49,7 @@ def test_the_page_has_no_errors_asks_for_nothing_else_and_shows_every_picture(op
     widths = page.eval_on_selector_all("img", "images => images.map(i => i.naturalWidth)")
     assert len(widths) > 12
     assert min(widths) > 0
-    assert max(widths) <= crops.LONG_SIDE
+    assert max(widths) <= examples.LONG_SIDE
     assert page.locator("details:not([open])").count() == 1  # of all settings
     assert opened.errors == []
     assert opened.requests == [written.as_uri()]
@@ -372,20 +373,20 @@ def test_crops_are_small_whatever_the_box(box):
     photo = np.zeros((300, 400, 3), np.uint8)
     thing = np.array([150.0, 100, 200, 150])
     for boxes in ((np.array(box, float), None), (np.array(box, float), thing), (None, thing)):
-        picture = crops.cut(photo, *boxes, PALETTE[5])
-        assert max(picture.shape) <= crops.LONG_SIDE
+        picture = examples.cut(photo, *boxes, PALETTE[5])
+        assert max(picture.shape) <= examples.LONG_SIDE
         assert picture.dtype == np.uint8
         assert (picture == PALETTE[5]).all(axis=2).any() == (boxes[0] is not None)
 
 
 def test_with_many_classes_those_of_most_objects_are_shown(work, monkeypatch):
-    monkeypatch.setattr(crops, "MOST", 7)
+    monkeypatch.setattr(examples, "MOST", 7)
     options = Namespace(
         data=None, devkit=work.devkit, voc2007=False, limit=None, skip_bad=False, test_split="test", train_split="train"
     )
-    tested = reporting.Tested.of(common.Run(work.devkit, None, work.run, options))
-    scores = reporting.Scores.of(tested, "voc07")
-    shown = crops.galleries(scores.errors, tested.dataset)
+    tested = tested_run.Tested.of(common.Run(work.devkit, None, work.run, options))
+    scores = tested_run.Scores.of(tested, "voc07")
+    shown = examples.galleries(scores.errors, tested.dataset)
     assert len(shown) == 2
     assert sum(len(g.examples) for g in shown) <= 6
     most = sorted(scores.errors.n_objects.tolist())[-2:]

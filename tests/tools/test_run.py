@@ -15,17 +15,10 @@ from PIL import Image
 from data import voc
 from detection import svm
 from detection.detections import load_npz
-from detection.fc_head import FcHead
 from detection.model import load
+from detection.networks.fc_head import FcHead
 from tests.data.test_formats import write_coco
-from tools import (
-    evaluate,
-    extract_features,
-    extract_proposals,
-    test_net,
-    train_bbox_regressors,
-    train_svms,
-)
+from tools import evaluate, extract_features, extract_proposals, test_net, train_bbox_regressors, train_svms
 
 ROOT = Path(__file__).parents[2]
 TOOLS = sorted(p.stem for p in (ROOT / "tools").glob("*.py") if "def main(argv" in p.read_text())
@@ -201,7 +194,7 @@ def test_features_of_another_preset_are_refused_by_name(work, capsys):
 def test_models_of_one_run_share_their_regressors(work, monkeypatch):
     FcHead.random(12800, 16).save(work.run / "narrow.safetensors")
     other = ["--model", str(work.run / "other"), "--features", "fc6", "--head", str(work.run / "narrow.safetensors")]
-    monkeypatch.setattr("tools.training.fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("sppnet.detector.svms.fit", lambda *_, **__: pytest.fail("trained again"))
     assert train_svms.main([*work.data, *other]) == 0
     a, b = (load(work.run / name).regressors for name in ("model", "other"))
     assert len(a) == len(b) > 0
@@ -283,10 +276,10 @@ def test_ctrl_c_in_a_stage_exits_130_and_the_same_command_finishes(work, stage, 
 
     where, part, tool, argv = {
         "proposals": ("proposals.batch.search_file", "proposals", extract_proposals, [*work.data, "-j", "1"]),
-        "features": ("tools.extraction.features.store_pyramid", "features", extract_features, work.extract),
+        "features": ("sppnet.detector.features.features.store_pyramid", "features", extract_features, work.extract),
         "svms": ("detection.svm.solve", "model", train_svms, work.data),
-        "regression": ("tools.training.fit", "model", train_svms, work.data),
-        "detection": ("tools.testing.detect_windows", "detections", test_net, work.data),
+        "regression": ("sppnet.detector.svms.fit", "model", train_svms, work.data),
+        "detection": ("sppnet.detector.testing.detect_windows", "detections", test_net, work.data),
     }[stage]
     shutil.rmtree(work.run / part)
     with monkeypatch.context() as patch:

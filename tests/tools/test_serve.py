@@ -27,11 +27,13 @@ from detection import SPPDetector, zoo
 from detection.detections import Detections
 from detection.image import read
 from detection.model import load
+from sppnet import progress
+from sppnet.server import detector_queue, http
 from tests import browser
-from tools import logs, serve, server, serving
+from tools import serve
 
 ROOT = Path(__file__).parents[2]
-LIMITS = serving.Limits(megabytes=1, megapixels=1)
+LIMITS = detector_queue.Limits(megabytes=1, megapixels=1)
 DROP = """(zone, [bytes, name]) => {
   const data = Uint8Array.from(atob(bytes), c => c.charCodeAt(0));
   const dropped = new DataTransfer();
@@ -46,7 +48,7 @@ DROP = """(zone, [bytes, name]) => {
 def site(desk, hosts=("127.0.0.1", "localhost")):
     """A client of a server that runs in a thread."""
     listener = serve.listen("127.0.0.1", 0)
-    running = server.Server(desk, server.application(desk, hosts), "ready")
+    running = http.Server(desk, http.application(desk, hosts), "ready")
     thread = threading.Thread(target=running.run, args=([listener],))
     thread.start()
     try:
@@ -61,7 +63,7 @@ def site(desk, hosts=("127.0.0.1", "localhost")):
 @pytest.fixture(autouse=True)
 def no_log_of_an_earlier_tool():
     root = logging.getLogger()
-    root.handlers = [h for h in root.handlers if not isinstance(h, logs.ToolHandler)]
+    root.handlers = [h for h in root.handlers if not isinstance(h, progress.ToolHandler)]
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,7 @@ def name(finished, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def desk(name, weights):
-    with serving.Desk(serving.offers([name], weights), LIMITS, "cpu") as desk:
+    with detector_queue.Desk(detector_queue.offers([name], weights), LIMITS, "cpu") as desk:
         desk.detector(name)
         yield desk
 
@@ -144,8 +146,8 @@ def test_models_and_limits_are_told(client, name):
 
 
 def test_with_no_model_given_the_default_is_first_and_all_others_are_there():
-    names = list(serving.offers([]))
-    assert names[0] == serving.DEFAULT
+    names = list(detector_queue.offers([]))
+    assert names[0] == detector_queue.DEFAULT
     assert sorted(names) == zoo.names()
 
 
@@ -242,9 +244,9 @@ def test_a_body_without_end_is_cut_off(client, desk):
 
 def test_a_detector_that_cannot_be_loaded_is_named_and_the_others_work(client, name, photo, tmp_path, weights):
     assert client.get("/health").json()["status"] == "ok"
-    offers = serving.offers([name], weights)
-    offers["broken"] = serving.Offer("broken", tmp_path, "pretrained", offers[name].card)
-    with serving.Desk(offers, LIMITS, "cpu") as desk, site(desk) as client:
+    offers = detector_queue.offers([name], weights)
+    offers["broken"] = detector_queue.Offer("broken", tmp_path, "pretrained", offers[name].card)
+    with detector_queue.Desk(offers, LIMITS, "cpu") as desk, site(desk) as client:
         for _ in range(2):
             reply = ask(client, photo, model="broken")
             assert reply.status_code == 503
@@ -275,7 +277,7 @@ class Stub:
 @pytest.fixture
 def stub(name, weights):
     """A desk whose default detector is a stub."""
-    with serving.Desk(serving.offers([name], weights), LIMITS, "cpu") as desk:
+    with detector_queue.Desk(detector_queue.offers([name], weights), LIMITS, "cpu") as desk:
         desk.loaded[name] = made = Stub()
         made.desk = desk
         yield made
@@ -335,7 +337,7 @@ def test_a_client_that_leaves_before_its_turn_costs_no_detection(stub):
 
 
 def test_a_full_queue_says_so(stub, monkeypatch):
-    monkeypatch.setattr(serving, "MAX_WAITING", 2)
+    monkeypatch.setattr(detector_queue, "MAX_WAITING", 2)
     with site(stub.desk) as client:
         threads = in_turn(stub, client, (31, 32), [])
         reply = ask(client, encoded(33, 30))
@@ -440,7 +442,7 @@ def test_the_api_describes_itself(client):
 
 
 def test_a_taken_port_is_told_before_anything_is_loaded(capsys, monkeypatch):
-    monkeypatch.setattr(serving, "offers", None)
+    monkeypatch.setattr(detector_queue, "offers", None)
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert serve.main(["--port", str(port)]) == 1

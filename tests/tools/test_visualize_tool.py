@@ -93,7 +93,7 @@ def test_boxes_come_from_a_file(call, photo, devkit, tmp_path, suffix):
 def test_the_label_has_the_overlap_and_each_object_a_colour(call, photo, devkit, tmp_path, monkeypatch):
     path, annotation = photo
     io.save(tmp_path / "b.npz", {path.stem: annotation.boxes}, {})
-    from detection import visualize as drawing
+    from detection.pictures import drawing
 
     marks = []
     monkeypatch.setattr(drawing, "_render", lambda image, m: marks.extend(m) or image)

@@ -1,0 +1,1 @@
+"""Convolutional networks and fully connected layers: definitions by name, geometry, precision."""

@@ -1,0 +1,104 @@
+"""What fc6 and fc7 start from: ImageNet's layers, a file, or random numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch.hub import load_state_dict_from_url
+
+from detection.networks.fc_head import FcHead, NormalizedHead
+from detection.weights.state_dict import State, assign, read_state
+
+FINEST = 6  # bins a side of the level whose inputs ImageNet's fc6 has
+CONV5_CHANNELS = {"alexnet": 256, "vgg16": 512}
+
+
+def build(
+    start: str, inputs: int, network: str, levels: Sequence[int] = (1, 2, 3, 6), width: int = 4096, seed: int = 0
+) -> FcHead:
+    """Layers to train, in training mode.
+
+    Args:
+        start: "random": He's start, with batch normalisation until the training is over (`NormalizedHead`);
+            "imagenet": the layers of torchvision's pretrained network, downloaded by torchvision; or a file of
+            torchvision's or `FcHead`'s state dict.
+        inputs: length of a pooled vector.
+        network: name of the convolutions, for "imagenet".
+        levels: bins a side of the pyramid; ImageNet's layers go to the last, which must have 6.
+        width: of a random start.
+        seed: of it.
+
+    Raises:
+        ValueError: the layers do not fit the pooled vectors, or the network has no such layers.
+        OSError: the file cannot be read or downloaded.
+    """
+    if start == "random":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return NormalizedHead(inputs, width).train()
+    state = _download(network) if start == "imagenet" else read_state(Path(start))
+    if "classifier.1.weight" in state or "classifier.0.weight" in state:
+        if levels[-1] != FINEST:
+            raise ValueError(
+                f"{start}: its fc6 reads {FINEST} x {FINEST} bins; train with --levels that end in {FINEST}"
+            )
+        state = from_torchvision(state, inputs)
+    if "fc6.weight" not in state or state["fc6.weight"].shape[1:] != (inputs,):
+        got = tuple(state["fc6.weight"].shape) if "fc6.weight" in state else sorted(state)[:3]
+        raise ValueError(
+            f"{start}: expected an fc6.weight of (width, {inputs}), got {got}; give layers of this network"
+        )
+    with torch.device("meta"):
+        head = FcHead(inputs, len(state["fc6.weight"]))
+    assign(head, state, start)
+    return head.train()
+
+
+def from_torchvision(state: State, inputs: int) -> dict[str, torch.Tensor]:
+    """The head that computes what torchvision's AlexNet or VGG-16 computes of a whole image.
+
+    Its fc6 reads a 6 x 6 (AlexNet) grid of bins: those columns go to the finest level, and the coarser levels
+    start at zero. VGG-16's 7 x 7 grid is resampled to 6 x 6, the sum over the grid kept.
+
+    Args:
+        state: of the whole network.
+        inputs: length of a pooled vector, the finest level last.
+
+    Raises:
+        ValueError: the channels differ.
+    """
+    first, second = (1, 4) if "classifier.1.weight" in state else (0, 3)
+    weight = state[f"classifier.{first}.weight"].float()
+    side = 6 if first == 1 else 7
+    channels = weight.shape[1] // side**2
+    grid = weight.reshape(len(weight), channels, side, side)
+    if side != FINEST:
+        grid = torch.nn.functional.interpolate(grid, size=(FINEST, FINEST), mode="bilinear", align_corners=False)
+        grid = grid * (side**2 / FINEST**2)
+    columns = grid.permute(0, 2, 3, 1).flatten(1)  # (width, 36 * C), row, column, channel as pooled
+    if columns.shape[1] > inputs or inputs % channels:
+        raise ValueError(
+            f"fc6: layers for {channels} channels, got pooled vectors of {inputs}; give layers of this network"
+        )
+    return {
+        "fc6.weight": torch.nn.functional.pad(columns, (inputs - columns.shape[1], 0)),
+        "fc6.bias": state[f"classifier.{first}.bias"],
+        "fc7.weight": state[f"classifier.{second}.weight"],
+        "fc7.bias": state[f"classifier.{second}.bias"],
+    }
+
+
+def _download(network: str) -> State:
+    """The whole pretrained network, by torchvision's own way: into torch's hub folder, hash checked."""
+    from torchvision import models
+
+    if network not in CONV5_CHANNELS:
+        raise ValueError(f"{network}: no ImageNet layers are known; start at random, or give a file")
+    weights = {"alexnet": models.AlexNet_Weights, "vgg16": models.VGG16_Weights}[network].IMAGENET1K_V1
+    try:
+        state: State = load_state_dict_from_url(weights.url, map_location="cpu", check_hash=True, weights_only=True)
+    except OSError as error:
+        raise OSError(f"{weights.url}: cannot be downloaded ({error}); start at random, or give a file") from error
+    return state

@@ -1,0 +1,1 @@
+"""Drawing: boxes on photos, contact sheets, views into a network, videos."""

@@ -1,0 +1,165 @@
+"""Mini-batches of windows for fine-tuning, drawn over many images and pooled a block at a time.
+
+The authors' scheme (spp_finetune_voc.m): images are taken in random order until they hold many times the windows
+that a block needs; positives and negatives are drawn from all of these without replacement and cut into batches.
+A batch so mixes windows of about as many images as it has windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.config import FinetuneConfig
+from detection.training.images import TrainingImages
+
+BACKGROUND = 0  # label of negatives; class k is k + 1
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Windows of several batches.
+
+    Attributes:
+        features: float16 (B, P + N, D), pool5; positives first.
+        labels: int64 (B, P + N), 0 for negatives, k + 1 for class k.
+    """
+
+    features: NDArray[np.float16]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class _Candidates:
+    """The windows of one image that may serve: rows of its labelled, and the labels of the positives."""
+
+    positives: NDArray[np.int32]
+    labels: NDArray[np.int16]
+    negatives: NDArray[np.int32]
+
+
+class WindowBatches:
+    """Blocks of batches, each a function of its number, so that training can stop and go on anywhere.
+
+    Args:
+        sources: training images and, if any, their mirror images: the same photos each.
+        config: overlaps, batch composition.
+        batches: of a block.
+        difficult: difficult objects make positives; windows that overlap one best are not used otherwise.
+        seed: of all that is drawn.
+
+    Raises:
+        ValueError: no image has a positive, or none a negative.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[TrainingImages],
+        config: FinetuneConfig,
+        batches: int = 100,
+        difficult: bool = True,
+        seed: int = 0,
+    ) -> None:
+        self.sources, self.config, self.batches, self.seed = sources, config, batches, seed
+        images = sources[0]
+        self._candidates = [self._find(images, i, difficult) for i in range(len(images))]
+        for name in ("positives", "negatives"):
+            if not any(len(getattr(c, name)) for c in self._candidates):
+                raise ValueError(f"fine-tuning: no window of {len(images)} images may serve as one of the {name}")
+
+    def _find(self, images: TrainingImages, index: int, difficult: bool) -> _Candidates:
+        labelled, config = images.labelled_boxes(index), self.config
+        best = labelled.overlaps.max(axis=1, initial=0)
+        usable = np.ones(len(best), np.bool_)
+        if not difficult and len(labelled.difficult):
+            usable = ~labelled.difficult[labelled.gt_overlaps.argmax(axis=1)] | (best < config.negative_iou[0])
+        positives = np.flatnonzero(usable & (best >= config.positive_iou))
+        low, high = config.negative_iou
+        negatives = np.flatnonzero(usable & (best >= low) & (best < high))
+        labels = labelled.overlaps[positives].argmax(axis=1) + 1 if len(positives) else np.zeros(0)
+        return _Candidates(positives.astype(np.int32), labels.astype(np.int16), negatives.astype(np.int32))
+
+    def classes(self) -> set[int]:
+        """The classes that have a positive window."""
+        return {int(label) - 1 for c in self._candidates for label in c.labels}
+
+    def block(self, number: int) -> Block:
+        """Block `number`, 0 and up; equal numbers give equal blocks."""
+        rng, config = np.random.default_rng([self.seed, number]), self.config
+        chosen = self._images(rng)
+        positives = [self._candidates[i].positives for _, i in chosen]
+        negatives = [self._candidates[i].negatives for _, i in chosen]
+        labels = [self._candidates[i].labels for _, i in chosen]
+        background = [np.full(len(n), BACKGROUND, np.int16) for n in negatives]
+        parts = [
+            self._draw(rng, positives, labels, config.positives),
+            self._draw(rng, negatives, background, config.negatives),
+        ]
+        place, row, label = np.concatenate(parts, axis=2)  # each (B, P + N)
+        pooled = self._pool(chosen, place.ravel(), row.ravel(), rng)
+        return Block(pooled.reshape(*label.shape, -1), label)
+
+    def _draw(
+        self, rng: np.random.Generator, rows: list[NDArray[np.int32]], labels: list[NDArray[np.int16]], count: int
+    ) -> NDArray[np.int64]:
+        """Windows for all batches, in random order, without replacement unless there are too few.
+
+        Returns:
+            (3, B, count): place among the images, row of the image's labelled, label.
+        """
+        place = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
+        everything = np.stack([place, np.concatenate(rows), np.concatenate(labels)]).astype(np.int64)
+        wanted, there = count * self.batches, len(place)
+        drawn = np.concatenate([rng.permutation(there) for _ in range(-(-wanted // there))])[:wanted]
+        return everything[:, rng.permutation(drawn)].reshape(3, self.batches, count)
+
+    def _images(self, rng: np.random.Generator) -> list[tuple[int, int]]:
+        """(source, index) in random order, until there are enough windows to draw from, or all."""
+        pairs = [(s, i) for s in range(len(self.sources)) for i in range(len(self._candidates))]
+        wanted = {name: getattr(self.config, name) * self.batches for name in ("positives", "negatives")}
+        found, chosen = dict.fromkeys(wanted, 0), []
+        for place in rng.permutation(len(pairs)):
+            chosen.append(pairs[place])
+            for name in wanted:
+                found[name] += len(getattr(self._candidates[pairs[place][1]], name))
+            if all(found[name] > self.config.pool_factor * wanted[name] for name in wanted):
+                break
+        return chosen
+
+    def _pool(
+        self,
+        chosen: list[tuple[int, int]],
+        place: NDArray[np.int64],
+        row: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> NDArray[np.float16]:
+        """Features of windows given by image and row, each image read once: (W,), (W,) -> float16 (W, D)."""
+        pooled: NDArray[np.float16] | None = None
+        for n in np.unique(place).tolist():
+            source, index = chosen[n]
+            images, mine = self.sources[source], np.flatnonzero(place == n)
+            boxes = images.boxes(index)[row[mine]]
+            scale = rng.integers(len(images.pooling.scales), size=len(mine)) if self.config.random_scale else None
+            features = images.pool(index, boxes, scale)
+            if pooled is None:
+                pooled = np.empty((len(place), features.shape[1]), np.float16)
+            pooled[mine] = features
+        assert pooled is not None
+        return pooled
+
+    def stream(self, first: int, last: int) -> Iterator[Block]:
+        """Blocks first..last - 1; the next one is pooled while the caller works on this one."""
+        with ThreadPoolExecutor(1) as pool:
+            ahead = pool.submit(self.block, first) if first < last else None
+            for number in range(first, last):
+                assert ahead is not None
+                ready = ahead.result()
+                ahead = pool.submit(self.block, number + 1) if number + 1 < last else None
+                yield ready

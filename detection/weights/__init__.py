@@ -1,0 +1,1 @@
+"""Pretrained weights: downloading, file formats, archives, hashes."""

@@ -1,0 +1,199 @@
+"""How packages store weights, and readers of these formats that run nothing."""
+
+from __future__ import annotations
+
+import io
+import math
+import pickle
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection.weights.archives import Distribution
+
+Arrays = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Checkpoint(ABC):
+    """One network's weights in a distribution.
+
+    Attributes:
+        distribution: holds them.
+        member: path in the archive.
+        sha256: of that member.
+    """
+
+    distribution: Distribution
+    member: str
+    sha256: str
+
+    @abstractmethod
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every tensor under the name it is kept by."""
+
+    @abstractmethod
+    def read(self, data: bytes) -> Arrays:
+        """Tensors of the member's bytes, float32: kernels (out, in, k, k), biases (out,).
+
+        Raises:
+            ValueError: the bytes do not hold them.
+        """
+
+
+@dataclass(frozen=True)
+class PickledConvs(Checkpoint):
+    """A pickled dictionary of numpy arrays, kernels (k, k, in, out).
+
+    Attributes:
+        root: key of the convolutions in the dictionary.
+        convs: (index in torchvision's `features`, output channels, input channels, kernel side) a layer.
+    """
+
+    root: str
+    convs: tuple[tuple[int, int, int, int], ...]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        weights = {f"features.{i}.weight": (out, into, k, k) for i, out, into, k in self.convs}
+        return weights | {f"features.{i}.bias": (out,) for i, out, _, _ in self.convs}
+
+    def read(self, data: bytes) -> Arrays:
+        layers = restricted_loads(data)[self.root]
+        state: Arrays = {}
+        for position, (index, *_) in enumerate(self.convs):
+            layer = layers[f"Conv_{position}"]
+            state[f"features.{index}.weight"] = _torch_layout(layer["kernel"])
+            state[f"features.{index}.bias"] = np.ascontiguousarray(layer["bias"], np.float32)
+        if {k: v.shape for k, v in state.items()} != self.shapes():
+            raise ValueError(f"{self.member}: its layers are not those of {self.root}")
+        return state
+
+
+class ConvAt(NamedTuple):
+    """A convolution, and where in the file its numbers begin, in bytes."""
+
+    name: str
+    out: int
+    into: int
+    side: int
+    weight_at: int
+    bias_at: int
+
+
+@dataclass(frozen=True)
+class ConvsAt(Checkpoint):
+    """Plain little-endian float32 at known places of a file, kernels (k, k, in, out).
+
+    HDF5 keeps an array that is neither chunked nor compressed like this. As the file's hash is fixed, so are the
+    places (h5py tells them: `Dataset.id.get_offset()`), and no HDF5 library is needed.
+
+    Attributes:
+        convs: the layers.
+    """
+
+    convs: tuple[ConvAt, ...]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        weights = {f"{c.name}.weight": (c.out, c.into, c.side, c.side) for c in self.convs}
+        return weights | {f"{c.name}.bias": (c.out,) for c in self.convs}
+
+    def read(self, data: bytes) -> Arrays:
+        state: Arrays = {}
+        for c in self.convs:
+            kernel = self._floats(data, c.weight_at, (c.side, c.side, c.into, c.out))
+            state[f"{c.name}.weight"] = _torch_layout(kernel)
+            state[f"{c.name}.bias"] = self._floats(data, c.bias_at, (c.out,)).astype(np.float32)
+        return state
+
+    def _floats(self, data: bytes, start: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        count = math.prod(shape)
+        if start + 4 * count > len(data):
+            raise ValueError(f"{self.member}: expected {start + 4 * count} bytes or more, got {len(data)}")
+        return np.frombuffer(data, "<f4", count, start).reshape(shape)
+
+
+@dataclass(frozen=True)
+class EfficientNetLite(Checkpoint):
+    """A state dict written by torch.save: convolutions without biases, each with its batch normalisation.
+
+    Attributes:
+        network: name among the built-in networks, whose layers the normalisation is folded into.
+    """
+
+    network: str
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        import torch
+
+        from detection.networks.built_in import NETWORKS
+
+        with torch.device("meta"):
+            return {name: tuple(tensor.shape) for name, tensor in NETWORKS[self.network].layers().state_dict().items()}
+
+    def read(self, data: bytes) -> Arrays:
+        import torch
+
+        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        state: Arrays = {}
+        for name in (n.removesuffix(".weight") for n in self.shapes() if n.endswith(".weight")):
+            conv, norm = _efficientnet_names(name)
+            mean, var, gain, shift = (
+                stored[f"{norm}.{part}"].double() for part in ("running_mean", "running_var", "weight", "bias")
+            )
+            factor = gain / torch.sqrt(var + BATCH_NORM_EPSILON)  # (out,)
+            kernel = stored[f"{conv}.weight"] * factor[:, None, None, None]
+            state[f"{name}.weight"] = np.ascontiguousarray(kernel.numpy(), np.float32)  # stored in another order
+            state[f"{name}.bias"] = (shift - mean * factor).float().numpy()
+        if {k: v.shape for k, v in state.items()} != self.shapes():
+            raise ValueError(f"{self.member}: its layers are not those of {self.network}")
+        return state
+
+
+BATCH_NORM_EPSILON = 1e-3  # EfficientNet's; torch's own is 1e-5
+
+
+def _efficientnet_names(name: str) -> tuple[str, str]:
+    """Names in the package of a convolution, as "blocks.3.expand", and of its normalisation."""
+    *block, layer = name.split(".")
+    place = f"_{'.'.join(block)}." if block else ""
+    kind, norm = {
+        "stem": ("_conv_stem", "_bn0"),
+        "expand": ("_expand_conv", "_bn0"),
+        "depthwise": ("_depthwise_conv", "_bn1"),
+        "project": ("_project_conv", "_bn2"),
+    }[layer]
+    return place + kind, place + norm
+
+
+def _torch_layout(kernel: NDArray[Any]) -> NDArray[np.float32]:
+    """(k, k, in, out) -> (out, in, k, k)"""
+    return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1), np.float32)
+
+
+class _NumpyUnpickler(pickle.Unpickler):
+    """Rebuilds numpy arrays in builtin containers; any other global is refused before it is looked up."""
+
+    admitted = {  # noqa: RUF012
+        ("numpy", "ndarray"): np.ndarray,
+        ("numpy", "dtype"): np.dtype,
+        # numpy 2 renamed numpy.core; an array tells where its own constructor lives
+        ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+        ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.admitted:
+            raise ValueError(f"pickle asks for {module}.{name}: only numpy arrays are admitted")
+        return self.admitted[module, name]
+
+
+def restricted_loads(data: bytes) -> Any:
+    """Unpickle dictionaries of numpy arrays.
+
+    Raises:
+        ValueError: the pickle asks for anything but numpy's arrays.
+    """
+    return _NumpyUnpickler(io.BytesIO(data)).load()

