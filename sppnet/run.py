@@ -136,6 +136,8 @@ class Run:
     def resolved(self, settings: S) -> S:
         """The settings with the run folder and splits that were chosen."""
         chosen: dict[str, Any] = {"run": self.folder, "train_split": self.train_split, "test_split": self.test_split}
+        if settings.download:  # done; not a second time
+            chosen |= {"download": False, "devkit": self.source.root}
         return replace(settings, **{f.name: chosen[f.name] for f in fields(settings) if f.name in chosen})
 
     def dataset(self, split: str, classes: Iterable[str] | None = None) -> Dataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -14,11 +15,19 @@ LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
 
 
+WIDTH = 80  # columns of help texts
+
+
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help that fits 80 columns, flags in a column of 26."""
+    """Help that fits 80 columns; a flag that can be switched off reads `--[no-]flag`."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=26, width=80)
+        super().__init__(prog, max_help_position=26, width=WIDTH)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if isinstance(action, argparse.BooleanOptionalAction):
+            return f"--[no-]{action.option_strings[0].removeprefix('--')}"
+        return super()._format_action_invocation(action)
 
 
 def make_parser(prog: str, description: str, settings: type[Settings]) -> argparse.ArgumentParser:
@@ -26,12 +35,27 @@ def make_parser(prog: str, description: str, settings: type[Settings]) -> argpar
 
     Values that are not given are absent from the parsed namespace, so that a `--config` file can supply them.
     """
+    positional = [option.metavar or name for name, (_, option) in settings.kinds().items() if option.positional]
     parser = argparse.ArgumentParser(
-        prog, description=description, formatter_class=HelpFormatter, argument_default=argparse.SUPPRESS
+        prog,
+        usage=" ".join([prog, *positional, "[options]"]),
+        description=wrap(description),
+        formatter_class=HelpFormatter,
+        argument_default=argparse.SUPPRESS,
     )
     add_settings(parser, settings)
     add_output_flags(parser)
     return parser
+
+
+def wrap(text: str) -> str:
+    """Paragraphs filled to the width of help texts; lines that show a command are kept, and indented."""
+    paragraphs = []
+    for paragraph in text.split("\n\n"):
+        lines = [line.strip() for line in paragraph.splitlines()]
+        shown = all(line.startswith(("sppnet ", "torchrun ")) for line in lines)
+        paragraphs.append("\n".join(f"  {line}" for line in lines) if shown else textwrap.fill(" ".join(lines), WIDTH, break_on_hyphens=False))
+    return "\n\n".join(paragraphs)
 
 
 def add_settings(parser: argparse.ArgumentParser, settings: type[Settings]) -> None:
@@ -57,7 +81,7 @@ def _add(group: Any, name: str, kind: Kind, option: Option, default: Any) -> Non
         return
     flags = (*option.flags, f"--{name.replace('_', '-')}")
     if kind.item is bool and not kind.choices:
-        group.add_argument(*flags, dest=name, action=argparse.BooleanOptionalAction, help=text)
+        group.add_argument(*flags, dest=name, action=argparse.BooleanOptionalAction, help=text)  # gives --no-flag too
         return
     several = {} if kind.count == 0 else {"nargs": kind.count or "+"}
     if kind.count is None:

@@ -1,1 +1,1 @@
-"""One module per command: SETTINGS, `run(settings)`, and perhaps `resolve(settings)`, which fills in what the run knows."""
+"""One module per command: SETTINGS, `run(settings)`, and perhaps `resolve(settings)`, which fills in open settings."""

@@ -1,4 +1,4 @@
-"""Train and score a detector from nothing: generated photos, proposals, features, SVMs, box regression, test, pictures."""
+"""Train and score a detector on generated photos: proposals, features, SVMs, box regression, test, pictures."""
 
 from __future__ import annotations
 
