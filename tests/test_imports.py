@@ -1,4 +1,4 @@
-"""Who may import whom, and that a stranger's `data` package does no harm."""
+"""Which package may import which, no import circles, and a foreign `data` package does no harm."""
 
 import ast
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = {"data", "proposals", "detection", "classification", "tools"}
+OURS = {"data", "proposals", "detection", "classification", "sppnet", "tools"}
 LEAVES = {
     *("detection.boxes", "detection.image", "detection.files", "detection.pictures.contact_sheet"),
     *("detection.weights.pretrained", "detection.weights.state_dict", "detection.network"),  # of the edge network
@@ -20,7 +20,7 @@ def modules(package):
 
 
 def imported(path):
-    """(module, only for types) of each import of ours in a file."""
+    """Yield (name, only for types) of each import of one of our modules in a file."""
     tree = ast.parse(path.read_text())
     typed = {
         id(node)
@@ -69,6 +69,48 @@ def test_the_rules_catch_a_forbidden_import(tmp_path):
     assert not any(allowed("proposals", file, *item) for item in found)
     assert not any(allowed("detection", file, *item) for item in found[:2])
     assert not any(allowed("classification", file, *item) for item in found[:2])
+
+
+def import_graph():
+    """Map each of our modules to those it imports, at module level or inside functions, but not only for types."""
+    paths = {}
+    for path in (path for package in sorted(OURS) for path in modules(package)):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+
+    def module_of(name):  # "detection.boxes.iou" is in "detection.boxes"
+        return name if name in paths else name.rpartition(".")[0]
+
+    return {
+        module: {module_of(name) for name, typed in imported(path) if not typed} & paths.keys()
+        for module, path in paths.items()
+    }
+
+
+def circles(graph):
+    """Return the sets of modules that import each other, directly or through others."""
+
+    def reachable(module):
+        seen, waiting = set(), list(graph[module])
+        while waiting:
+            if (other := waiting.pop()) not in seen:
+                seen.add(other)
+                waiting += graph[other]
+        return seen
+
+    reach = {module: reachable(module) for module in graph}
+    return {frozenset(m for m in reach[module] if module in reach[m]) for module in graph if module in reach[module]}
+
+
+def test_no_modules_import_each_other():
+    graph = import_graph()
+    assert "detection.pictures.drawing" in graph["detection.detections"]  # an import inside a function
+    assert circles(graph) == set()
+
+
+def test_circles_are_found():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}
+    assert circles(graph) == {frozenset("bc")}
 
 
 def test_detection_works_beside_a_foreign_data_package(tmp_path):

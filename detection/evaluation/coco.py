@@ -18,16 +18,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from detection.boxes import as_boxes
-from detection.detections import Detections, DetectionTable
+from detection.boxes import to_xywh
+from detection.detection_table import DetectionTable
 from detection.evaluation.matching import GroundTruth, check_labels, class_names, image_index
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
 
     from data.records import ImageRecord
+    from detection.detections import Detections
 
 MAX_DETECTIONS = (1, 10, 100)
 """An image and class, of the recalls and (the last) of the precisions: pycocotools' Params."""
@@ -106,13 +107,6 @@ def evaluate(
     numbers = {name: float(v) if v >= 0 else float("nan") for name, v in zip(_STATS, stats, strict=True)}
     class_ap, class_ap50 = _of_classes(run.eval["precision"])
     return CocoResult(classes=names, class_ap=class_ap, class_ap50=class_ap50, **numbers)
-
-
-def to_xywh(boxes: ArrayLike) -> NDArray[np.float64]:
-    """(N, 4) xyxy, 0-based inclusive pixels -> float64 (N, 4) COCO's x, y, width, height."""
-    b = as_boxes(boxes).copy()
-    b[:, 2:] += 1 - b[:, :2]
-    return b
 
 
 def to_coco_json(

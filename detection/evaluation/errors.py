@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.boxes import iou
-from detection.detections import Detections, DetectionTable
+from detection.detection_table import DetectionTable
 from detection.evaluation.matching import (
     IGNORED,
     TRUE_POSITIVE,
@@ -47,6 +47,7 @@ from detection.evaluation.voc import Metric, average_precision, precision_recall
 
 if TYPE_CHECKING:
     from data.records import ImageRecord
+    from detection.detections import Detections
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]

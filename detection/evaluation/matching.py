@@ -10,10 +10,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.detections import DetectionTable
-
 if TYPE_CHECKING:
     from data.records import ImageRecord
+    from detection.detection_table import DetectionTable
 
 Ints = NDArray[np.int64]
 FALSE_POSITIVE, TRUE_POSITIVE, IGNORED = 0, 1, -1

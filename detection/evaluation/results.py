@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.detections import Detections, DetectionTable
+from detection.detection_table import DetectionTable
+from detection.detections import Detections
 from detection.evaluation.coco import to_coco_json
 from detection.evaluation.voc import EvaluationResult
 from detection.files import write_atomically

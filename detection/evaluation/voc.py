@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detection.detections import Detections, DetectionTable
+from detection.detection_table import DetectionTable
 from detection.evaluation.matching import (
     IGNORED,
     TRUE_POSITIVE,
@@ -23,6 +23,7 @@ from detection.evaluation.matching import (
 
 if TYPE_CHECKING:
     from data.records import ImageRecord
+    from detection.detections import Detections
 
 Floats = NDArray[np.float64]
 Metric = Literal["voc07", "area"]

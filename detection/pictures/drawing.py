@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from detection.boxes import as_boxes
-from detection.detections import Detections
 from detection.image import as_rgb
 
 if TYPE_CHECKING:
     from data.records import ImageRecord
+    from detection.detections import Detections
 
 Color = tuple[int, int, int]
 

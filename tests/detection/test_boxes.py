@@ -33,6 +33,11 @@ def test_clip_moves_corners_inside():
     np.testing.assert_array_equal(boxes.clip([[-5, -1, 30, 12]], (10, 20)), [[0, 0, 19, 9]])
 
 
+def test_xywh_widths_count_both_corners():
+    assert boxes.to_xywh([[2, 3, 2, 7]]).tolist() == [[2, 3, 1, 5]]
+    assert boxes.to_xywh([]).shape == (0, 4)
+
+
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7, 1.0])
 def test_nms_agrees_with_its_literal_twin(threshold):
     rng = np.random.default_rng(0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detection.detections import Detections, DetectionTable, load_npz, save_npz
+from detection.detections import Detections
 
 
 def make(scores, labels=None):
@@ -74,85 +74,6 @@ class TestDetections:
             make([1.0], np.array([0.5]))
 
 
-class TestDetectionTable:
-    def test_it_is_the_mapping_it_was_made_of(self):
-        images = {"b": make([1, 2], [0, 1]), "none": Detections.empty(), "a": make([3], [2])}
-        table = DetectionTable.of(images)
-        assert list(table) == ["b", "none", "a"]
-        assert len(table) == 3
-        for image_id, d in images.items():
-            np.testing.assert_array_equal(table[image_id].boxes, d.boxes)
-            np.testing.assert_array_equal(table[image_id].labels, d.labels)
-        assert DetectionTable.of(table) is table
-
-    def test_interleaved_rows_keep_their_order(self):
-        table = DetectionTable(("a", "b"), np.array([1, 0, 1]), make([1, 2, 3]))
-        assert table["b"].scores.tolist() == [1, 3]
-        with pytest.raises(KeyError):
-            table["c"]
-
-    def test_no_image_at_all(self):
-        assert dict(DetectionTable.of({})) == {}
-
-
-class TestNpz:
-    def test_round_trip(self, tmp_path):
-        images = {"000012": make([1, 2], [0, 1]), "ünï code": Detections.empty(), "a": make([0.1], [2])}
-        save_npz(tmp_path / "d.npz", images, {"classes": ["x", "y", "z"]})
-        back, meta = load_npz(tmp_path / "d.npz")
-        assert meta == {"classes": ["x", "y", "z"]}
-        assert list(back) == list(images)
-        for image_id, d in images.items():
-            for name in ("boxes", "scores", "labels"):
-                got, want = getattr(back[image_id], name), getattr(d, name)
-                assert got.dtype == want.dtype
-                np.testing.assert_array_equal(got, want)
-
-    def test_nothing_saved_is_nothing_loaded(self, tmp_path):
-        save_npz(tmp_path / "d.npz", {})
-        assert dict(load_npz(tmp_path / "d.npz")[0]) == {}
-
-    def test_every_truncation_is_found_and_names_the_file(self, tmp_path):
-        path = tmp_path / "d.npz"
-        save_npz(path, {"a": make([1, 2])})
-        data = path.read_bytes()
-        for end in range(0, len(data), 37):
-            path.write_bytes(data[:end])
-            with pytest.raises(ValueError, match=r"d\.npz: .*write it again"):
-                load_npz(path)
-
-    def test_flipped_bits_are_found(self, tmp_path):
-        path = tmp_path / "d.npz"
-        save_npz(path, {"a": make(range(100))})
-        data = bytearray(path.read_bytes())
-        data[data.index(b"boxes.npy") + 400] ^= 1
-        path.write_bytes(bytes(data))
-        with pytest.raises(ValueError, match=r"d\.npz"):
-            load_npz(path)
-
-    def test_another_npz_is_refused(self, tmp_path):
-        np.savez(tmp_path / "d.npz", boxes=np.zeros((1, 4)))
-        with pytest.raises(ValueError, match=r"d\.npz: no detections"):
-            load_npz(tmp_path / "d.npz")
-
-    def test_pickles_are_never_opened(self, tmp_path):
-        np.savez(tmp_path / "d.npz", header=np.array([{"a": 1}], object))
-        with pytest.raises(ValueError, match=r"d\.npz"):
-            load_npz(tmp_path / "d.npz")
-
-    def test_a_missing_file_is_a_file_not_found(self, tmp_path):
-        with pytest.raises(FileNotFoundError):
-            load_npz(tmp_path / "d.npz")
-
-    def test_a_failed_write_leaves_the_old_file_and_nothing_else(self, tmp_path):
-        path = tmp_path / "d.npz"
-        save_npz(path, {"a": make([1])})
-        with pytest.raises(TypeError):
-            save_npz(path, {"a": make([2])}, {"unserialisable": object()})
-        assert load_npz(path)[0]["a"].scores.tolist() == [1]
-        assert [p.name for p in tmp_path.iterdir()] == ["d.npz"]
-
-
 CLASSES = ("cat", "dog")
 
 
@@ -166,9 +87,9 @@ def test_classes_are_chosen_by_name_or_number():
     assert some().filter(labels="cat").scores.tolist() == [0.25, -0.5]
     assert some().filter(0, ["cat", 1]).names == ["cat", "dog"]
     assert Detections(some().boxes, some().scores, some().labels).names == ["0", "1", "0"]
-    with pytest.raises(ValueError, match=r"'cow' is none of the classes \(cat, dog\)"):
+    with pytest.raises(ValueError, match=r"expected one of cat, dog, got 'cow'"):
         some().filter(labels=["cow"])
-    with pytest.raises(ValueError, match="labels: from 0 to 1, but 1 classes are named"):
+    with pytest.raises(ValueError, match=r"expected 0\.\.0 for 1 classes, got 0\.\.1"):
         Detections(some().boxes, some().scores, some().labels, ("cat",))
 
 
@@ -212,7 +133,7 @@ def test_they_draw_themselves_on_their_photo(tmp_path):
     np.testing.assert_array_equal(of_array, of_file)
     np.testing.assert_array_equal(some().draw(image=photo), of_array)
     assert (some(photo).draw(min_score=9) == photo).all()
-    with pytest.raises(ValueError, match="do not know their photo"):
+    with pytest.raises(ValueError, match="these detections have no photo; pass image"):
         some().draw()
     assert some()._repr_png_() is None
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(some(photo)._repr_png_()))), of_array)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from data import voc
 from detection import svm
-from detection.detections import load_npz
+from detection.detection_table import load_npz
 from detection.model import load
 from detection.networks.fc_head import FcHead
 from tests.data.test_formats import write_coco

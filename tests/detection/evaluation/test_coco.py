@@ -5,7 +5,7 @@ import pytest
 
 from data.records import ImageRecord
 from detection.detections import Detections
-from detection.evaluation.coco import evaluate, to_coco_json, to_xywh
+from detection.evaluation.coco import evaluate, to_coco_json
 
 BIG = (0, 0, 99, 99)  # 10,000 pixels, "large"
 MEDIUM = (200, 200, 249, 249)  # 2,500
@@ -26,11 +26,6 @@ def record(image_id, boxes, labels, difficult=None):
 
 def found(boxes, scores, labels):
     return Detections(np.array(boxes, np.float32), np.array(scores, np.float32), np.array(labels))
-
-
-def test_widths_count_both_corners():
-    assert to_xywh([[2, 3, 2, 7]]).tolist() == [[2, 3, 1, 5]]
-    assert to_xywh([]).shape == (0, 4)
 
 
 def test_the_objects_themselves_score_one_in_every_size():

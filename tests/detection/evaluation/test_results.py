@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from data.records import ImageRecord
-from detection.detections import Detections, DetectionTable
+from detection.detection_table import DetectionTable
+from detection.detections import Detections
 from detection.evaluation import results
 from detection.evaluation.voc import evaluate
 

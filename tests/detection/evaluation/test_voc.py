@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from data.records import Dataset, ImageRecord
-from detection.detections import Detections, DetectionTable
+from detection.detection_table import DetectionTable
+from detection.detections import Detections
 from detection.evaluation.voc import average_precision, evaluate, precision_recall
 from tests.reference import voc_eval
 
