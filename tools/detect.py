@@ -1,4 +1,4 @@
-"""Detect objects in photos and films: pictures with boxes, json, csv, cut-out objects.
+"""Detect objects in photos and videos: pictures with boxes, json, csv, cut-out objects.
 
 sppnet-detect holiday/ --model lite2-voc2007 --save found/
 """
@@ -32,9 +32,9 @@ def run(options: common.Options) -> dict[str, Any]:
         raise ValueError(f"--classes {', '.join(sorted(unknown))}: the model knows {', '.join(detector.classes)}")
     outputs = Outputs(options, detector)
     try:
-        films = [s for s in sources if s.path.suffix.lower() in video.SUFFIXES]
-        outputs.photos([s for s in sources if s not in films])
-        outputs.films(films)
+        videos = [s for s in sources if s.path.suffix.lower() in video.SUFFIXES]
+        outputs.photos([s for s in sources if s not in videos])
+        outputs.videos(videos)
     finally:
         outputs.write_table()
     result = {"classes": list(detector.classes), "images": outputs.rows, "unreadable": outputs.bad}
@@ -46,10 +46,10 @@ def flags() -> argparse.ArgumentParser:
     p = common.parser(
         (__doc__ or "").split("\n", 1)[0], common.detector_flags, common.compute_flags, common.scale_flags
     )
-    p.add_argument("sources", nargs="+", metavar="PHOTO|FOLDER|PATTERN|FILM")
+    p.add_argument("sources", nargs="+", metavar="PHOTO|FOLDER|PATTERN|VIDEO")
     p.add_argument("--score-threshold", type=float, default=-0.5, metavar="S", help="least SVM margin (%(default)s)")
     p.add_argument("--classes", nargs="+", metavar="NAME", help="only these")
-    p.add_argument("--save", type=Path, metavar="DIR", help="photos and films with boxes drawn")
+    p.add_argument("--save", type=Path, metavar="DIR", help="photos and videos with boxes drawn")
     p.add_argument("--csv", type=Path, metavar="FILE", help="a row a detection")
     p.add_argument("--crop", type=Path, metavar="DIR", help="objects cut out of photos, a folder a class")
     return p

@@ -19,7 +19,7 @@ from detection import SPPDetector
 from detection.detections import Detections
 from detection.files import write_atomically
 from detection.image import read
-from detection.pictures.video import Film, FilmWriter
+from detection.pictures.video import VideoReader, VideoWriter
 from sppnet.progress import log, progress
 from tools.common import Options, one_line, write_text
 
@@ -34,7 +34,7 @@ class Outputs:
         detector: to use.
 
     Attributes:
-        rows: a dictionary a photo or film.
+        rows: one dictionary per photo or video.
         bad: file -> why it could not be used.
     """
 
@@ -62,11 +62,11 @@ class Outputs:
                     self._bad(found.photo, error)
                 bar.update()
 
-    def films(self, sources: list[Source]) -> None:
-        """Detect in every frame of every film."""
+    def videos(self, sources: list[Source]) -> None:
+        """Detect in every frame of every video."""
         for source in sources:
             try:
-                self._film(source)
+                self._video(source)
             except (OSError, ValueError) as error:
                 self._bad(source.path, error)
 
@@ -107,21 +107,21 @@ class Outputs:
                 target = self.options.crop / name / place.with_name(f"{place.stem}-{numbers[name]}{place.suffix}")
                 _save(target, _cut(photo, box))
 
-    def _film(self, source: Source) -> None:
-        film = Film(source.path)
+    def _video(self, source: Source) -> None:
+        video = VideoReader(source.path)
         frames: list[list[dict[str, Any]]] = []
         counts: Counter[str] = Counter()
         with contextlib.ExitStack() as stack:
-            bar = stack.enter_context(progress(film.count, 0, "frame", film.path.name))
+            bar = stack.enter_context(progress(video.count, 0, "frame", video.path.name))
             path = self.options.save / source.place.with_suffix(".mp4") if self.options.save else None
-            writer = stack.enter_context(FilmWriter(path, film.rate)) if path else None
-            for found in map(self._kept, self.detector.detect_many(film)):
+            writer = stack.enter_context(VideoWriter(path, video.rate)) if path else None
+            for found in map(self._kept, self.detector.detect_many(video)):
                 frames.append(found.records())
                 counts.update(found.names)
                 if writer:
                     writer.write(found.draw())
                 bar.update()
-        self.rows.append({"file": os.fspath(source.path), "frames_a_second": film.rate, "frames": frames})
+        self.rows.append({"file": os.fspath(source.path), "frames_a_second": video.rate, "frames": frames})
         print(f"{source.path}: {len(frames)} frames, {_counted(counts)}")
 
 
