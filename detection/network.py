@@ -26,7 +26,7 @@ from detection.networks.built_in import NETWORKS
 from detection.networks.fc_head import FcHead as FcHead
 from detection.networks.geometry import Window, windows_of
 from detection.weights import pretrained
-from detection.weights.state_dict import State, assign, read_state, write_state
+from detection.weights.state_dict import State, assign, read_state
 
 log = logging.getLogger(__name__)
 
@@ -161,14 +161,6 @@ class ConvBody:
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Tensors under their names in files."""
         return {self.prefix + name: tensor for name, tensor in self.layers.state_dict().items()}
-
-    def save(self, path: Path) -> None:
-        """Write the weights as safetensors, atomically.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        write_state(path, self.state_dict())
 
 
 def build(

@@ -214,19 +214,13 @@ def costs(errors: Errors, metric: Metric = "voc07") -> dict[Kind, Floats]:
     result = {kind: np.full(len(errors.classes), np.nan) for kind in COSTLY}
     for label, n in enumerate(errors.n_objects.tolist()):
         if n:
-            now = _ap(errors, label, (), metric)
+            now = _ap_without(errors, label, (), metric)
             for kind in COSTLY:
-                result[kind][label] = _ap(errors, label, (kind,), metric) - now
+                result[kind][label] = _ap_without(errors, label, (kind,), metric) - now
     return result
 
 
-def mended_ap(errors: Errors, kinds: Sequence[Kind], metric: Metric = "voc07") -> Floats:
-    """float64 (K,): average precision without these kinds of error; nan for a class without an object."""
-    counts = errors.n_objects
-    return np.array([_ap(errors, k, kinds, metric) if counts[k] else np.nan for k in range(len(counts))])
-
-
-def _ap(errors: Errors, label: int, kinds: Sequence[Kind], metric: Metric) -> float:
+def _ap_without(errors: Errors, label: int, kinds: Sequence[Kind], metric: Metric) -> float:
     """Of one class that has objects, without some kinds of error."""
     rows = errors.ranked(label)
     kind = errors.kind[rows].copy()

@@ -14,6 +14,7 @@ from detection.network import ConvBody
 from detection.networks import built_in
 from detection.networks.geometry import Window, WithinChannelLRN, window_of
 from detection.weights import pretrained
+from detection.weights.state_dict import write_state
 from tests.reference.lrn import within_channel_lrn
 
 NAMES = ["alexnet", "vgg16", "zf5"]
@@ -264,7 +265,7 @@ def test_saved_weights_come_back(tmp_path, name, suffix):
         path.parent.mkdir()
         torch.save(body.state_dict(), path)
     else:
-        body.save(path)
+        write_state(path, body.state_dict())
     again = network.build(name, path)
     assert again.weights_hash == body.weights_hash
     image = noise(64, 64)

@@ -7,7 +7,7 @@ from data.records import ImageRecord
 from detection.boxes import iou
 from detection.detections import Detections
 from detection.evaluation import voc
-from detection.evaluation.errors import COSTLY, WRONG, Kind, analyse, costs, mended_ap, similarity
+from detection.evaluation.errors import COSTLY, WRONG, Kind, _ap_without, analyse, costs, similarity
 
 OBJECT = (0, 0, 99, 99)
 FOUND = (0, 0, 99, 59)  # IoU 0.6 with OBJECT
@@ -33,6 +33,12 @@ def found(boxes, labels, scores=None):
 
 def judge(boxes, labels, truth, scores=None):
     return analyse({"a": found(boxes, labels, scores)}, [truth], CLASSES, PETS)
+
+
+def ap_without(errors, kinds, metric="voc07"):
+    """Average precision of each class without these kinds of error; nan for a class without objects."""
+    counts = errors.n_objects
+    return np.array([_ap_without(errors, k, kinds, metric) if counts[k] else np.nan for k in range(len(counts))])
 
 
 def one(box, label, truth):
@@ -142,7 +148,7 @@ def test_an_error_ahead_of_the_only_find_costs_half():
 
 def test_a_duplicate_costs_the_precision_of_what_comes_after_it():
     errors = judge([OBJECT, FOUND, ELSEWHERE], [0, 0, 0], record([OBJECT, ELSEWHERE], [0, 0]))
-    assert mended_ap(errors, (), "area")[0] == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
+    assert ap_without(errors, (), "area")[0] == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
     assert cost(errors, Kind.DUPLICATE) == pytest.approx(1 / 6)
 
 
@@ -152,14 +158,14 @@ def test_a_localisation_error_moves_onto_its_object():
 
 def test_of_two_on_one_object_the_better_moves_and_the_other_goes():
     errors = judge([NEAR, ELSEWHERE, NEAR], [0, 0, 0], CAT)
-    assert mended_ap(errors, (Kind.LOCALISATION,), "area")[0] == 1
+    assert ap_without(errors, (Kind.LOCALISATION,), "area")[0] == 1
     late = judge([ELSEWHERE, NEAR, NEAR], [0, 0, 0], CAT)
-    assert mended_ap(late, (Kind.LOCALISATION,), "area")[0] == pytest.approx(1 / 2)
+    assert ap_without(late, (Kind.LOCALISATION,), "area")[0] == pytest.approx(1 / 2)
 
 
 def test_a_localisation_error_on_a_found_or_difficult_object_goes():
     ahead = judge([NEAR, OBJECT], [0, 0], CAT)
-    assert mended_ap(ahead, (Kind.LOCALISATION,), "area")[0] == 1
+    assert ap_without(ahead, (Kind.LOCALISATION,), "area")[0] == 1
     errors = judge([NEAR, ELSEWHERE], [0, 0], record([OBJECT, ELSEWHERE], [0, 0], [True, False]))
     assert errors.kind.tolist() == [Kind.LOCALISATION, Kind.RIGHT]
     assert cost(errors, Kind.LOCALISATION) == pytest.approx(1 / 2)
@@ -178,7 +184,7 @@ def test_a_class_without_a_detection_costs_all_by_what_it_missed():
 def test_where_all_is_missed_and_something_else_found_mending_one_gives_nothing():
     errors = judge([ELSEWHERE], [0], CAT)
     assert (cost(errors, Kind.MISSED), cost(errors, Kind.BACKGROUND)) == (0, 0)
-    assert mended_ap(errors, COSTLY)[0] == 1
+    assert ap_without(errors, COSTLY)[0] == 1
 
 
 def test_nothing_at_all_is_an_answer():
@@ -255,13 +261,13 @@ def test_average_precision_is_vocs_no_cost_is_negative_and_all_mended_is_perfect
     detections, records = scene(seed)
     errors = analyse(detections, records, CLASSES, PETS)
     scored = voc.evaluate(detections, records, metric=metric, classes=CLASSES)
-    np.testing.assert_array_equal(mended_ap(errors, (), metric), scored.ap)
+    np.testing.assert_array_equal(ap_without(errors, (), metric), scored.ap)
     for label in range(3):
         np.testing.assert_array_equal(errors.kind[errors.ranked(label)] != Kind.RIGHT, is_wrong(scored, label))
     for values in costs(errors, metric).values():
         assert (values >= 0).all()
         assert (values + scored.ap <= 1 + 1e-12).all()
-    np.testing.assert_array_equal(mended_ap(errors, COSTLY, metric), np.ones(3))
+    np.testing.assert_array_equal(ap_without(errors, COSTLY, metric), np.ones(3))
 
 
 def is_wrong(scored, label):

@@ -6,6 +6,7 @@ import torch
 
 from detection import network
 from detection.networks import library
+from detection.weights.state_dict import write_state
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (97, 130, 3)).astype(np.uint8)
 
@@ -51,7 +52,7 @@ def test_weights_come_from_a_file_of_the_whole_network_or_of_the_body(tmp_path):
     torch.save(whole.state_dict(), tmp_path / "whole.pt")
     body = network.build("torchvision:resnet18", tmp_path / "whole.pt")
     assert torch.equal(body.state_dict()["layer3.1.conv2.weight"], whole.layer3[1].conv2.weight)
-    body.save(tmp_path / "body.safetensors")
+    write_state(tmp_path / "body.safetensors", body.state_dict())
     assert network.build("torchvision:resnet18", tmp_path / "body.safetensors").weights_hash == body.weights_hash
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(ValueError, match=r"weights of torchvision:resnet18: .* give weights of this network"):
