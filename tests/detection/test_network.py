@@ -129,7 +129,7 @@ def test_a_damaged_weights_file_is_refused_in_one_line(tmp_path, name):
     path = tmp_path / name
     for data in (b"", b"not weights at all"):
         path.write_bytes(data)
-        with pytest.raises(ValueError, match=f"{name}: no readable weights .*give a .safetensors file") as caught:
+        with pytest.raises(ValueError, match=f"{name}: not readable as weights .*give a .safetensors file") as caught:
             network.build("zf5", path)
         assert "\n" not in str(caught.value)
     with pytest.raises(FileNotFoundError):
@@ -143,7 +143,7 @@ class Code:
 
 def test_a_pickle_that_runs_code_is_refused(tmp_path, capsys):
     torch.save({"conv1.weight": Code()}, tmp_path / "w.pt")
-    with pytest.raises(ValueError, match=r"w\.pt: no readable weights"):
+    with pytest.raises(ValueError, match=r"w\.pt: not readable as weights"):
         network.build("zf5", tmp_path / "w.pt")
     assert "executed" not in capsys.readouterr().out
 

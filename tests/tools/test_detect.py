@@ -114,7 +114,7 @@ def test_detections_are_drawn_on_every_frame_of_a_video(photos, command, tmp_pat
     ("argv", "message"),
     [
         (["nowhere.jpg"], "nowhere.jpg: no such file or folder"),
-        (["--model", "nobody"], "nobody: no such folder, and none of the detectors that come along"),
+        (["--model", "nobody"], "nobody: neither a folder nor a bundled detector"),
         (["--classes", "unicorn"], "--classes unicorn: the model knows"),
     ],
 )

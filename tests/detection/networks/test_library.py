@@ -64,10 +64,8 @@ def test_weights_are_loaded_from_a_file_of_the_whole_network_or_the_backbone(tmp
     [
         ("torchvision:nothing", "torchvision has no 'nothing'"),
         ("torchvision:vit_b_16", "has no usable feature map of stride 16"),
-        (
-            "torchvision:squeezenet1_1",
-            "has no usable feature map of stride 16",
-        ),  # no padding: 31 cells for 512 pixels
+        # without padding: 31 cells for 512 pixels
+        ("torchvision:squeezenet1_1", "has no usable feature map of stride 16"),
         ("keras:resnet50", "expected a network of torchvision or timm"),
     ],
 )
