@@ -1,4 +1,4 @@
-"""Reading and writing video files. As in detection.image, images are RGB and OpenCV's BGR stays inside."""
+"""Reading and writing of video files. Frames are uint8 RGB (H, W, 3), unlike OpenCV's."""
 
 from __future__ import annotations
 

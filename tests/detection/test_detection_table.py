@@ -12,7 +12,7 @@ def make(scores, labels=None):
 
 
 class TestDetectionTable:
-    def test_it_is_the_mapping_it_was_made_of(self):
+    def test_a_table_equals_the_mapping_it_is_built_from(self):
         images = {"b": make([1, 2], [0, 1]), "none": Detections.empty(), "a": make([3], [2])}
         table = DetectionTable.of(images)
         assert list(table) == ["b", "none", "a"]
@@ -28,7 +28,7 @@ class TestDetectionTable:
         with pytest.raises(KeyError):
             table["c"]
 
-    def test_no_image_at_all(self):
+    def test_a_table_without_images_is_empty(self):
         assert dict(DetectionTable.of({})) == {}
 
 
@@ -45,11 +45,11 @@ class TestNpz:
                 assert got.dtype == want.dtype
                 np.testing.assert_array_equal(got, want)
 
-    def test_nothing_saved_is_nothing_loaded(self, tmp_path):
+    def test_an_empty_mapping_can_be_saved(self, tmp_path):
         save_npz(tmp_path / "d.npz", {})
         assert dict(load_npz(tmp_path / "d.npz")[0]) == {}
 
-    def test_every_truncation_is_found_and_names_the_file(self, tmp_path):
+    def test_every_truncation_is_detected_and_names_the_file(self, tmp_path):
         path = tmp_path / "d.npz"
         save_npz(path, {"a": make([1, 2])})
         data = path.read_bytes()
@@ -58,7 +58,7 @@ class TestNpz:
             with pytest.raises(ValueError, match=r"d\.npz: .*write it again"):
                 load_npz(path)
 
-    def test_flipped_bits_are_found(self, tmp_path):
+    def test_flipped_bits_are_detected(self, tmp_path):
         path = tmp_path / "d.npz"
         save_npz(path, {"a": make(range(100))})
         data = bytearray(path.read_bytes())
@@ -72,7 +72,7 @@ class TestNpz:
         with pytest.raises(ValueError, match=r"d\.npz: not a detections file"):
             load_npz(tmp_path / "d.npz")
 
-    def test_pickles_are_never_opened(self, tmp_path):
+    def test_pickles_are_refused(self, tmp_path):
         np.savez(tmp_path / "d.npz", header=np.array([{"a": 1}], object))
         with pytest.raises(ValueError, match=r"d\.npz"):
             load_npz(tmp_path / "d.npz")

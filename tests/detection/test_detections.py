@@ -14,15 +14,15 @@ def make(scores, labels=None):
 
 
 class TestDetections:
-    def test_types_follow_the_convention(self):
+    def test_arrays_are_converted_to_float32_and_int64(self):
         d = Detections([[1, 2, 3, 4]], [1], np.array([2], np.int32))
         assert (d.boxes.dtype, d.scores.dtype, d.labels.dtype) == (np.float32, np.float32, np.int64)
 
-    def test_float64_stays(self):
+    def test_float64_is_kept(self):
         d = Detections(np.zeros((1, 4)), np.array([1 + 1e-12]), np.array([0]))
         assert d.scores[0] > 1
 
-    def test_empty_keeps_its_shapes(self):
+    def test_empty_detections_have_the_usual_shapes(self):
         for d in (Detections.empty(), Detections([], [], []), make([1.0]).filter(2.0), Detections.concatenate([])):
             assert (len(d), d.boxes.shape, d.scores.shape, d.labels.shape) == (0, (0, 4), (0,), (0,))
             assert d.labels.dtype == np.int64
@@ -32,7 +32,7 @@ class TestDetections:
         assert d.labels.tolist() == [1, 3, 2, 0]
         assert d.boxes[:, 0].tolist() == [4, 12, 8, 0]
 
-    def test_top_gives_the_best_in_order(self):
+    def test_top_returns_the_best_in_order(self):
         assert make([1, 3, 2]).top(2).scores.tolist() == [3, 2]
         assert len(make([1, 3, 2]).top(9)) == 3
         assert len(make([1]).top(0)) == 0
@@ -61,7 +61,7 @@ class TestDetections:
             (np.zeros((2, 4)), np.zeros((2, 1)), np.zeros(2, int)),
         ],
     )
-    def test_columns_that_do_not_fit_are_refused(self, columns):
+    def test_columns_of_other_shapes_are_refused(self, columns):
         with pytest.raises(ValueError, match=r"expected boxes \(N, 4\)"):
             Detections(*columns)
 
@@ -82,7 +82,7 @@ def some(photo=None):
     return Detections(boxes, np.float32([0.25, 1.5, -0.5]), np.array([0, 1, 0]), CLASSES, photo)
 
 
-def test_classes_are_chosen_by_name_or_number():
+def test_classes_are_selected_by_name_or_label():
     assert some().names == ["cat", "dog", "cat"]
     assert some().filter(labels="cat").scores.tolist() == [0.25, -0.5]
     assert some().filter(0, ["cat", 1]).names == ["cat", "dog"]
@@ -93,7 +93,7 @@ def test_classes_are_chosen_by_name_or_number():
         Detections(some().boxes, some().scores, some().labels, ("cat",))
 
 
-def test_they_print_best_first_and_not_without_end():
+def test_repr_lists_the_best_detections_only():
     lines = repr(some()).splitlines()
     assert lines[0] == "3 detections"
     assert lines[1].split() == ["dog", "1.50", "(2,", "3)", "to", "(20,", "12)"]
@@ -102,10 +102,12 @@ def test_they_print_best_first_and_not_without_end():
     assert repr(Detections.empty()) == "0 detections"
 
 
-def test_others_formats_hold_the_same_boxes():
+def test_other_formats_have_the_same_boxes():
     pytest.importorskip("pandas")
     found = some()
     assert found.records()[0] == {"class": "dog", "label": 1, "score": 1.5, "box": [2, 3, 20, 12]}
+    with pytest.raises(ValueError, match="expected 0 or more, got -1"):
+        Detections(found.boxes, found.scores, found.labels - 1).to_coco(7)
     assert found.to_coco(7)[1] == {"image_id": 7, "category_id": 2, "bbox": [2, 3, 19, 10], "score": 1.5}
     frame = found.to_pandas()
     assert frame.columns.tolist() == ["class", "label", "score", "x0", "y0", "x1", "y1"]
@@ -116,7 +118,7 @@ def test_others_formats_hold_the_same_boxes():
     assert all(len(found[:0].to_torchvision()[key]) == 0 for key in theirs)
 
 
-def test_supervision_takes_them():
+def test_supervision_accepts_the_converted_detections():
     pytest.importorskip("supervision")
     theirs = some().to_supervision()
     assert theirs.xyxy.tolist()[2] == [5, 5, 6, 6]
@@ -125,7 +127,7 @@ def test_supervision_takes_them():
     assert len(some()[:0].to_supervision()) == 0
 
 
-def test_they_draw_themselves_on_their_photo(tmp_path):
+def test_detections_are_drawn_on_their_photo(tmp_path):
     photo = np.full((60, 80, 3), 200, np.uint8)
     Image.fromarray(photo).save(tmp_path / "photo.png")
     of_array, of_file = some(photo).draw(), some(tmp_path / "photo.png").draw()
