@@ -1,4 +1,4 @@
-"""Photos and films out of what a person names: files, folders, patterns."""
+"""Photos and videos out of what a person names: files, folders, patterns."""
 
 from __future__ import annotations
 

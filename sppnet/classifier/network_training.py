@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tools.common import Options, exclusive
 from tqdm import tqdm
 
 from classification import network as networks
@@ -32,7 +33,6 @@ from sppnet.classifier import photos
 from sppnet.classifier.photos import ALL, refuse
 from sppnet.detector.finetuning import write_curve
 from sppnet.progress import log, progress
-from tools.common import Options, exclusive
 
 FROM_SCRATCH = ("zf5", "zf5-small")
 CLASSIFIER, SETTINGS = "classifier", "training.json"

@@ -285,7 +285,7 @@ def test_a_file_with_one_changed_number_is_refused(body, tmp_path, name):
 
 
 def test_a_name_that_is_neither_folder_nor_detector_is_one_clear_error():
-    with pytest.raises(FileNotFoundError, match=r"yolo-voc2007: no such folder, and none of the detectors that come"):
+    with pytest.raises(FileNotFoundError, match=r"yolo-voc2007: neither a folder nor a bundled detector"):
         SPPDetector.from_pretrained("yolo-voc2007")
 
 

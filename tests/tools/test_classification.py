@@ -16,6 +16,7 @@ from classification import SPPClassifier
 from classification.views import View
 from data import minivoc
 from detection import network
+from detection.weights.state_dict import write_state
 from tests.classification.conftest import folder, picture  # noqa: F401 (a fixture)
 from tools import classify, common, extract_representations, predict, test_classifier, train_classifier
 
@@ -188,7 +189,7 @@ def test_pretrained_convolutions_are_left_or_trained_on_as_asked(folder, weights
     assert ((made / "network.safetensors").stat().st_size > 9e6) == changes  # without convolutions: 0.8 MB
     if not changes:
         other = tmp_path / "other.safetensors"
-        network.assemble("alexnet", seed=9).save(other)
+        write_state(other, network.assemble("alexnet", seed=9).state_dict())
         with pytest.raises(ValueError, match="trained on other weights of alexnet"):
             SPPClassifier.from_pretrained(made, weights=other)
 
@@ -440,7 +441,7 @@ def test_vectors_of_other_settings_are_made_again_only_when_asked(folder, weight
     data, size = arguments(folder, tmp_path, weights), ["--short-side", "64"]
     assert extract_representations.main([*data, *size]) == 0
     other = tmp_path / "other.safetensors"
-    network.assemble("alexnet", seed=3).save(other)
+    write_state(other, network.assemble("alexnet", seed=3).state_dict())
     changed = [*arguments(folder, tmp_path, other), *size]
     assert extract_representations.main(changed) == 1
     assert "holds vectors made with other weights" in capsys.readouterr().err

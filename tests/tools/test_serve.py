@@ -454,7 +454,7 @@ def test_a_taken_port_is_told_before_anything_is_loaded(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--model", "nobody"], "nobody: no such folder, and none of the detectors that come along"),
+        (["--model", "nobody"], "nobody: neither a folder nor a bundled detector"),
         (["--model", "{empty}"], "model.json: no such model"),
         (["--model", "{damaged}"], "model.json: damaged"),
         (["--weights", "w.safetensors"], "--weights w.safetensors: of which model? give --model as well"),

@@ -14,9 +14,10 @@ from PIL import Image
 
 from data import voc
 from detection import svm
-from detection.detections import load_npz
+from detection.detection_table import load_npz
 from detection.model import load
 from detection.networks.fc_head import FcHead
+from detection.weights.state_dict import write_state
 from tests import commands
 from tests.data.test_formats import write_coco
 
@@ -171,7 +172,7 @@ def test_features_of_other_settings_are_refused_by_field(work, capsys, tmp_path)
     other = tmp_path / "other.safetensors"
     body = network.build("alexnet", weights=None)
     body.layers[0].bias += 1
-    body.save(other)
+    write_state(other, body.state_dict())
     line = failure(capsys, commands.extract_features, [*work.extract, "--weights", str(other)])
     assert "weights" in line
     assert "--overwrite" in line or "delete" in line
@@ -183,7 +184,7 @@ def test_a_model_is_not_applied_to_features_of_other_weights(work, capsys, tmp_p
     other = tmp_path / "other.safetensors"
     body = network.build("alexnet", weights=None)
     body.layers[0].bias += 1
-    body.save(other)
+    write_state(other, body.state_dict())
     assert commands.extract_features([*work.extract, "--weights", str(other), "--overwrite"]) == 0
     for tool in (commands.test_net, commands.train_bbox_regressors):
         assert "but the model was trained on" in failure(capsys, tool, [*work.data, "--overwrite"])
