@@ -83,7 +83,7 @@ def photo(options: argparse.Namespace, pixels: float | None = None) -> Any:
 def windows(value: float, options: argparse.Namespace) -> float:
     """Score, suppress and regress that many windows of one photo, Lite0."""
     from detection import SPPDetector, zoo
-    from detection.detector import Evidence, detect_windows
+    from detection.ensemble import Evidence, detect_windows
     from detection.features import compute_pyramid
 
     detector, image = SPPDetector.from_pretrained(zoo.names()[0]), photo(options)

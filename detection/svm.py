@@ -183,7 +183,7 @@ class _Miner:
             return
         placed = self.images.place(index, labelled.boxes)
         group = placed.group
-        scores = placed.scores(self.detectors().scores)[group] if self.trainings else None  # (R, K)
+        scores = placed.scores(self.detectors().scores) if self.trainings else None  # (R, K)
         labels = np.zeros((group.max() + 1, self.images.n_classes), np.int8)
         for k in np.flatnonzero(self.trainable).tolist():
             hard = self.hard_negatives(labelled, group, k, None if scores is None else scores[:, k])

@@ -16,7 +16,7 @@ from PIL import Image
 from data.records import Dataset
 from detection import features, image, model
 from detection.detections import Detections, load_npz, save_npz
-from detection.detector import Combine, Evidence, detect_windows
+from detection.ensemble import Combine, Evidence, detect_windows
 from detection.evaluation import coco, results, voc
 from detection.model import Model
 from detection.networks.fc_head import FcFeatures, FcHead

@@ -9,6 +9,7 @@ from torch import nn
 
 from detection import features, postprocessing
 from detection.config import PAPER
+from detection.detections import Detections
 from detection.features import FeaturePyramid
 from detection.model import Model, load
 from detection.networks.fc_head import FcFeatures, FcHead, NormalizedHead
@@ -127,9 +128,9 @@ def boxes():
 def test_scores_are_of_the_head_and_regression_still_gets_pool5(pyramid, boxes):
     fc = FcFeatures(FcHead.random(100, 7), "fc7")
     svms = LinearDetectors(np.eye(3, 7, dtype=np.float32), np.zeros(3, np.float32), 2.0)
-    scored = postprocessing.score_windows(pyramid, boxes, svms, PAPER.with_scales((192,)).pooling, fc)
-    pooled = features.pool(pyramid, scored.cells[scored.group], (1, 2, 3, 6))
-    np.testing.assert_allclose(scored.scores, 2 * fc(pooled)[:, :3], rtol=1e-5, atol=1e-6)
+    placed = features.place(pyramid, boxes, PAPER.with_scales((192,)).pooling, fc=fc)
+    pooled = features.pool(pyramid, placed.cells[placed.group], (1, 2, 3, 6))
+    np.testing.assert_allclose(placed.scores(svms.scores), 2 * fc(pooled)[:, :3], rtol=1e-5, atol=1e-6)
     seen = []
 
     class Regression:
@@ -140,8 +141,8 @@ def test_scores_are_of_the_head_and_regression_still_gets_pool5(pyramid, boxes):
         def apply(self, boxes, labels, targets):
             return boxes
 
-    rows = np.arange(len(boxes))
-    tight = postprocessing.tighten(scored, rows, np.zeros(len(rows), np.int64), Regression())
+    found = Detections(boxes, np.zeros(len(boxes)), np.zeros(len(boxes), np.int64))
+    tight = postprocessing.regress(found, np.arange(len(boxes)), placed, Regression())
     np.testing.assert_array_equal(np.unique(np.concatenate(seen), axis=0), np.unique(pooled, axis=0))
     np.testing.assert_allclose(tight, boxes, atol=200)
 
@@ -155,8 +156,8 @@ def test_training_sees_the_features_that_testing_scores(pyramid, boxes, monkeypa
     fc, pooling = FcFeatures(FcHead.random(100, 7), "fc6"), PAPER.with_scales((192,)).pooling
     images = TrainingImages([Record()], {}, None, pooling, 3, fc)
     svms = LinearDetectors(np.eye(7, dtype=np.float32), np.zeros(7, np.float32), 1.0)
-    scored = postprocessing.score_windows(pyramid, boxes, svms, pooling, fc)
-    np.testing.assert_array_equal(images.pool(0, boxes), scored.scores)
+    scores = features.place(pyramid, boxes, pooling, fc=fc).scores(svms.scores)
+    np.testing.assert_array_equal(images.pool(0, boxes), scores)
 
 
 def test_the_fingerprint_of_a_training_changes_with_the_head(images):
