@@ -25,7 +25,7 @@ def run(options: common.Options) -> dict[str, Any]:
 
     sources = media.find(options.sources, media.PHOTOS | video.SUFFIXES)
     detector = SPPDetector.from_pretrained(
-        options.model, options.device, options.weights or "pretrained", scales=options.scales
+        options.model, device=options.device, weights=options.weights or "pretrained", scales=options.scales
     )
     unknown = set(options.classes or ()) - set(detector.classes)
     if unknown:

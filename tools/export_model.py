@@ -40,7 +40,7 @@ def run(options: common.Options) -> dict[str, Any]:
     if options.energy is not None:
         trained = _compressed(run, trained, options.energy)
     trained.save(options.to, half=True)
-    detector = SPPDetector.from_pretrained(options.to, options.device, options.weights or "pretrained")
+    detector = SPPDetector.from_pretrained(options.to, device=options.device, weights=options.weights or "pretrained")
     card = {
         "trained_on": {"data": trained.notes["data"], "images": trained.notes["images"]},
         "network": trained.network,

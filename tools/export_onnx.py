@@ -24,7 +24,9 @@ def run(options: common.Options) -> dict[str, Any]:
             raise RuntimeError(f"{package} is not installed; pip install 'sppnet[onnx]'")
     from detection import SPPDetector, onnx_export
 
-    detector = SPPDetector.from_pretrained(options.model, "cpu", options.weights or "pretrained", "fp32")
+    detector = SPPDetector.from_pretrained(
+        options.model, device="cpu", weights=options.weights or "pretrained", precision="fp32"
+    )
     files = onnx_export.export(detector.body, detector.model, options.to)
     for file in files:
         print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
