@@ -168,7 +168,7 @@ def _train(options: argparse.Namespace, chosen: Callable[[Any], Any], n_classes:
     some = TrainingImages(records, found.proposals, found.cache, found.pooling, n_classes)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        svm.train(some, config.svm, svm.MiningOptions(Path(folder)))
+        svm.train(some, config.svm, svm.MiningOptions(Path(folder), 6 * 2**30, "shared", max_negatives=None, seed=0))
         return time.perf_counter() - started
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 import json
 import math
 import time
@@ -15,13 +13,14 @@ from tqdm import tqdm
 
 from data.records import Dataset
 from detection import model, svm
-from detection.bbox_regression import BoxRegressor, fit, training_blocks
+from detection.bbox_regression import BoxRegressor, fit_all
 from detection.config import Config, Precision
 from detection.networks import fc_initialization
 from detection.networks.fc_head import FcFeatures, FcHead
-from detection.training import svm_checkpoint
+from detection.training import regressor_checkpoint, svm_checkpoint
+from detection.training.fingerprint import fingerprint
 from detection.training.images import TrainingImages, mean_norm
-from detection.training.svm_checkpoint import RegressorParts, fingerprint
+from detection.training.regressor_checkpoint import RegressorParts
 from sppnet.detector.features import load_proposals, open_features, usable
 from sppnet.progress import log, progress
 from tools.common import Run, exclusive
@@ -136,7 +135,7 @@ def train_bbox_regressors(run: Run) -> model.Model:
             return trained
         trained = _with_regressors(run, trained)
         trained.save(run.model)
-        svm_checkpoint.remove_regressors(run.model / "training")
+        regressor_checkpoint.remove(run.model / "training")
     log.info("box regressors of %d classes: %s", sum(r is not None for r in trained.regressors), run.model)
     return trained
 
@@ -172,9 +171,9 @@ def _with_regressors(run: Run, trained: model.Model) -> model.Model:
     regressors = [] if run.options.overwrite else _regressors_of(run, key)
     if not regressors:
         with progress(len(trained.classes), 0, "class", "box regression") as bar:
-            for k in range(len(trained.classes)):
-                regressors.append(parts.get(k, functools.partial(_fit_class, images, k, config, scale)))
-                bar.update()
+            regressors = fit_all(
+                images, config.bbox, scale, difficult=config.svm.difficult, parts=parts, on_class=lambda k: bar.update()
+            )
     notes = trained.notes | {"regression": key}
     return replace(trained, regressors=tuple(regressors), bbox_feature_scale=scale, notes=notes)
 
@@ -186,9 +185,3 @@ def _regressors_of(run: Run, key: str) -> list[BoxRegressor | None]:
             log.info("box regressors of the same training: %s", path.parent)
             return list(model.load(path.parent).regressors)
     return []
-
-
-def _fit_class(images: TrainingImages, k: int, config: Config, scale: float) -> BoxRegressor | None:
-    blocks = training_blocks(images, k, config.bbox, scale, config.svm.difficult)
-    first = next(blocks, None)
-    return None if first is None else fit(itertools.chain([first], blocks), ridge=config.bbox.ridge)

@@ -194,7 +194,7 @@ def test_features_of_another_preset_are_refused_by_name(work, capsys):
 def test_models_of_one_run_share_their_regressors(work, monkeypatch):
     FcHead.random(12800, 16).save(work.run / "narrow.safetensors")
     other = ["--model", str(work.run / "other"), "--features", "fc6", "--head", str(work.run / "narrow.safetensors")]
-    monkeypatch.setattr("sppnet.detector.svms.fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("sppnet.detector.svms.fit_all", lambda *_, **__: pytest.fail("trained again"))
     assert train_svms.main([*work.data, *other]) == 0
     a, b = (load(work.run / name).regressors for name in ("model", "other"))
     assert len(a) == len(b) > 0
@@ -278,7 +278,7 @@ def test_ctrl_c_in_a_stage_exits_130_and_the_same_command_finishes(work, stage, 
         "proposals": ("proposals.batch.search_file", "proposals", extract_proposals, [*work.data, "-j", "1"]),
         "features": ("sppnet.detector.features.features.store_pyramid", "features", extract_features, work.extract),
         "svms": ("detection.svm.solve", "model", train_svms, work.data),
-        "regression": ("sppnet.detector.svms.fit", "model", train_svms, work.data),
+        "regression": ("sppnet.detector.svms.fit_all", "model", train_svms, work.data),
         "detection": ("sppnet.detector.testing.detect_windows", "detections", test_net, work.data),
     }[stage]
     shutil.rmtree(work.run / part)
