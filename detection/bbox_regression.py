@@ -199,7 +199,7 @@ def fit_all(
     parts: RegressorParts | None = None,
     on_class: Callable[[int], None] = lambda k: None,
 ) -> list[BoxRegressor | None]:
-    """Train the regressors of all classes in one pass over the feature cache, or in few if memory is short.
+    """Train the regressors of all classes in one pass over the feature cache, or in a few if memory is short.
 
     Each regressor is the one that `fit` gives for the windows of its class in the order of the images.
 
@@ -208,9 +208,9 @@ def fit_all(
         config: the smallest overlap and the ridge.
         feature_scale: factor on the features.
         difficult: use the windows of difficult objects too.
-        memory: bytes that the systems of equations built in one pass may take; at least one class is trained per
-            pass. Solving them, one after the other, takes up to twice the size of the largest on top.
-        parts: keeps finished regressors, so that an interrupted training resumes; None: nothing is kept.
+        memory: bytes for the systems of equations that are built in one pass; at least one class is trained per
+            pass. Solving them one after the other takes up to twice the size of the largest in addition.
+        parts: files of finished regressors, from which an interrupted training resumes; None: none are written.
         on_class: called with each class once its regressor is finished, for a progress bar.
 
     Returns:
@@ -236,13 +236,18 @@ def fit_all(
 
 
 def _system_bytes(rows: int, length: int) -> int:
-    """Size of the `_RidgeSystem` of so many rows of features of a length, in single precision."""
+    """Return the size in bytes of a `_RidgeSystem` for `rows` feature rows of `length` values, in single precision."""
     columns = length + 1
     return 4 * columns * (rows if rows < columns else columns + FOLD_ROWS)
 
 
 def _groups(sizes: Mapping[int, int], memory: int) -> list[list[int]]:
-    """Divide classes, given with their sizes in bytes, into groups that fit memory; larger ones are on their own."""
+    """Divide classes into groups whose sizes fit memory together; a class that exceeds it is a group of its own.
+
+    Args:
+        sizes: class -> bytes.
+        memory: bytes.
+    """
     groups: list[list[int]] = []
     used = 0
     for k, size in sizes.items():
@@ -257,17 +262,14 @@ def _groups(sizes: Mapping[int, int], memory: int) -> list[list[int]]:
 def _build_systems(
     images: TrainingImages, windows: Sequence[TrainingWindows], group: Sequence[int], ridge: float, feature_scale: float
 ) -> dict[int, _RidgeSystem]:
-    """Build the systems of a group of classes: the maps of each image are read once, its windows pooled together."""
+    """Build the systems of a group of classes; the maps of each image are read once, its windows pooled together."""
     systems = {k: _RidgeSystem(ridge) for k in group}
     for index, w in enumerate(windows):
         used = np.flatnonzero(np.isin(w.labels, group))
         if not len(used):
             continue
-        boxes, gt_boxes, labels = (
-            images.boxes(index)[w.rows[used]],
-            images.records[index].boxes[w.objects[used]],
-            w.labels[used],
-        )
+        boxes, labels = images.boxes(index)[w.rows[used]], w.labels[used]
+        gt_boxes = images.records[index].boxes[w.objects[used]]
         pooled = images.pool(index, boxes) * np.float32(feature_scale)  # (n, D)
         for k in np.unique(labels).tolist():
             mine = labels == k

@@ -1,4 +1,4 @@
-"""The model folder: saved, loaded, halved, damaged."""
+"""The model folder: saving, loading, half precision, damage."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from detection.weights import half_precision
 from tests.detection.conftest import trained, windows
 
 
-def test_half_precision_halves_the_files_and_keeps_the_detections(body, photo, tmp_path):
+def test_half_precision_halves_the_files_and_hardly_changes_detections(body, photo, tmp_path):
     whole = trained(body)
     whole.save(tmp_path / "whole")
     SPPDetector(body, whole).save(tmp_path / "half", half=True)
@@ -23,7 +23,7 @@ def test_half_precision_halves_the_files_and_keeps_the_detections(body, photo, t
     np.testing.assert_allclose(first.scores, second.scores, atol=2e-3)
 
 
-def test_values_that_are_not_finite_are_not_written_in_half_precision():
+def test_values_that_are_not_finite_are_refused_in_half_precision():
     with pytest.raises(ValueError, match="weights: holds values that are not finite"):
         half_precision.to_half({"weights": np.full(2000, np.nan, np.float32)})
 
@@ -36,16 +36,16 @@ def test_a_class_without_positives_keeps_its_bias_of_minus_infinity(body, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["svms.safetensors", "bbox_regressors.safetensors"])
-def test_a_file_with_one_changed_number_is_refused(body, tmp_path, name):
+def test_a_file_with_a_changed_number_is_refused(body, tmp_path, name):
     trained(body).save(tmp_path)
     data = bytearray((tmp_path / name).read_bytes())
     data[-1000] ^= 1
     (tmp_path / name).write_bytes(data)
-    with pytest.raises(ValueError, match=rf"damaged model \({name} is not the file that model.json tells of\)"):
+    with pytest.raises(ValueError, match=rf"damaged model \({name} does not have the hash that model.json states\)"):
         model.load(tmp_path)
 
 
-def test_saving_without_regressors_drops_those_of_before(body, tmp_path):
+def test_saving_without_regressors_deletes_existing_ones(body, tmp_path):
     trained(body).save(tmp_path)
     trained(body, regressors=False).save(tmp_path)
     assert model.load(tmp_path).regressors == ()

@@ -14,7 +14,7 @@ def test_single_threaded_blas_restores_the_thread_count_when_the_last_caller_lea
     before = threads()
     with ExitStack() as later:
         with parallel.single_threaded_blas():
-            later.enter_context(parallel.single_threaded_blas())  # leaves last, as in a server
+            later.enter_context(parallel.single_threaded_blas())  # leaves last, as calls in a server may
             assert set(threads()) == {1}
         assert set(threads()) == {1}
     assert threads() == before

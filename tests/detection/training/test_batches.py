@@ -94,7 +94,7 @@ def test_random_scales_are_used_only_if_asked_for(images, monkeypatch):
 def test_images_without_positives_are_one_clear_error(images):
     nothing = {"boxes": np.zeros((0, 4), np.float32), "labels": np.zeros(0, np.int64), "difficult": np.zeros(0, bool)}
     images.records = [replace(images.records[0], **nothing)]
-    with pytest.raises(ValueError, match="no window of 1 images may serve as one of the positives"):
+    with pytest.raises(ValueError, match="no window of 1 images can be one of the positives"):
         make_batches(images)
 
 
