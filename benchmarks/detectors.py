@@ -23,7 +23,7 @@ from torchvision.models import detection as peers
 from torchvision.transforms.functional import to_tensor
 
 from detection import SPPDetector, zoo
-from detection.detector import Evidence, detect_windows
+from detection.ensemble import Evidence, detect_windows
 from detection.features import compute_pyramid
 from detection.image import read
 from detection.model import Model
@@ -83,7 +83,7 @@ def stages(name: str, photos: list[Path]) -> dict[str, dict[str, float]]:
         with FlopCounterMode(display=False) as counter:
             compute_pyramid(image, body, model.config.pooling.scales)
         work["convolve"].append(counter.get_total_flops() / 1e9)
-        work["pool and score"].append(2e-9 * len(scored.cells.windows) * weights_of(model))
+        work["pool and score"].append(2e-9 * len(scored.windows.cells.windows) * weights_of(model))
     found = {stage: {"seconds": statistics.median(values[1:])} for stage, values in taken.items()}
     for stage, values in work.items():
         found[stage]["gflop"] = statistics.median(values[1:])

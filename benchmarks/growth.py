@@ -83,7 +83,7 @@ def photo(options: argparse.Namespace, pixels: float | None = None) -> Any:
 def windows(value: float, options: argparse.Namespace) -> float:
     """Score, suppress and regress that many windows of one photo, Lite0."""
     from detection import SPPDetector, zoo
-    from detection.detector import Evidence, detect_windows
+    from detection.ensemble import Evidence, detect_windows
     from detection.features import compute_pyramid
 
     detector, image = SPPDetector.from_pretrained(zoo.names()[0]), photo(options)
@@ -168,7 +168,7 @@ def _train(options: argparse.Namespace, chosen: Callable[[Any], Any], n_classes:
     some = TrainingImages(records, found.proposals, found.cache, found.pooling, n_classes)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        svm.train(some, config.svm, svm.MiningOptions(Path(folder)))
+        svm.train(some, config.svm, svm.MiningOptions(Path(folder), 6 * 2**30, "shared", max_negatives=None, seed=0))
         return time.perf_counter() - started
 
 

@@ -37,7 +37,7 @@ def train(side: str, options: argparse.Namespace) -> dict[str, Any]:
     run = common.Run.of(common.parser("one training", *kinds).parse_args(data_flags(options)))
     dataset, images, proposals, config = training_images(run)
     folder = options.run / f"bench-{side.split()[0]}"
-    mining = svm.MiningOptions(folder / "training")
+    mining = svm.MiningOptions(folder / "training", 6 * 2**30, "shared", max_negatives=None, seed=0)
     kind = svm._Miner if side == OURS else PrivateMiner
     started = time.monotonic()
     miner = kind(images, config.svm, mining, config.svm.feature_norm / svm.mean_norm(images), images.pooled_length)

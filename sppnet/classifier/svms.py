@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tools.common import Options, exclusive
 
 from classification import evaluation, linear
 from classification.model import Model, notes_of
@@ -16,7 +17,6 @@ from data.class_folders import LabelledPhotos
 from sppnet.classifier.photos import ALL, halves, refuse
 from sppnet.classifier.representations import extractor_of, represent
 from sppnet.progress import log, progress
-from tools.common import Options, exclusive
 
 CALTECH = (30, 50)  # photos of a class to train on, and at most to test on; section 3.3
 SHARE, DIVISIONS = 0.5, 10  # to train on, of anybody's photos; and how often they are divided

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tools.common import Options
 
 from classification import SPPClassifier, evaluation
 from classification.photos import read
@@ -19,7 +20,6 @@ from detection.memory import kept_flat
 from sppnet.classifier.network_training import CLASSIFIER, settings_of
 from sppnet.classifier.photos import limited
 from sppnet.progress import progress
-from tools.common import Options
 
 FIVE = 5
 

@@ -16,7 +16,7 @@ from data.records import Dataset
 from detection import features, image, model
 from detection.detection_table import load_npz, save_npz
 from detection.detections import Detections
-from detection.detector import Combine, Evidence, detect_windows
+from detection.ensemble import Combine, Evidence, detect_windows
 from detection.model import Model
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.networks.softmax import SCORE_THRESHOLD, SoftmaxClassifier

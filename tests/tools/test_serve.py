@@ -115,7 +115,7 @@ def claiming(width, height):
 
 
 def test_what_is_answered_is_what_the_detector_finds(client, photo, name, weights):
-    expected = SPPDetector.from_pretrained(name, "cpu", weights).detect(photo)
+    expected = SPPDetector.from_pretrained(name, device="cpu", weights=weights).detect(photo)
     for threshold in (-1.5, -0.9):
         told = ask(client, photo, score_threshold=threshold).json()
         assert told["model"] == name

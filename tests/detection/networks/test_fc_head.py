@@ -9,11 +9,11 @@ from torch import nn
 
 from detection import features, postprocessing
 from detection.config import PAPER
+from detection.detections import Detections
 from detection.features import FeaturePyramid
 from detection.model import Model, load
 from detection.networks.fc_head import FcFeatures, FcHead, NormalizedHead
 from detection.svm import LinearDetectors
-from detection.training import svm_checkpoint
 from detection.training.images import TrainingImages
 from detection.weights.state_dict import write_state
 
@@ -127,9 +127,9 @@ def boxes():
 def test_svms_score_the_heads_features_and_box_regression_uses_pool5(pyramid, boxes):
     fc = FcFeatures(FcHead.random(100, 7), "fc7")
     svms = LinearDetectors(np.eye(3, 7, dtype=np.float32), np.zeros(3, np.float32), 2.0)
-    scored = postprocessing.score_windows(pyramid, boxes, svms, PAPER.with_scales((192,)).pooling, fc)
-    pooled = features.pool(pyramid, scored.cells[scored.group], (1, 2, 3, 6))
-    np.testing.assert_allclose(scored.scores, 2 * fc(pooled)[:, :3], rtol=1e-5, atol=1e-6)
+    placed = features.place(pyramid, boxes, PAPER.with_scales((192,)).pooling, fc=fc)
+    pooled = features.pool(pyramid, placed.cells[placed.group], (1, 2, 3, 6))
+    np.testing.assert_allclose(placed.scores(svms.scores), 2 * fc(pooled)[:, :3], rtol=1e-5, atol=1e-6)
     seen = []
 
     class Regression:
@@ -140,8 +140,8 @@ def test_svms_score_the_heads_features_and_box_regression_uses_pool5(pyramid, bo
         def apply(self, boxes, labels, targets):
             return boxes
 
-    rows = np.arange(len(boxes))
-    tight = postprocessing.tighten(scored, rows, np.zeros(len(rows), np.int64), Regression())
+    found = Detections(boxes, np.zeros(len(boxes)), np.zeros(len(boxes), np.int64))
+    tight = postprocessing.regress(found, np.arange(len(boxes)), placed, Regression())
     np.testing.assert_array_equal(np.unique(np.concatenate(seen), axis=0), np.unique(pooled, axis=0))
     np.testing.assert_allclose(tight, boxes, atol=200)
 
@@ -155,16 +155,8 @@ def test_training_and_testing_use_the_same_features(pyramid, boxes, monkeypatch)
     fc, pooling = FcFeatures(FcHead.random(100, 7), "fc6"), PAPER.with_scales((192,)).pooling
     images = TrainingImages([Record()], {}, None, pooling, 3, fc)
     svms = LinearDetectors(np.eye(7, dtype=np.float32), np.zeros(7, np.float32), 1.0)
-    scored = postprocessing.score_windows(pyramid, boxes, svms, pooling, fc)
-    np.testing.assert_array_equal(images.pool(0, boxes), scored.scores)
-
-
-def test_the_fingerprint_of_a_training_changes_with_the_head(images):
-    keys = {svm_checkpoint.fingerprint(images, PAPER.svm, ())}
-    for layer in ("fc6", "fc7"):
-        images.fc = FcFeatures(FcHead.random(12, 5), layer)
-        keys.add(svm_checkpoint.fingerprint(images, PAPER.svm, ()))
-    assert len(keys) == 3
+    scores = features.place(pyramid, boxes, pooling, fc=fc).scores(svms.scores)
+    np.testing.assert_array_equal(images.pool(0, boxes), scores)
 
 
 def test_a_model_is_saved_and_loaded_with_its_head(tmp_path):

@@ -197,7 +197,7 @@ def test_features_of_another_preset_are_refused_by_name(work, capsys):
 def test_models_of_one_run_share_their_regressors(work, monkeypatch):
     FcHead.random(12800, 16).save(work.run / "narrow.safetensors")
     other = ["--model-name", "other", "--features", "fc6", "--head", str(work.run / "narrow.safetensors")]
-    monkeypatch.setattr("sppnet.detector.bbox_regressors.fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("sppnet.detector.bbox_regressors.fit_all", lambda *_, **__: pytest.fail("trained again"))
     assert commands.train_svms([*work.data, *other]) == 0
     a, b = (load(work.run / name).regressors for name in ("model", "other"))
     assert len(a) == len(b) > 0
@@ -286,7 +286,7 @@ def test_ctrl_c_in_a_stage_exits_130_and_the_same_command_finishes(work, stage, 
             work.extract,
         ),
         "svms": ("detection.svm.solve", "model", commands.train_svms, work.data),
-        "regression": ("sppnet.detector.bbox_regressors.fit", "model", commands.train_svms, work.data),
+        "regression": ("sppnet.detector.bbox_regressors.fit_all", "model", commands.train_svms, work.data),
         "detection": ("sppnet.detector.testing.detect_windows", "detections", commands.test_net, work.data),
     }[stage]
     shutil.rmtree(work.run / part)
