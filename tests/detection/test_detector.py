@@ -75,7 +75,7 @@ def test_a_detector_refuses_a_model_of_another_pyramid(body, levels):
 
 
 def test_a_name_that_is_neither_a_folder_nor_a_detector_is_one_clear_error():
-    with pytest.raises(FileNotFoundError, match=r"yolo-voc2007: no such folder, and none of the detectors that come"):
+    with pytest.raises(FileNotFoundError, match=r"yolo-voc2007: neither a folder nor a bundled detector"):
         SPPDetector.from_pretrained("yolo-voc2007")
 
 
