@@ -21,7 +21,6 @@ SURROUND_SIGMA = 8.0  # px, of the neighbourhood that a gradient is measured aga
 SURROUND_WEIGHT = 2.0  # of the neighbourhood's mean gradient
 FLOOR = 0.02  # gradient that counts as half an edge on an even ground; 1 is from black to white
 LEAST = 0.1  # of the measured gradient: less is no edge
-ORIENTATION_SIGMA = 2.0  # px, before the second derivatives that give a strength map its orientation
 
 Floats = NDArray[np.float32]
 
@@ -58,26 +57,6 @@ def detect_edges(image: NDArray[np.uint8]) -> EdgeMap:
     relative = magnitude / (magnitude + SURROUND_WEIGHT * around + FLOOR)
     strength = np.maximum((relative - LEAST) / (1 - LEAST), 0) ** 2
     return EdgeMap(strength.astype(np.float32), _half_angle(doubled))
-
-
-def from_strength(strength: Floats) -> EdgeMap:
-    """Edges of a given strength, as a network's: the orientation is that of its ridges.
-
-    Source: the second derivatives of the smoothed strength, as in the structured edge toolbox of Dollár and Zitnick.
-
-    Args:
-        strength: float (H, W), 0 to 1.
-
-    Raises:
-        ValueError: it is not (H, W), or not finite.
-    """
-    strength = np.ascontiguousarray(strength, np.float32)
-    if strength.ndim != 2:
-        raise ValueError(f"edges: expected strength (H, W), got {strength.shape}")
-    smooth = cv2.GaussianBlur(strength, (0, 0), ORIENTATION_SIGMA)
-    xx, yy, xy = (cv2.Sobel(smooth, cv2.CV_32F, dx, dy, ksize=5) for dx, dy in ((2, 0), (0, 2), (1, 1)))
-    # Across a ridge the second derivative is the most negative.
-    return EdgeMap(strength, _half_angle(-np.stack([xx - yy, 2 * xy])))
 
 
 def thin(edges: EdgeMap) -> EdgeMap:

@@ -9,10 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OURS = {"data", "proposals", "detection", "classification", "tools"}
-LEAVES = {
-    *("detection.boxes", "detection.image", "detection.files", "detection.pictures.contact_sheet"),
-    *("detection.weights.pretrained", "detection.weights.state_dict", "detection.network"),  # of the edge network
-}
+LEAVES = {"detection.boxes", "detection.image", "detection.files", "detection.pictures.contact_sheet"}
 
 
 def modules(package):

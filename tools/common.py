@@ -106,7 +106,6 @@ def proposal_flags(p: argparse.ArgumentParser) -> None:
 
 def search_flags(p: argparse.ArgumentParser) -> None:
     """How candidate windows are searched."""
-    p.add_argument("--edges", choices=("gradient", "hed"), default="gradient", help="that EdgeBoxes sees (%(default)s)")
     p.add_argument("--min-side", type=int, default=20, help="shortest side of a proposal in pixels (%(default)s)")
     p.add_argument("--max-side", type=positive, default=1000, help="larger photos are searched downsized")
     p.add_argument("-j", "--workers", type=positive, default=os.cpu_count(), help="processes (%(default)s)")

@@ -36,7 +36,7 @@ def extract_proposals(run: Run, split: str) -> tuple[Dataset, dict[str, str]]:
     if run.given_boxes:
         return dataset, dataset.bad
     source = o.proposals or DEFAULT_SOURCE
-    settings = ProposalSettings(source, o.edges, o.max_boxes, o.min_side, o.max_side, o.seed)
+    settings = ProposalSettings(source, o.max_boxes, o.min_side, o.max_side, o.seed)
     path = run.proposals(split, source)
     with exclusive(path):
         if o.overwrite:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from proposals.edges import EdgeMap, detect_edges, from_strength, thin
+from proposals.edges import EdgeMap, detect_edges, thin
 
 
 def disc(size=120, radius=35, inside=(200, 60, 60), outside=(60, 120, 60)):
@@ -40,13 +40,6 @@ def test_thinned_edges_are_lines_of_a_pixel_or_two():
     assert (thinned > 0).sum() < 2 * 2 * np.pi * 35
 
 
-def test_orientation_of_a_strength_map_is_across_its_ridges():
-    _, distance, angle = disc()
-    edges = from_strength(np.exp(-distance / 2))
-    difference = np.abs(np.mod(edges.orientation - angle, np.pi))[distance < 1]
-    assert np.minimum(difference, np.pi - difference).max() < 0.15
-
-
 @pytest.mark.parametrize("shape", [(1, 1), (2, 500), (500, 2), (40, 40)])
 def test_even_images_of_any_size_have_no_edge(shape):
     edges = detect_edges(np.full((*shape, 3), 90, np.uint8))
@@ -72,7 +65,5 @@ def test_broken_maps_are_refused():
         EdgeMap(good, good.T)
     with pytest.raises(ValueError, match="finite numbers, got NaN"):
         EdgeMap(np.full((4, 5), np.nan, np.float32), good)
-    with pytest.raises(ValueError, match=r"expected strength \(H, W\), got \(3,\)"):
-        from_strength(np.zeros(3))
     with pytest.raises(ValueError, match="uint8"):
         detect_edges(np.zeros((4, 5, 3)))
