@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.media import PHOTOS
+from data.files import PHOTOS
 from data.records import Dataset
 
 HOW = "expected a folder a class with its photos, or train and test (or val) of such folders"

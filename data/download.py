@@ -6,7 +6,7 @@ import os
 import tarfile
 from pathlib import Path
 
-from data.voc import IMAGE_SUFFIXES
+from data.files import IMAGE_SUFFIXES
 
 SPLITS = {"2007": ("trainval", "test"), "2012": ("trainval",)}
 """What is public with annotations; the test annotations of 2012 never were."""

@@ -8,15 +8,18 @@ from pathlib import Path
 
 from PIL import Image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""In order of preference where one name has several files."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""Suffixes of annotated images, in order of preference where several files have the same stem."""
+
+PHOTOS = frozenset({*IMAGE_SUFFIXES, ".gif", ".ppm", ".pgm", ".jp2", ".avif"})
+"""Suffixes of all photos that can be decoded."""
 
 _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF
 
 
 def images_in(folder: Path) -> list[Path]:
     """Image files of a folder and of those below it, by name."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
 
 
 def ids_of(paths: Iterable[Path]) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from pathlib import Path, PureWindowsPath
 
 from data.annotation import Annotation
 from data.build import build
+from data.files import IMAGE_SUFFIXES
 from data.records import Dataset
 from data.voc_xml import read_annotation
 
@@ -19,9 +20,6 @@ VOC_CLASSES = (
     "tvmonitor",
 )
 """The twenty classes in the order of the devkit (VOCinit.m)."""
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""In order of preference where one id has several files."""
 
 _FOLDERS = ("Annotations", "ImageSets", "JPEGImages")
 

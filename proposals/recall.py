@@ -218,11 +218,6 @@ def average_recall(overlaps: ArrayLike) -> float:
     return _mean(above) / (1 - LEAST_IOU)
 
 
-def best_overlaps(boxes: ArrayLike, objects: ArrayLike) -> Floats:
-    """Greatest IoU of each object with a box: (R, 4), (G, 4) -> float64 (G,); 0 without boxes."""
-    return iou(boxes, objects).max(axis=0, initial=0.0)
-
-
 def best_boxes(boxes: ArrayLike, objects: ArrayLike) -> tuple[NDArray[np.int64], Floats]:
     """The box that covers each object best, of equal ones the first.
 

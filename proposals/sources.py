@@ -90,7 +90,7 @@ def propose(image: NDArray[np.uint8], settings: ProposalSettings | None = None, 
         if source in SEARCHES:
             found.append(selective_search(image, SEARCHES[source], s.min_side, s.seed, s.max_side, threads))
         else:
-            found.append(edge_boxes(image, None, EdgeBoxesSettings(min_side=s.min_side), s.max_side)[0])
+            found.append(edge_boxes(image, settings=EdgeBoxesSettings(min_side=s.min_side), max_side=s.max_side)[0])
     return (found[0] if len(found) == 1 else in_turn(*found))[: s.max_boxes]
 
 

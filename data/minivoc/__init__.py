@@ -16,10 +16,6 @@ import numpy as np
 from PIL import Image
 
 from data.minivoc.scenes import Scene, SceneObject, compose
-from data.minivoc.shapes import KINDS
-
-CLASSES = tuple(sorted(KINDS))
-"""Names of the six classes, in label order."""
 
 YEAR = "VOC2007"
 MARKER = "minivoc.json"

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 
 from data.records import Dataset, ImageRecord
+from detection.boxes import iou
 from proposals import recall
 from proposals.recall import (
     CURVE,
     RecallResult,
     average_recall,
     best_boxes,
-    best_overlaps,
     box_counts,
     evaluate,
     evaluate_counts,
@@ -36,9 +36,10 @@ AWAY = [50, 50, 59, 59]
 
 
 def test_closed_forms_of_overlap():
-    np.testing.assert_allclose(best_overlaps([HALF, LARGE], [WHOLE, AWAY]), [0.8, 0.0])
-    assert best_overlaps([], [WHOLE]).tolist() == [0]
-    assert best_overlaps([WHOLE], []).shape == (0,)
+    two, none = record("a", [WHOLE, AWAY], [0, 0]), record("a", [], [])
+    np.testing.assert_allclose(evaluate({"a": [HALF, LARGE]}, [two]).overlaps, [0.8, 0.0])
+    assert evaluate({"a": []}, [two]).overlaps.tolist() == [0, 0]
+    assert evaluate({"a": [WHOLE]}, [none]).overlaps.shape == (0,)
 
 
 def test_recall_counts_an_overlap_equal_to_the_threshold():
@@ -145,7 +146,7 @@ def test_many_counts_in_one_pass_are_what_each_gives_alone():
     counts = [0, 1, 7, 40, 1000, None]
     for count, result in zip(counts, evaluate_counts(proposals, dataset, counts), strict=True):
         kept = {name: boxes[:count] for name, boxes in proposals.items()}
-        literal = [best_overlaps(kept[r.id], r.boxes[~r.difficult]) for r in dataset]
+        literal = [iou(kept[r.id], r.boxes[~r.difficult]).max(axis=0, initial=0) for r in dataset]
         np.testing.assert_array_equal(result.overlaps, np.concatenate(literal))
         assert result.boxes_per_image == np.mean([len(boxes) for boxes in kept.values()])
         alone = evaluate(proposals, dataset, count)
