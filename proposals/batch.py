@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +23,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend import get_context
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -33,7 +36,7 @@ from proposals.sources import ProposalSettings, propose
 if TYPE_CHECKING:
     from data.records import ImageRecord
 
-QUEUE = 4  # images handed out ahead, a worker
+QUEUE = 2  # images handed to each worker at a time: the one it searches and the next; an interrupted run finishes both
 
 
 @dataclass(frozen=True)
@@ -114,8 +117,9 @@ def compute(
     bad: dict[str, str] = {}
     spent: list[float] = []
     done = len(records) - len(tasks)
-    with tqdm(total=len(records), initial=done, unit="img", desc="proposals", disable=not progress) as bar:
-        for name, reason, seconds in _run(tasks, workers):
+    bar = tqdm(total=len(records), initial=done, unit="img", desc="proposals", disable=not progress)
+    with bar, closing(_run(tasks, workers)) as results:
+        for name, reason, seconds in results:
             if reason is not None and not skip_bad:
                 raise ValueError(f"image {name}: {reason}")
             if reason is not None:
@@ -134,30 +138,45 @@ def time_file(output: Path) -> Path:
     return output.with_name(f"{output.stem}.seconds.json")
 
 
-def _run(tasks: Sequence[_Task], workers: int) -> Iterator[_Done]:
-    """Do the tasks."""
+def _run(tasks: Sequence[_Task], workers: int) -> Generator[_Done, None, None]:
+    """Do the tasks; if the caller stops early, the images already handed to workers are finished first."""
     if workers == 1 or len(tasks) < 2:
         yield from map(_do, tasks)
         return
-    context = multiprocessing.get_context("spawn")
-    waiting = iter(tasks)
-    with ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_start_worker) as pool:
-        running: set[Future[_Done]] = set()
-        try:
-            while True:
-                room = QUEUE * workers - len(running)
-                running |= {pool.submit(_do, task) for task in itertools.islice(waiting, room)}
-                if not running:
-                    break
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    # Unlike those of multiprocessing, loky's processes do not import the caller's main module: scripts need no
+    # `if __name__ == "__main__"`, and notebooks work.
+    context, waiting = get_context("loky"), iter(tasks)
+    running: set[Future[_Done]] = set()
+    with ProcessPoolExecutor(min(workers, len(tasks)), context=context, initializer=_worker_setup()) as pool:
+        while True:
+            room = QUEUE * workers - len(running)
+            running |= {pool.submit(_do, task) for task in itertools.islice(waiting, room)}
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+
+
+def _worker_setup() -> Callable[[], None]:
+    """The function that each worker calls first."""
+    root = str(Path(__file__).absolute().parents[1])
+
+    # A worker has the caller's sys.path, where another `proposals` or `detection` may come first. Nested functions are
+    # sent by value, so this one runs before the worker imports any package of the project by name; once the right ones
+    # are imported, sys.path does not matter to them.
+    def setup() -> None:
+        sys.path.insert(0, root)
+        from proposals.batch import _start_worker
+
+        sys.path.remove(root)
+        _start_worker()
+
+    return setup
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, so that images under way are finished; one thread a worker."""
+    """Ignore Ctrl-C, so that images under way are finished, and let OpenCV use a single thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
 

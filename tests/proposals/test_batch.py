@@ -1,4 +1,9 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +16,7 @@ from proposals.batch import compute, search_file
 from proposals.io import load
 from proposals.sources import ProposalSettings
 
+ROOT = Path(__file__).parents[2]
 SETTINGS = ProposalSettings(source="ss-single", min_side=10, seed=3, max_side=60)
 
 
@@ -66,6 +72,60 @@ def test_a_pool_writes_the_same_bytes_as_a_loop(records, tmp_path):
     compute(records, tmp_path / "loop.npz", SETTINGS, progress=False)
     compute(records, tmp_path / "pool.npz", SETTINGS, workers=2, progress=False)
     assert (tmp_path / "loop.npz").read_bytes() == (tmp_path / "pool.npz").read_bytes()
+
+
+SCRIPT = f"""
+import sys
+from pathlib import Path
+
+own = sys.path[0]
+sys.path.insert(0, {str(ROOT)!r})
+from data.records import ImageRecord
+from proposals.batch import compute
+from proposals.sources import ProposalSettings
+
+sys.path.remove({str(ROOT)!r})
+assert sys.path[0] == own
+print("started", flush=True)
+records = [ImageRecord(p.stem, p, None, None, None, None) for p in sorted(Path("images").glob("*.png"))]
+settings = ProposalSettings(source="ss-single", min_side=10, seed=3, max_side=int(sys.argv[1]))
+compute(records, "boxes.npz", settings, workers=2, progress=False)
+"""
+
+
+@pytest.fixture
+def script(records, tmp_path) -> Path:
+    """A script without a main guard, in a folder with other packages and modules of this project's names."""
+    for name in ("detection/__init__.py", "proposals/__init__.py", "data.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise RuntimeError('this is another package')")
+    (tmp_path / "script.py").write_text(SCRIPT)
+    return tmp_path / "script.py"
+
+
+def test_a_script_needs_no_main_guard_and_may_have_packages_of_the_same_names(script, records):
+    done = subprocess.run([sys.executable, script, "60"], capture_output=True, text=True, cwd=script.parent)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "started\n", "")
+    compute(records, script.with_name("loop.npz"), SETTINGS, progress=False)
+    assert script.with_name("boxes.npz").read_bytes() == script.with_name("loop.npz").read_bytes()
+
+
+def test_workers_finish_the_images_under_way_when_interrupted(script):
+    pixels = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)  # takes long enough to be interrupted
+    names = [_record(script.parent / "images" / f"large{i:02d}.png", pixels).id for i in range(40)]
+    parts = script.with_name("boxes.npz.parts")
+    command = [sys.executable, script, "400"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=script.parent, start_new_session=True)
+    while not (parts / f"{names[0]}.npy").exists() and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does: the workers get it too
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert errors.decode().count("Traceback") == 1
+    kept = sorted(p.stem for p in parts.glob("large*"))
+    assert 1 < len(kept) < len(names)
+    assert kept == names[: len(kept)]  # in the order in which they were handed out, none lost
+    assert all(batch._load_part(parts / f"{name}.npy") is not None for name in kept)
 
 
 def test_an_interrupted_run_goes_on(records, tmp_path, searched, monkeypatch):
