@@ -40,7 +40,7 @@ def _record(path: Path, pixels: np.ndarray) -> ImageRecord:
 
 @pytest.fixture
 def searched(monkeypatch) -> list[str]:
-    """Names of the images searched so far, in this process."""
+    """Collects the names of the images searched in this process."""
     names = []
 
     def spy(path, settings, size=None):
@@ -51,7 +51,7 @@ def searched(monkeypatch) -> list[str]:
     return names
 
 
-def test_the_file_holds_the_boxes_of_every_image_and_how_they_were_made(records, tmp_path):
+def test_the_file_holds_the_boxes_of_every_image_and_the_settings(records, tmp_path):
     output = tmp_path / "run" / "boxes.npz"
     assert compute(records, output, SETTINGS, progress=False) == {}
     proposals, meta = load(output)
@@ -124,11 +124,11 @@ def test_workers_finish_the_images_under_way_when_interrupted(script):
     assert errors.decode().count("Traceback") == 1
     kept = sorted(p.stem for p in parts.glob("large*"))
     assert 1 < len(kept) < len(names)
-    assert kept == names[: len(kept)]  # in the order in which they were handed out, none lost
+    assert kept == names[: len(kept)]  # in the order of submission, none lost
     assert all(batch._load_part(parts / f"{name}.npy") is not None for name in kept)
 
 
-def test_an_interrupted_run_goes_on(records, tmp_path, searched, monkeypatch):
+def test_an_interrupted_run_continues(records, tmp_path, searched, monkeypatch):
     output = tmp_path / "boxes.npz"
     spy = batch.search_file
 
@@ -149,7 +149,7 @@ def test_an_interrupted_run_goes_on(records, tmp_path, searched, monkeypatch):
     assert output.read_bytes() == (tmp_path / "straight.npz").read_bytes()
 
 
-def test_a_damaged_part_is_made_again(records, tmp_path, searched):
+def test_a_damaged_part_is_computed_again(records, tmp_path, searched):
     output = tmp_path / "boxes.npz"
     parts = tmp_path / "boxes.npz.parts"
     parts.mkdir()
@@ -162,7 +162,7 @@ def test_a_damaged_part_is_made_again(records, tmp_path, searched):
     assert not parts.exists()
 
 
-def test_finished_images_are_skipped_and_new_ones_added(records, tmp_path, searched):
+def test_finished_images_are_skipped_and_new_ones_are_added(records, tmp_path, searched):
     output = tmp_path / "boxes.npz"
     compute(records[:3], output, SETTINGS, progress=False)
     compute(records[:3], output, SETTINGS, progress=False)
@@ -178,12 +178,12 @@ def test_other_settings_are_refused_for_an_output_and_for_parts(records, tmp_pat
     output = tmp_path / "boxes.npz"
     compute(records[:1], output, SETTINGS, progress=False)
     other = ProposalSettings(source="ss-single", min_side=10, seed=4, max_side=60)
-    with pytest.raises(ValueError, match=r"boxes\.npz: made with seed 3, now asked for 4; delete it"):
+    with pytest.raises(ValueError, match=r"boxes\.npz: made with seed 3, expected 4; delete it"):
         compute(records, output, other, progress=False)
     parts = tmp_path / "new.npz.parts"
     parts.mkdir()
     (parts / "settings.json").write_text(json.dumps(SETTINGS.meta))
-    with pytest.raises(ValueError, match=r"new\.npz\.parts: made with seed 3, now asked for 4"):
+    with pytest.raises(ValueError, match=r"new\.npz\.parts: made with seed 3, expected 4"):
         compute(records, tmp_path / "new.npz", other, progress=False)
     (parts / "settings.json").write_text("{half")
     with pytest.raises(ValueError, match=r"settings\.json: damaged; delete the folder"):
@@ -197,7 +197,7 @@ def test_a_bad_image_is_named(records, tmp_path, workers):
         compute(records, tmp_path / "boxes.npz", SETTINGS, workers=workers, progress=False)
 
 
-def test_bad_images_are_left_out_when_asked_and_reported(records, tmp_path):
+def test_bad_images_are_skipped_on_request_and_reported(records, tmp_path):
     records[1].path.write_bytes(b"no image")
     records[3].path.unlink()
     bad = compute(records, tmp_path / "boxes.npz", SETTINGS, skip_bad=True, progress=False)
@@ -206,7 +206,7 @@ def test_bad_images_are_left_out_when_asked_and_reported(records, tmp_path):
     assert list(load(tmp_path / "boxes.npz")[0]) == ["im0", "im2", "im4"]
 
 
-def test_the_bar_is_on_stderr_and_can_be_off(records, tmp_path, capsys):
+def test_the_progress_bar_is_on_stderr_and_can_be_switched_off(records, tmp_path, capsys):
     compute(records[:2], tmp_path / "a.npz", SETTINGS)
     shown = capsys.readouterr()
     assert "2/2" in shown.err

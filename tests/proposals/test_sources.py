@@ -12,7 +12,7 @@ def image():
     return blocks.repeat(25, axis=0).repeat(25, axis=1).astype(np.uint8)
 
 
-def test_each_source_is_what_its_name_says(image):
+def test_each_source_gives_the_boxes_of_its_search(image):
     np.testing.assert_array_equal(propose(image), selective_search(image, "fast"))
     for source, mode in (("ss", "fast"), ("ss-single", "single"), ("ss-quality", "quality")):
         np.testing.assert_array_equal(propose(image, ProposalSettings(source)), selective_search(image, mode))
@@ -32,7 +32,7 @@ def test_the_best_boxes_are_kept(image, source):
     assert propose(image, ProposalSettings(source, max_boxes=0)).shape == (0, 4)
 
 
-def test_boxes_in_turn_are_of_one_and_the_other_without_repeats():
+def test_interleaved_boxes_alternate_without_duplicates():
     a = np.array([[0, 0, 9, 9], [1, 1, 9, 9], [2, 2, 9, 9]], np.float32)
     b = np.array([[1, 1, 9, 9], [5, 5, 9, 9]], np.float32)
     assert in_turn(a, b)[:, 0].tolist() == [0, 1, 5, 2]
@@ -40,7 +40,7 @@ def test_boxes_in_turn_are_of_one_and_the_other_without_repeats():
     assert in_turn(a[:0], b[:0]).shape == (0, 4)
 
 
-def test_settings_come_back_from_what_a_file_says_of_them():
+def test_settings_are_restored_from_the_meta_of_a_file():
     settings = ProposalSettings("edgeboxes", max_boxes=5, seed=3)
     assert ProposalSettings.from_meta(settings.meta) == settings
     with pytest.raises(ValueError, match="expected settings of version"):
@@ -51,7 +51,7 @@ def test_a_file_states_the_edge_detector_and_another_one_is_refused():
     meta = ProposalSettings("edgeboxes").meta
     assert list(meta) == ["version", "source", "edges", "max_boxes", "min_side", "max_side", "seed"]
     assert meta["edges"] == "gradient"
-    with pytest.raises(ValueError, match="proposals: expected edges 'gradient', got 'canny'; give boxes"):
+    with pytest.raises(ValueError, match="proposals: expected edges 'gradient', got 'canny'; pass boxes instead"):
         ProposalSettings.from_meta({**meta, "edges": "canny"})
 
 
@@ -72,7 +72,7 @@ def test_wrong_settings_are_named(wrong, message):
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 500), (30, 30)])
 @pytest.mark.parametrize("source", ["ss", "edgeboxes", "ss+edgeboxes"])
-def test_images_without_structure_are_ordinary(shape, source):
+def test_images_without_structure_have_at_most_one_box(shape, source):
     boxes = propose(np.full((*shape, 3), 50, np.uint8), ProposalSettings(source))
     assert boxes.dtype == np.float32
     assert boxes.shape[1] == 4
