@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import io
-import math
 import pickle
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,49 +69,6 @@ class PickledConvs(Checkpoint):
         if {k: v.shape for k, v in state.items()} != self.shapes():
             raise ValueError(f"{self.member}: expected the layers of {self.root}, got other names or shapes")
         return state
-
-
-class ConvAt(NamedTuple):
-    """A convolution, and where in the file its numbers begin, in bytes."""
-
-    name: str
-    out: int
-    into: int
-    side: int
-    weight_at: int
-    bias_at: int
-
-
-@dataclass(frozen=True)
-class ConvsAt(Checkpoint):
-    """Plain little-endian float32 at known places of a file, kernels (k, k, in, out).
-
-    HDF5 keeps an array that is neither chunked nor compressed like this. As the file's hash is fixed, so are the
-    places (h5py tells them: `Dataset.id.get_offset()`), and no HDF5 library is needed.
-
-    Attributes:
-        convs: the layers.
-    """
-
-    convs: tuple[ConvAt, ...]
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        weights = {f"{c.name}.weight": (c.out, c.into, c.side, c.side) for c in self.convs}
-        return weights | {f"{c.name}.bias": (c.out,) for c in self.convs}
-
-    def read(self, data: bytes) -> Arrays:
-        state: Arrays = {}
-        for c in self.convs:
-            kernel = self._floats(data, c.weight_at, (c.side, c.side, c.into, c.out))
-            state[f"{c.name}.weight"] = _torch_layout(kernel)
-            state[f"{c.name}.bias"] = self._floats(data, c.bias_at, (c.out,)).astype(np.float32)
-        return state
-
-    def _floats(self, data: bytes, start: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        count = math.prod(shape)
-        if start + 4 * count > len(data):
-            raise ValueError(f"{self.member}: expected {start + 4 * count} bytes or more, got {len(data)}")
-        return np.frombuffer(data, "<f4", count, start).reshape(shape)
 
 
 @dataclass(frozen=True)

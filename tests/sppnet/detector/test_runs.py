@@ -393,4 +393,4 @@ def test_data_of_two_kinds_is_refused(work, capsys):
     assert commands.train_svms([*work.data, "--data", str(work.devkit)]) == 1
     assert "leave --devkit and --voc2007 out" in capsys.readouterr().err
     assert commands.train_svms(["--data", str(work.run / "results")]) == 1
-    assert "no data set of a known format" in capsys.readouterr().err
+    assert "not a data set of a known format" in capsys.readouterr().err
