@@ -63,18 +63,19 @@ class SPPClassifier:
     @classmethod
     def from_pretrained(
         cls,
-        name: str | Path,
-        weights: str | Path = "pretrained",
+        name_or_dir: str | Path,
+        *,
         device: str = "auto",
+        weights: str | Path = "pretrained",
         precision: Precision = "fp32",
     ) -> SPPClassifier:
         """A classifier from a folder, or a pretrained network, which can describe photos.
 
         Args:
-            name: a folder that train_classifier or classify wrote; or "alexnet", "vgg16", "lite0", "lite2",
+            name_or_dir: a folder that train_classifier or classify wrote; or "alexnet", "vgg16", "lite0", "lite2",
                 "torchvision:NAME" or "timm:NAME".
-            weights: of convolutions that are not in the folder: "pretrained" (fetched on first use), or a file.
             device: "auto", "cpu", "cuda" or "cuda:N".
+            weights: of convolutions that are not in the folder: "pretrained" (fetched on first use), or a file.
             precision: of the convolutions, "fp32" or "bf16".
 
         Raises:
@@ -82,7 +83,7 @@ class SPPClassifier:
             ValueError: the folder is damaged, or the weights are of another network.
             OSError: the weights cannot be read or fetched.
         """
-        text = str(name)
+        text = str(name_or_dir)
         known = text in NETWORKS or (":" in text and library.split(text) is not None)
         if known and not (Path(text) / MODEL).is_file():
             return cls(Extractor(network.build(text, weights, device, precision)))
@@ -91,7 +92,7 @@ class SPPClassifier:
             raise FileNotFoundError(
                 f"{text}: neither a folder nor a network; the networks are {names}, torchvision:NAME and timm:NAME"
             )
-        model = load_model(Path(name), weights, device)
+        model = load_model(Path(text), device=device, weights=weights)
         body = replace(model.extractor.body, precision=precision)
         extractor = replace(model.extractor, body=body)
         return cls(extractor, replace(model, extractor=extractor))

@@ -92,13 +92,13 @@ class Model:
         write_atomically(folder / MODEL, [(json.dumps(settings, indent=1) + "\n").encode()])
 
 
-def load_model(folder: Path, weights: str | Path = "pretrained", device: str = "cpu") -> Model:
+def load_model(folder: Path, *, device: str = "cpu", weights: str | Path = "pretrained") -> Model:
     """A model folder.
 
     Args:
         folder: that `Model.save` wrote.
-        weights: of convolutions that are not in it: "pretrained", or a file.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        weights: of convolutions that are not in it: "pretrained", or a file.
 
     Raises:
         FileNotFoundError: no model there.

@@ -30,7 +30,7 @@ def run(options: common.Options) -> dict[str, Any]:
 
     sources = media.find(options.sources)
     classifier = SPPClassifier.from_pretrained(
-        options.model, options.weights or "pretrained", options.device, options.precision
+        options.model, device=options.device, weights=options.weights or "pretrained", precision=options.precision
     )
     rows: list[dict[str, Any]] = []
     bad: dict[str, str] = {}

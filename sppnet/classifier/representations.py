@@ -37,7 +37,9 @@ def flags(p: argparse.ArgumentParser) -> None:
 
 def extractor_of(o: Options) -> Extractor:
     """The network that the flags name."""
-    classifier = SPPClassifier.from_pretrained(o.backbone, o.weights or "pretrained", o.device, o.precision)
+    classifier = SPPClassifier.from_pretrained(
+        o.backbone, device=o.device, weights=o.weights or "pretrained", precision=o.precision
+    )
     return classifier.extractor
 
 

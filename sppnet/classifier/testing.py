@@ -26,7 +26,9 @@ FIVE = 5
 
 def test(o: Options) -> dict[str, Any]:
     """Top-1 and top-5 errors and seconds a photo."""
-    classifier = SPPClassifier.from_pretrained(o.run / CLASSIFIER, o.weights or "pretrained", o.device, o.precision)
+    classifier = SPPClassifier.from_pretrained(
+        o.run / CLASSIFIER, device=o.device, weights=o.weights or "pretrained", precision=o.precision
+    )
     photos = _photos(o, classifier)
     views = [View(kind, o.short_side) for kind in o.views]
     print(f"{len(photos)} photos, {len(photos.classes)} classes: {o.run / CLASSIFIER}")

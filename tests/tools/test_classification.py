@@ -182,7 +182,7 @@ def test_pretrained_convolutions_are_left_or_trained_on_as_asked(folder, weights
     run = train_flags(folder, tmp_path, "--backbone", "alexnet", "--weights", str(weights), "--epochs", "1", *flags)
     assert train_classifier.main(run) == 0
     made = tmp_path / "run" / "classifier"
-    classifier = SPPClassifier.from_pretrained(made, "pretrained" if changes else weights)
+    classifier = SPPClassifier.from_pretrained(made, weights="pretrained" if changes else weights)
     start = network.build("alexnet", weights)
     assert (classifier.extractor.body.weights_hash != start.weights_hash) == changes
     assert ((made / "network.safetensors").stat().st_size > 9e6) == changes  # without convolutions: 0.8 MB
