@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classification import views
-from classification.extractor import Extractor, Layer
+from classification.config import Layer
+from classification.extractor import Extractor
 from classification.linear import normalized
 from classification.model import MODEL, Model, load_model
 from classification.photos import check_size

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from classification.config import LAYERS, Layer
 from classification.network import SPPNet, check_fixed, pool_whole
 from detection.network import ConvBody
 from detection.networks.built_in import NETWORKS
 from detection.networks.fc_head import FcHead
 
-Layer = Literal["conv4", "conv5", "6x6", "spp", "fc6", "fc7"]
-LAYERS: tuple[Layer, ...] = get_args(Layer)
 FINEST = 6  # bins a side of "6x6"
 
 

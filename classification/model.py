@@ -20,7 +20,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from classification.extractor import Extractor, Layer
+from classification.config import Layer
+from classification.extractor import Extractor
 from classification.linear import Kind, LinearClassifier
 from classification.views import View
 from detection import network

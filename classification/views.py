@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -12,13 +11,11 @@ import torch
 from numpy.typing import NDArray
 
 from classification.augment import corners, cut
-from classification.config import CROP, MULTI_VIEW_SCALES, SHORT_SIDE
-from classification.extractor import Extractor, Layer
+from classification.config import CROP, MULTI_VIEW_SCALES, SHORT_SIDE, VIEWS, Layer, ViewKind
+from classification.extractor import Extractor
 from detection import spp
 from detection.image import pixels_of, resize_short_side
 
-Kind = Literal["crop", "warp", "full", "ten", "maps", "maps+full"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 Photo = NDArray[np.uint8]
 
 
@@ -34,12 +31,12 @@ class View:
         short_side: pixels that the photo's short side is resized to first; the side of the square of "warp".
     """
 
-    kind: Kind = "full"
+    kind: ViewKind = "full"
     short_side: int = SHORT_SIDE
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"view: expected one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.kind not in VIEWS:
+            raise ValueError(f"view: expected one of {', '.join(VIEWS)}, got {self.kind!r}")
         least = CROP if self.kind in ("crop", "ten") else 1
         if self.short_side < least:
             raise ValueError(f"view: short side of {self.short_side} pixels; {self.kind} needs {least} or more")
