@@ -17,7 +17,7 @@ PIXELS_A_PHOTO = 2_000  # of which the principal components of colour are taken
 Photo = NDArray[np.uint8]
 
 
-def corners(size: tuple[int, int], crop: int = CROP) -> list[tuple[int, int]]:
+def crop_positions(size: tuple[int, int], crop: int = CROP) -> list[tuple[int, int]]:
     """(top, left) of the five crops: centre, then corners of the entire image of (H, W) pixels.
 
     Raises:
@@ -36,7 +36,7 @@ def cut(image: Photo, place: tuple[int, int], crop: int = CROP) -> Photo:
 
 
 @dataclass(frozen=True, eq=False)
-class Colours:
+class ColourComponents:
     """Principal components of the colours of photos, along which training shifts them: Krizhevsky et al. (2012).
 
     Attributes:
@@ -46,7 +46,7 @@ class Colours:
     axes: NDArray[np.float64]
 
     @classmethod
-    def of(cls, photos: Iterable[Photo], seed: int = 0) -> Colours:
+    def fit(cls, photos: Iterable[Photo], seed: int = 0) -> ColourComponents:
         """Of some pixels of each photo, uint8 (H, W, 3)."""
         rng, total, squares, count = np.random.default_rng(seed), np.zeros(3), np.zeros((3, 3)), 0
         for photo in photos:
@@ -75,7 +75,7 @@ class Augmentation:
     """
 
     preprocessing: Preprocessing
-    colours: Colours | None = None
+    colours: ColourComponents | None = None
     colour_std: float = 0.1
     mirror: bool = True
 
@@ -90,7 +90,7 @@ class Augmentation:
         Returns:
             float32 (3, size, size).
         """
-        places = corners(photo.shape[:2])
+        places = crop_positions(photo.shape[:2])
         view = cut(photo, places[rng.integers(len(places))])
         if self.mirror and rng.integers(2):
             view = view[:, ::-1]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from classification import views
 from classification.config import Layer
 from classification.extractor import Extractor
-from classification.linear import normalized
+from classification.linear_classifier import normalized
 from classification.model import MODEL, Model, load_model
 from classification.photos import check_size
 from classification.views import View
@@ -122,7 +122,7 @@ class SPPClassifier:
         """
         model = self._trained()
         found = views.vectors(self.extractor, self._pixels(photo), view or model.view, [model.layer])
-        return Classification(model.classes, model.linear.of_views(found[model.layer]))
+        return Classification(model.classes, model.linear.score_views(found[model.layer]))
 
     def represent(
         self, photo: Any, layer: Layer = "spp", short_side: int = 392, view: View | None = None

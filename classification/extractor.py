@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from classification.config import LAYERS, Layer
-from classification.network import SPPNet, check_fixed, pool_whole
+from classification.network import SPPNet, check_fixed_size, pool_whole
 from detection.network import ConvBody
 from detection.networks.built_in import NETWORKS
 from detection.networks.fc_head import FcHead
@@ -28,19 +28,19 @@ class Extractor:
         body: the convolutions.
         levels: bins a side of the pyramid, in the order of fc6's columns.
         head: fc6 and fc7 on the body's device; None for a network that has none.
-        fixed: side in pixels of the only image that a network without SPP takes, or None.
+        fixed_size: side in pixels of the only image that a network without SPP takes, or None.
     """
 
     body: ConvBody
     levels: tuple[int, ...] = (1, 2, 3, 6)
     head: FcHead | None = None
-    fixed: int | None = None
+    fixed_size: int | None = None
 
     @classmethod
     def of(cls, net: SPPNet) -> Extractor:
         """The layers of a trained network, on the CPU, with the normalisation of fc6 and fc7 folded into them."""
         net = net.cpu().eval().requires_grad_(False)
-        return cls(replace(net.body, layers=net.convolutions), net.levels, net.head.plain(), net.fixed)
+        return cls(replace(net.body, layers=net.convolutions), net.levels, net.head.plain(), net.fixed_size)
 
     def check(self, layer: str) -> None:
         """Whether the network has a layer.
@@ -82,7 +82,7 @@ class Extractor:
             if layer == "conv5":
                 found[layer] = conv5.flatten()
             else:
-                found[layer] = self.of_pooled(pool_whole(conv5[None], self.pooled_levels(layer)), layer)[0]
+                found[layer] = self.from_pooled(pool_whole(conv5[None], self.pooled_levels(layer)), layer)[0]
         return found
 
     def map(self, image: NDArray[np.uint8]) -> torch.Tensor:
@@ -91,7 +91,7 @@ class Extractor:
         Raises:
             ValueError: the image is of a size that the network does not take.
         """
-        check_fixed((image.shape[0], image.shape[1]), self.fixed)
+        check_fixed_size((image.shape[0], image.shape[1]), self.fixed_size)
         return self.body.conv5(image)
 
     def pooled_levels(self, layer: Layer) -> tuple[int, ...]:
@@ -99,7 +99,7 @@ class Extractor:
         return (FINEST,) if layer == "6x6" else self.levels
 
     @torch.inference_mode()
-    def of_pooled(self, pooled: torch.Tensor, layer: Layer) -> torch.Tensor:
+    def from_pooled(self, pooled: torch.Tensor, layer: Layer) -> torch.Tensor:
         """What a layer after pooling says, of vectors of its levels: float32 (N, C * sum(n * n)) -> (N, D)."""
         if layer in ("6x6", "spp"):
             return pooled

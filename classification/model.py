@@ -22,7 +22,7 @@ from safetensors.torch import load, save
 
 from classification.config import Layer
 from classification.extractor import Extractor
-from classification.linear import Kind, LinearClassifier
+from classification.linear_classifier import Kind, LinearClassifier
 from classification.views import View
 from detection import network
 from detection.files import write_atomically
@@ -80,7 +80,7 @@ class Model:
             "weights_hash": None if self.own_convolutions else body.weights_hash,
             "preprocessing": asdict(body.preprocessing) if self.own_convolutions else None,
             "levels": list(self.extractor.levels),
-            "fixed": self.extractor.fixed,
+            "fixed": self.extractor.fixed_size,
             "kind": self.linear.kind,
             "layer": self.layer,
             "view": asdict(self.view),

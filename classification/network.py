@@ -25,17 +25,17 @@ class SPPNet(nn.Module):
         head: fc6 and fc7, for pooled vectors of this body and pyramid.
         n_classes: K.
         levels: bins a side of the pyramid, in the order of fc6's columns.
-        fixed: side in pixels of the only input that is taken, of a network without SPP; None: any size.
+        fixed_size: side in pixels of the only input that is taken, of a network without SPP; None: any size.
 
     Raises:
         ValueError: the head takes vectors of another length.
     """
 
     def __init__(
-        self, body: ConvBody, head: FcHead, n_classes: int, levels: Sequence[int], fixed: int | None = None
+        self, body: ConvBody, head: FcHead, n_classes: int, levels: Sequence[int], fixed_size: int | None = None
     ) -> None:
         super().__init__()
-        self.body, self.levels, self.fixed = body, tuple(levels), fixed
+        self.body, self.levels, self.fixed_size = body, tuple(levels), fixed_size
         self.convolutions, self.head = body.layers, head
         self.fc8 = nn.Linear(head.fc7.out_features, n_classes)
         nn.init.normal_(self.fc8.weight, std=NEW_LAYER_STD)
@@ -69,7 +69,7 @@ class SPPNet(nn.Module):
         Raises:
             ValueError: it is not.
         """
-        check_fixed((size[0], size[1]), self.fixed)
+        check_fixed_size((size[0], size[1]), self.fixed_size)
         self.body.map_size((size[0], size[1]))
 
     def freeze(self) -> SPPNet:
@@ -90,16 +90,16 @@ class SPPNet(nn.Module):
         return self
 
 
-def check_fixed(size: tuple[int, int], fixed: int | None) -> None:
+def check_fixed_size(size: tuple[int, int], fixed_size: int | None) -> None:
     """Whether an image of (H, W) pixels is of the one size that a network without SPP takes; any is, of one with SPP.
 
     Raises:
         ValueError: it is not.
     """
-    if fixed and size != (fixed, fixed):
+    if fixed_size and size != (fixed_size, fixed_size):
         raise ValueError(
             f"image of {size[0]} x {size[1]} pixels: a network without spatial pyramid pooling takes only "
-            f"{fixed} x {fixed}; take the crop or ten view, or a network with a pyramid"
+            f"{fixed_size} x {fixed_size}; take the crop or ten view, or a network with a pyramid"
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from classification.augment import Augmentation, corners, cut
+from classification.augment import Augmentation, crop_positions, cut
 from classification.config import CROP, SHORT_SIDE
 from detection import image as pixels
 from detection.image import Preprocessing
@@ -41,7 +41,7 @@ def check_size(photo: NDArray[np.uint8], name: str) -> None:
         raise ValueError(f"{name}: {width} x {height} pixels; photos of {MIN_SIDE} or more a side can be classified")
 
 
-class Photos:
+class DecodedPhotos:
     """N photos at a short side of 256 pixels, kept in memory as far as it goes.
 
     Args:
@@ -56,7 +56,7 @@ class Photos:
         self.paths, self._left = paths, memory
         bad: list[str] = []
         with ThreadPoolExecutor() as threads:
-            self._kept = list(threads.map(lambda path: self._first(path, bad), paths))
+            self._kept = list(threads.map(lambda path: self._decode(path, bad), paths))
         if bad:
             raise ValueError(f"{len(bad)} of {len(paths)} photos cannot be used: {'; '.join(sorted(bad)[:3])}")
 
@@ -68,7 +68,7 @@ class Photos:
         kept = self._kept[index]
         return resized(self.paths[index]) if kept is None else kept
 
-    def _first(self, path: Path, bad: list[str]) -> NDArray[np.uint8] | None:
+    def _decode(self, path: Path, bad: list[str]) -> NDArray[np.uint8] | None:
         """The photo, if there is room for it."""
         if self._left <= 0:
             return None
@@ -89,7 +89,7 @@ def resized(path: Path) -> NDArray[np.uint8]:
 class TrainingViews(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
     """Random views of photos: the same for the same seed, epoch and photo, whoever asks and in whatever order."""
 
-    def __init__(self, photos: Photos, labels: NDArray[np.int64], augment: Augmentation, seed: int) -> None:
+    def __init__(self, photos: DecodedPhotos, labels: NDArray[np.int64], augment: Augmentation, seed: int) -> None:
         self.photos, self.labels, self.augment, self.seed = photos, labels, augment, seed
 
     def __getitem__(self, key: Key) -> tuple[torch.Tensor, int]:
@@ -102,13 +102,13 @@ class TrainingViews(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
 class CentreViews(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
     """The 224-pixel centre of each photo."""
 
-    def __init__(self, photos: Photos, labels: NDArray[np.int64], preprocessing: Preprocessing) -> None:
+    def __init__(self, photos: DecodedPhotos, labels: NDArray[np.int64], preprocessing: Preprocessing) -> None:
         self.photos, self.labels, self.preprocessing = photos, labels, preprocessing
 
     def __getitem__(self, key: Key) -> tuple[torch.Tensor, int]:
         """float32 (3, 224, 224) and its label."""
         photo = self.photos[key[2]]
-        view = cut(photo, corners(photo.shape[:2])[0], CROP)
+        view = cut(photo, crop_positions(photo.shape[:2])[0], CROP)
         return self.preprocessing(np.ascontiguousarray(view)), int(self.labels[key[2]])
 
 

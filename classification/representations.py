@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from classification import views
 from classification.config import Layer
 from classification.extractor import Extractor
-from classification.linear import normalized
+from classification.linear_classifier import normalized
 from classification.photos import read
 from classification.views import View
 from detection import parallel
@@ -84,7 +84,7 @@ class Representations:
         return all(self._path(layer).is_file() for layer in layers)
 
     def _compute(self, layers: Sequence[Layer], on_photo: Callable[[], object]) -> None:
-        arrays = {layer: self._begun(layer) for layer in layers}
+        arrays = {layer: self._open_partial(layer) for layer in layers}
         wanted = np.zeros(len(self.paths), bool)
         for array in arrays.values():
             wanted |= True if array is None else np.isnan(array[:, 0])
@@ -102,7 +102,7 @@ class Representations:
                 row = normalized(vectors.mean(axis=0, keepdims=True))[0]
                 array = arrays[layer]
                 if array is None:
-                    array = arrays[layer] = self._begin(layer, len(row))
+                    array = arrays[layer] = self._create_partial(layer, len(row))
                 array[number, 1:] = row[1:]
                 array[number, 0] = row[0]  # last: a row whose first number is there is whole
             on_photo()
@@ -114,16 +114,16 @@ class Representations:
         for layer in layers:
             os.replace(self._path(layer, PARTIAL), self._path(layer))
 
-    def _begun(self, layer: Layer) -> Rows | None:
+    def _open_partial(self, layer: Layer) -> Rows | None:
         """The array of a layer that is being made, to be written to: rows that are not there yet begin with NaN."""
         path = self._path(layer, PARTIAL)
         whole = path.is_file() and _load(path, len(self.paths)) is not None  # to map a short one to write would grow it
         return np.load(path, mmap_mode="r+") if whole else None
 
-    def _begin(self, layer: Layer, length: int) -> Rows:
+    def _create_partial(self, layer: Layer, length: int) -> Rows:
         """A new one. Its bytes are written before any is used, so that a full disk is told now."""
         path = self._path(layer, PARTIAL)
-        _write(path, (len(self.paths), length), repeat(_missing(length), len(self.paths)))
+        _write(path, (len(self.paths), length), repeat(_empty_row(length), len(self.paths)))
         rows: Rows = np.load(path, mmap_mode="r+")
         return rows
 
@@ -159,14 +159,14 @@ class Representations:
                     "give --overwrite, or another --run"
                 )
         if photos != self.photos:
-            self._take_over(photos)
+            self._reuse_rows(photos)
 
     def _write_manifest(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         photos = {"photos": [path for path, _ in self.photos], "bytes_and_time": [state for _, state in self.photos]}
         write_atomically(folder / MANIFEST, [json.dumps(self._settings() | photos).encode()])
 
-    def _take_over(self, photos: list[Photo]) -> None:
+    def _reuse_rows(self, photos: list[Photo]) -> None:
         """Put in place of the folder, which is of `photos`, another one with the rows that are of use."""
         rows = {photo: row for row, photo in enumerate(photos)}
         places = [rows.get(photo) for photo in self.photos]
@@ -180,7 +180,7 @@ class Representations:
         for file in sorted(self.folder.glob(f"*{SUFFIX}")):
             array, path = _load(file, len(photos)), new / f"{file.name.partition('.')[0]}{PARTIAL}"
             if array is not None and not path.exists():
-                missing = _missing(array.shape[1])
+                missing = _empty_row(array.shape[1])
                 _write(path, (len(places), array.shape[1]), (missing if i is None else array[i] for i in places))
         self._write_manifest(new)
         os.replace(self.folder, old)
@@ -205,7 +205,7 @@ def _load(path: Path, count: int) -> Rows | None:
     return found if found.ndim == 2 and len(found) == count else None
 
 
-def _missing(length: int) -> Rows:
+def _empty_row(length: int) -> Rows:
     """A row that is not there yet."""
     return np.full(length, np.nan, np.float32)
 

@@ -18,9 +18,9 @@ from torch.optim.lr_scheduler import MultiStepLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from classification.config import TrainConfig
+from classification.distributed import ProcessGroup
 from classification.network import SPPNet
 from classification.photos import CentreViews, Key, TrainingViews, batches
-from classification.processes import Processes
 from detection.networks.bfloat16 import autocast
 from detection.training import checkpoint
 
@@ -73,7 +73,7 @@ class Training:
         config: rates, sizes, epochs.
         options: device, seed, checkpoint.
         key: names the training; a checkpoint of another one is not continued.
-        processes: that share each batch.
+        group: processes that share each batch.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class Training:
         config: TrainConfig,
         options: TrainOptions,
         key: str,
-        processes: Processes = Processes(),  # noqa: B008 (frozen)
+        group: ProcessGroup = ProcessGroup(),  # noqa: B008 (frozen)
     ) -> None:
         self.net, self.views, self.validation = net.to(options.device), views, validation
-        self.config, self.options, self.processes = config, options, processes
+        self.config, self.options, self.group = config, options, group
         self.key = hashlib.sha256(repr((FORMAT, key, config, options.seed)).encode()).hexdigest()
-        self.optimizer = torch.optim.SGD(_groups(net, config), lr=config.rate, momentum=config.momentum)
+        self.optimizer = torch.optim.SGD(_parameter_groups(net, config), lr=config.rate, momentum=config.momentum)
         self.scheduler = _scheduler(self.optimizer, config)
         self.epoch = 0
         self.curve: list[EpochPoint] = []
@@ -118,7 +118,7 @@ class Training:
             ValueError: the loss is not a number any more; the last checkpoint stays.
         """
         self._resume()
-        shared = self.processes.share(self.net, self.options.device)
+        shared = self.group.wrap(self.net, self.options.device)
         while not self.finished:
             started, size, rate = time.monotonic(), self.size(self.epoch), self.optimizer.param_groups[0]["lr"]
             loss, accuracy = self._train(shared, size)
@@ -133,10 +133,10 @@ class Training:
                 self.epoch, size, rate, loss, accuracy, validation_loss, validation_accuracy, round(seconds, 2)
             )
             self.curve.append(point)
-            if self.processes.rank == 0:
+            if self.group.rank == 0:
                 self._save()
                 on_epoch(point)
-            self.processes.wait()
+            self.group.barrier()
         self.net.eval()
 
     def _train(self, shared: nn.Module, size: int) -> tuple[float, float]:
@@ -145,18 +145,19 @@ class Training:
         seed, n = self.options.seed, len(self.views.photos)
         order = np.random.default_rng([seed, self.epoch]).permutation(n)
         sums = torch.zeros(3, dtype=torch.float64)
-        for number, (images, labels, whole) in enumerate(self._loaded(self.views, order, size, self.config.batch)):
-            torch.manual_seed(_drawn(seed, self.epoch, number, self.processes.rank))  # dropout that a resumed run has
+        for number, (images, labels, whole) in enumerate(self._batches(self.views, order, size, self.config.batch)):
+            # A resumed training draws the same dropout.
+            torch.manual_seed(_derived_seed(seed, self.epoch, number, self.group.rank))
             with autocast(self.options.device, self.options.bfloat16):
                 logits = shared(images)
             losses = nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
             self.optimizer.zero_grad(set_to_none=True)
-            (losses * (self.processes.count / whole)).backward()  # gradients are then averaged over the processes
+            (losses * (self.group.size / whole)).backward()  # gradients are then averaged over the processes
             self.optimizer.step()
-            sums += _figures(losses, logits, labels)
+            sums += _batch_sums(losses, logits, labels)
             if not math.isfinite(losses.item()):
                 raise ValueError(f"training: loss {losses.item()} in epoch {self.epoch + 1}; start with a lower rate")
-        loss, right, seen = self.processes.total(sums.to(self.options.device)).tolist()
+        loss, right, seen = self.group.sum(sums.to(self.options.device)).tolist()
         return loss / seen, right / seen
 
     @torch.inference_mode()
@@ -167,19 +168,19 @@ class Training:
         self.net.eval()
         sums = torch.zeros(3, dtype=torch.float64)
         order = np.arange(len(self.validation.photos))
-        for images, labels, _ in self._loaded(self.validation, order, 0, self.config.batch):
+        for images, labels, _ in self._batches(self.validation, order, 0, self.config.batch):
             with autocast(self.options.device, self.options.bfloat16):
                 logits = self.net(images).float()
             losses = nn.functional.cross_entropy(logits, labels, reduction="sum")
-            sums += _figures(losses, logits, labels)
-        loss, right, seen = self.processes.total(sums.to(self.options.device)).tolist()
+            sums += _batch_sums(losses, logits, labels)
+        loss, right, seen = self.group.sum(sums.to(self.options.device)).tolist()
         return loss / seen, right / seen
 
-    def _loaded(
+    def _batches(
         self, views: TrainingViews | CentreViews, order: np.ndarray, size: int, batch: int
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
         """This process' part of each batch on the device, and how many photos the whole has."""
-        parts = list(batches(len(order), batch, self.processes.rank, self.processes.count))
+        parts = list(batches(len(order), batch, self.group.rank, self.group.size))
         keys: list[list[Key]] = [[(self.epoch, size, int(order[i])) for i in places] for places, _ in parts]
         loader = DataLoader(
             views, batch_sampler=keys, num_workers=self.options.workers, pin_memory=self.options.device.type == "cuda"
@@ -220,18 +221,18 @@ def _scheduler(optimizer: torch.optim.Optimizer, config: TrainConfig) -> MultiSt
     return MultiStepLR(optimizer, [max(1, round(part * config.epochs)) for part in config.drops])
 
 
-def _figures(losses: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+def _batch_sums(losses: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Sum of the losses, right answers, photos: float64 (3,)."""
     right = (logits.argmax(1) == labels).sum().item()
     return torch.tensor([losses.item(), right, len(labels)], dtype=torch.float64)
 
 
-def _drawn(*numbers: int) -> int:
+def _derived_seed(*numbers: int) -> int:
     """A seed that depends on all of the numbers."""
     return int(np.random.default_rng(numbers).integers(2**63))
 
 
-def _groups(net: SPPNet, config: TrainConfig) -> list[dict[str, Any]]:
+def _parameter_groups(net: SPPNet, config: TrainConfig) -> list[dict[str, Any]]:
     """Parameters that are trained: weights, which decay, and the others, which do not and learn faster."""
     trained = [p for p in net.parameters() if p.requires_grad]
     weights, others = [p for p in trained if p.dim() > 1], [p for p in trained if p.dim() == 1]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from classification.augment import corners, cut
+from classification.augment import crop_positions, cut
 from classification.config import CROP, MULTI_VIEW_SCALES, SHORT_SIDE, VIEWS, Layer, ViewKind
 from classification.extractor import Extractor
 from detection import spp
@@ -75,7 +75,7 @@ def vectors(
             )
         extractor.check(layer)
     if view.kind.startswith("maps"):
-        if extractor.fixed:
+        if extractor.fixed_size:
             raise ValueError(f"view {view.kind}: windows of maps need a network with spatial pyramid pooling")
         parts = list(_windows(extractor, photo, layers))
         whole = _mirrored(resize_short_side(photo, SHORT_SIDE)) if view.kind == "maps+full" else []
@@ -95,7 +95,7 @@ def images(photo: Photo, view: View) -> list[Photo]:
     resized = resize_short_side(photo, view.short_side)
     if view.kind == "full":
         return [resized]
-    places = corners((resized.shape[0], resized.shape[1]))
+    places = crop_positions((resized.shape[0], resized.shape[1]))
     if view.kind == "crop":
         return [cut(resized, places[0])]
     return [cut(image, place) for image in _mirrored(resized) for place in places]
@@ -126,7 +126,7 @@ def _windows(extractor: Extractor, photo: Photo, layers: Sequence[Layer]) -> Ite
             for layer in layers:
                 levels = extractor.pooled_levels(layer)
                 pooled = spp.pyramid_pool(maps, cells, np.zeros(len(cells), np.int64), levels, channels_last=True)
-                found[layer] = extractor.of_pooled(torch.as_tensor(pooled), layer)
+                found[layer] = extractor.from_pooled(torch.as_tensor(pooled), layer)
             yield found
 
 

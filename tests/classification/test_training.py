@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from classification.augment import Augmentation, Colours
+from classification.augment import Augmentation, ColourComponents
 from classification.config import TrainConfig
-from classification.photos import MIN_SIDE, CentreViews, Photos, TrainingViews, batches
-from classification.processes import _SynchronizedBatchNorm, local_device
+from classification.distributed import _SynchronizedBatchNorm, local_device
+from classification.photos import MIN_SIDE, CentreViews, DecodedPhotos, TrainingViews, batches
 from classification.training import CHECKPOINT, Training, TrainOptions
 from data import class_folders
 from tests.classification.conftest import make_net
@@ -27,14 +27,14 @@ SMALL = TrainConfig(epochs=4, batch=6, rate=0.02, colour=0.1)
 @pytest.fixture(scope="module")
 def data(folder):
     photos = class_folders.from_folder(folder)
-    return Photos(photos.paths), photos.labels
+    return DecodedPhotos(photos.paths), photos.labels
 
 
 def training(data, folder, config=SMALL, net=None, validate=True, seed=0):
     photos, labels = data
     net = net or make_net()
     seen = net.body.preprocessing
-    views = TrainingViews(photos, labels, Augmentation(seen, Colours.of(photos[i] for i in range(4))), seed)
+    views = TrainingViews(photos, labels, Augmentation(seen, ColourComponents.fit(photos[i] for i in range(4))), seed)
     options = TrainOptions(folder, seed=seed, bfloat16=False)
     return Training(net, views, CentreViews(photos, labels, seen) if validate else None, config, options, "test")
 
@@ -145,7 +145,7 @@ def test_a_loss_that_is_no_number_ends_with_one_line(data, tmp_path):
 
 def test_views_of_photos_do_not_depend_on_who_asks(data):
     photos, labels = data
-    augment = Augmentation(make_net().body.preprocessing, Colours.of([photos[0]]))
+    augment = Augmentation(make_net().body.preprocessing, ColourComponents.fit([photos[0]]))
     one, other = (TrainingViews(photos, labels, augment, 3) for _ in range(2))
     assert torch.equal(one[2, 180, 5][0], other[2, 180, 5][0])
     assert not torch.equal(one[2, 180, 5][0], one[3, 180, 5][0])
@@ -153,7 +153,7 @@ def test_views_of_photos_do_not_depend_on_who_asks(data):
 
 def test_photos_beyond_the_memory_are_decoded_again(folder):
     paths = class_folders.from_folder(folder).paths
-    kept, decoded = Photos(paths), Photos(paths, memory=0)
+    kept, decoded = DecodedPhotos(paths), DecodedPhotos(paths, memory=0)
     assert all(np.array_equal(kept[i], decoded[i]) for i in range(len(paths)))
 
 
@@ -164,7 +164,7 @@ def test_all_bad_photos_are_named_before_work_begins(folder, tmp_path):
     Image.new("RGB", (MIN_SIDE - 1, 40)).save(tmp_path / "b.png")
     good = class_folders.from_folder(folder).paths[0]
     with pytest.raises(ValueError, match=r"2 of 3 photos cannot be used: .*a\.jpg: .*; .*b\.png: 15 x 40 pixels"):
-        Photos([tmp_path / "a.jpg", good, tmp_path / "b.png"])
+        DecodedPhotos([tmp_path / "a.jpg", good, tmp_path / "b.png"])
 
 
 @pytest.mark.parametrize(("count", "batch", "processes"), [(10, 4, 1), (10, 4, 2), (9, 4, 2), (33, 8, 3), (5, 5, 5)])
@@ -195,8 +195,8 @@ from pathlib import Path
 
 import torch
 
-from classification.photos import Photos
-from classification.processes import Processes
+from classification.photos import DecodedPhotos
+from classification.distributed import ProcessGroup
 from classification.training import Training
 from tests.classification.test_training import SMALL, training
 from data import class_folders
@@ -208,15 +208,15 @@ photos = class_folders.from_folder(sys.argv[2])
 net = make_net(backbone=backbone, norm=backbone == "zf5-small")
 net.head.dropout.p = 0.0
 net.double()  # what is left of a difference is then no rounding
-loaded = Training._loaded
-Training._loaded = lambda *a: ((images.double(), labels, whole) for images, labels, whole in loaded(*a))
+loaded = Training._batches
+Training._batches = lambda *a: ((images.double(), labels, whole) for images, labels, whole in loaded(*a))
 torch.Tensor.float = lambda x: x  # the logits stay what they are too
-t = training((Photos(photos.paths), photos.labels), out, replace(SMALL, epochs=2, batch=6), net)
-t.processes = Processes.join(torch.device("cpu"))
+t = training((DecodedPhotos(photos.paths), photos.labels), out, replace(SMALL, epochs=2, batch=6), net)
+t.group = ProcessGroup.join(torch.device("cpu"))
 t.run()
-if t.processes.rank == 0:
-    torch.save({"net": net.state_dict(), "loss": [p.loss for p in t.curve], "count": t.processes.count}, out / "end.pt")
-t.processes.leave()
+if t.group.rank == 0:
+    torch.save({"net": net.state_dict(), "loss": [p.loss for p in t.curve], "count": t.group.size}, out / "end.pt")
+t.group.leave()
 """
 
 
@@ -248,7 +248,7 @@ def test_two_processes_train_as_one_with_the_same_batch(backbone, folder, tmp_pa
 
 
 def test_synchronized_normalisation_alone_is_torchs(monkeypatch):
-    monkeypatch.setattr("classification.processes.all_reduce", lambda x: x)
+    monkeypatch.setattr("classification.distributed.all_reduce", lambda x: x)
     plain = torch.nn.BatchNorm2d(5)
     mine = copy.deepcopy(plain)
     mine.__class__ = _SynchronizedBatchNorm

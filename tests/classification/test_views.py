@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from classification import views
-from classification.augment import corners, cut
+from classification.augment import crop_positions, cut
 from classification.config import MULTI_VIEW_SCALES
 from classification.extractor import Extractor
 from classification.views import View
@@ -65,7 +65,7 @@ def test_of_all_windows_of_the_maps_the_one_at_the_crop_says_what_the_crop_says(
     """Nearly: a crop ends in the padding of layers, a window in more of the photo."""
     extractor = Extractor(network.build("alexnet", weights=None), (1, 2))
     image = resize_short_side(PHOTO, 448)
-    (top, left), box = corners(image.shape[:2])[0], views.window_boxes(image.shape[:2])[4]
+    (top, left), box = crop_positions(image.shape[:2])[0], views.window_boxes(image.shape[:2])[4]
     assert (left, top) == tuple(box[:2])
     crop = extractor.vectors(np.ascontiguousarray(cut(image, (top, left))), ["spp"])["spp"].numpy()
     shown = zip(np.repeat(MULTI_VIEW_SCALES, 2), views._windows(extractor, PHOTO, ["spp"]), strict=True)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Kind = Literal["softmax", "svm"]
-MAX_PRODUCTS = 10_000  # photos, of which the products of all pairs (0.8 GB) are made where vectors are shorter
+MAX_GRAM_ROWS = 10_000  # photos, of which the products of all pairs (0.8 GB) are made where vectors are shorter
 COST = 3.0  # of the SVMs, for vectors of length 1: best on training photos held out, of 0.3, 1, 3, 10
 
 
@@ -37,7 +37,7 @@ class LinearClassifier:
         probs: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
         return probs
 
-    def of_views(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    def score_views(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Of the views of one photo, float32 (V, D) -> (K,): mean probabilities, or margins of the mean vector.
 
         SVMs learn from means of views, so they are asked about these (section 3.1.5 averages what a softmax says).
@@ -67,11 +67,11 @@ def fit(vectors: NDArray[np.float32], truth: NDArray[np.int8], cost: float = COS
         ValueError: a class has no photo, or all.
     """
     rows = normalized(vectors)
-    solve = _by_products if len(rows) <= max(MAX_PRODUCTS, rows.shape[1]) else _by_rows
+    solve = _fit_by_gram_matrix if len(rows) <= max(MAX_GRAM_ROWS, rows.shape[1]) else _fit_by_rows
     return solve(rows, truth, cost, seed)
 
 
-def _by_products(rows: NDArray[np.float32], truth: NDArray[np.int8], cost: float, seed: int) -> LinearClassifier:
+def _fit_by_gram_matrix(rows: NDArray[np.float32], truth: NDArray[np.int8], cost: float, seed: int) -> LinearClassifier:
     """By the products of all pairs of rows, made once for all classes: 25 times as fast as by 4,000 rows of 512."""
     from sklearn.svm import SVC
 
@@ -85,7 +85,7 @@ def _by_products(rows: NDArray[np.float32], truth: NDArray[np.int8], cost: float
     return LinearClassifier(coefficients @ rows, bias, "svm")
 
 
-def _by_rows(rows: NDArray[np.float32], truth: NDArray[np.int8], cost: float, seed: int) -> LinearClassifier:
+def _fit_by_rows(rows: NDArray[np.float32], truth: NDArray[np.int8], cost: float, seed: int) -> LinearClassifier:
     """By the rows themselves, where there are too many for their products."""
     from sklearn.svm import LinearSVC
 

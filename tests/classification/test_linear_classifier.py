@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from classification import evaluation, linear
+from classification import evaluation, linear_classifier
 from data.class_folders import one_class
 
 
@@ -18,40 +18,43 @@ def problem(n=60, d=200, k=3, seed=0):
 @pytest.mark.parametrize("cost", [0.1, 10.0])
 def test_both_solvers_find_the_same_svms(cost):
     rows, labels = problem()
-    rows, truth = linear.normalized(rows), one_class(labels, 3)
-    a, b = linear._by_products(rows, truth, cost, 0), linear._by_rows(rows, truth, cost, 0)
+    rows, truth = linear_classifier.normalized(rows), one_class(labels, 3)
+    a, b = (
+        linear_classifier._fit_by_gram_matrix(rows, truth, cost, 0),
+        linear_classifier._fit_by_rows(rows, truth, cost, 0),
+    )
     assert np.allclose(a(rows), b(rows), atol=0.03)  # liblinear's bias is regularised a little
     assert (a(rows).argmax(axis=1) == b(rows).argmax(axis=1)).mean() > 0.97
 
 
 def test_many_short_vectors_are_solved_by_rows_and_all_others_by_products(monkeypatch):
     called = []
-    monkeypatch.setattr(linear, "_by_products", lambda *a: called.append("products"))
-    monkeypatch.setattr(linear, "_by_rows", lambda *a: called.append("rows"))
+    monkeypatch.setattr(linear_classifier, "_fit_by_gram_matrix", lambda *a: called.append("products"))
+    monkeypatch.setattr(linear_classifier, "_fit_by_rows", lambda *a: called.append("rows"))
     for d, most in ((200, 50), (20, 50), (20, 60)):
-        monkeypatch.setattr(linear, "MAX_PRODUCTS", most)
+        monkeypatch.setattr(linear_classifier, "MAX_GRAM_ROWS", most)
         rows, labels = problem(d=d)
-        linear.fit(rows, one_class(labels, 3))
+        linear_classifier.fit(rows, one_class(labels, 3))
     assert called == ["products", "rows", "products"]
 
 
 @pytest.mark.parametrize(("d", "most"), [(200, 0), (20, 0), (20, 10_000)])
 def test_photos_of_known_classes_are_told_apart(d, most, monkeypatch):
-    monkeypatch.setattr(linear, "MAX_PRODUCTS", most)
+    monkeypatch.setattr(linear_classifier, "MAX_GRAM_ROWS", most)
     rows, labels = problem(d=d)
-    svms = linear.fit(rows, one_class(labels, 3))
+    svms = linear_classifier.fit(rows, one_class(labels, 3))
     assert (svms(7 * rows).argmax(axis=1) == labels).mean() > 0.95  # whatever their length
     assert svms(rows).dtype == np.float32
 
 
 def test_views_are_put_together_as_the_classifier_learned_them():
     rows, labels = problem()
-    svms = linear.fit(rows, one_class(labels, 3))
+    svms = linear_classifier.fit(rows, one_class(labels, 3))
     views = np.array([1, 9], np.float32)[:, None] * rows[:2]  # of different lengths
-    assert np.allclose(svms.of_views(views), svms(views.sum(axis=0, keepdims=True))[0], atol=1e-6)
-    assert not np.allclose(svms.of_views(views), svms(views).mean(axis=0), atol=1e-2)
-    softmax = linear.LinearClassifier(svms.weights, svms.bias, "softmax")
-    assert np.allclose(softmax.of_views(views), softmax(views).mean(axis=0))
+    assert np.allclose(svms.score_views(views), svms(views.sum(axis=0, keepdims=True))[0], atol=1e-6)
+    assert not np.allclose(svms.score_views(views), svms(views).mean(axis=0), atol=1e-2)
+    softmax = linear_classifier.LinearClassifier(svms.weights, svms.bias, "softmax")
+    assert np.allclose(softmax.score_views(views), softmax(views).mean(axis=0))
 
 
 def test_photos_that_do_not_count_for_a_class_are_not_learned_from():
@@ -59,8 +62,8 @@ def test_photos_that_do_not_count_for_a_class_are_not_learned_from():
     truth = one_class(labels, 3)
     doubtful = truth.copy()
     doubtful[:20, 0] = 0
-    expected = linear.fit(rows[20:], truth[20:])
-    found = linear.fit(rows, doubtful)
+    expected = linear_classifier.fit(rows[20:], truth[20:])
+    found = linear_classifier.fit(rows, doubtful)
     assert np.allclose(found.weights[0], expected.weights[0], atol=1e-4)
     assert not np.allclose(found.weights[1], expected.weights[1], atol=1e-4)
 
@@ -68,20 +71,20 @@ def test_photos_that_do_not_count_for_a_class_are_not_learned_from():
 def test_a_class_in_no_photo_is_named():
     rows, labels = problem()
     with pytest.raises(ValueError, match="class 3: is in 0 of 60 photos"):
-        linear.fit(rows, one_class(labels, 4))
+        linear_classifier.fit(rows, one_class(labels, 4))
 
 
 def test_softmax_gives_torchs_probabilities_of_vectors_as_they_are():
     rng = np.random.default_rng(0)
     rows, weights, bias = (rng.normal(size=s).astype(np.float32) * 9 for s in ((5, 8), (3, 8), (3,)))
-    found = linear.LinearClassifier(weights, bias, "softmax")(rows)
+    found = linear_classifier.LinearClassifier(weights, bias, "softmax")(rows)
     expected = torch.nn.functional.linear(*map(torch.from_numpy, (rows, weights, bias))).softmax(1).numpy()
     assert np.allclose(found, expected, atol=1e-6)
-    assert np.isfinite(linear.LinearClassifier(weights * 1e4, bias, "softmax")(rows)).all()
+    assert np.isfinite(linear_classifier.LinearClassifier(weights * 1e4, bias, "softmax")(rows)).all()
 
 
 def test_vectors_of_zeros_stay_and_others_get_length_1():
-    rows = linear.normalized(np.array([[3, 4], [0, 0], [1e-20, 0]], np.float32))
+    rows = linear_classifier.normalized(np.array([[3, 4], [0, 0], [1e-20, 0]], np.float32))
     assert np.allclose(rows, [[0.6, 0.8], [0, 0], [1, 0]])
 
 

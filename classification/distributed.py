@@ -13,19 +13,19 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @dataclass(frozen=True)
-class Processes:
+class ProcessGroup:
     """Which of several processes this is.
 
     Attributes:
         rank: 0 is the one that writes and speaks.
-        count: of the processes.
+        size: of the processes.
     """
 
     rank: int = 0
-    count: int = 1
+    size: int = 1
 
     @classmethod
-    def join(cls, device: torch.device) -> Processes:
+    def join(cls, device: torch.device) -> ProcessGroup:
         """Meet the others that torchrun started, by NCCL for GPUs and gloo for CPUs; alone without torchrun."""
         if int(os.environ.get("WORLD_SIZE", 1)) == 1:
             return cls()
@@ -35,23 +35,23 @@ class Processes:
 
     def leave(self) -> None:
         """Part from the others."""
-        if self.count > 1 and dist.is_initialized():
+        if self.size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Until all are here."""
-        if self.count > 1:
+        if self.size > 1:
             dist.barrier()
 
-    def total(self, values: torch.Tensor) -> torch.Tensor:
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
         """The sum of a tensor over all processes."""
-        if self.count > 1:
+        if self.size > 1:
             dist.all_reduce(values)
         return values
 
-    def share(self, module: nn.Module, device: torch.device) -> nn.Module:
+    def wrap(self, module: nn.Module, device: torch.device) -> nn.Module:
         """A module whose gradients are means over the processes, and whose batches are one batch."""
-        if self.count == 1:
+        if self.size == 1:
             return module
         _synchronize(module)
         return nn.parallel.DistributedDataParallel(module, [device] if device.type == "cuda" else None)
