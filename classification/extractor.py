@@ -1,4 +1,4 @@
-"""What a photo becomes in the network: conv4, conv5, the pyramid and its finest level, fc6, fc7."""
+"""Outputs of a network's layers for a photo: conv4, conv5, the pyramid and its finest level, fc6, fc7."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from detection.network import ConvBody
 from detection.networks.built_in import NETWORKS
 from detection.networks.fc_head import FcHead
 
-FINEST = 6  # bins a side of "6x6"
+FINEST = 6  # bins per side of "6x6"
 
 
 @dataclass(frozen=True, eq=False)
 class Extractor:
-    """The layers of a network, for inference.
+    """A network for inference, with access to the outputs of its layers.
 
     Attributes:
         body: the convolutions.
-        levels: bins a side of the pyramid, in the order of fc6's columns.
-        head: fc6 and fc7 on the body's device; None for a network that has none.
-        fixed_size: side in pixels of the only image that a network without SPP takes, or None.
+        levels: bins per side of each pyramid level, in the order of fc6's columns.
+        head: fc6 and fc7, on the body's device; None if the network has none.
+        fixed_size: side in pixels of the only input size that a network without SPP accepts; None: any size.
     """
 
     body: ConvBody
@@ -38,36 +38,41 @@ class Extractor:
 
     @classmethod
     def of(cls, net: SPPNet) -> Extractor:
-        """The layers of a trained network, on the CPU, with the normalisation of fc6 and fc7 folded into them."""
+        """Convert a trained network: on the CPU, with the batch normalisation of fc6 and fc7 folded into them."""
         net = net.cpu().eval().requires_grad_(False)
         return cls(replace(net.body, layers=net.convolutions), net.levels, net.head.plain(), net.fixed_size)
 
     def check(self, layer: str) -> None:
-        """Whether the network has a layer.
+        """Check that the network has a layer.
 
         Raises:
-            ValueError: it has not.
+            ValueError: the network has no such layer.
         """
         if layer not in LAYERS:
             raise ValueError(f"layer: expected one of {', '.join(LAYERS)}, got {layer!r}")
         if layer in ("fc6", "fc7") and self.head is None:
-            raise ValueError(f"{layer}: {self.body.name} has no fully connected layers; train some, or take spp")
+            raise ValueError(
+                f"{layer}: {self.body.name} has no fully connected layers; use spp, or a network with fc6 and fc7"
+            )
         if layer == "conv4" and self._conv4 is None:
-            raise ValueError(f"conv4: {self.body.name} is not of five convolutions; take conv5, its last map")
+            raise ValueError(
+                f"conv4: {self.body.name} does not have five convolution stages; use conv5, its last feature map"
+            )
 
     def vectors(self, image: NDArray[np.uint8], layers: Iterable[Layer]) -> dict[Layer, torch.Tensor]:
-        """What some layers say about an image as it is.
+        """Compute the outputs of some layers for an image, without resizing it.
 
         Args:
-            image: uint8 RGB (H, W, 3), resized as wanted.
-            layers: "conv4" or "conv5", after their ReLU, all cells one after another: the length depends on the size of
-                the image; "6x6" or "spp", the finest level of the pyramid or all of it; "fc6", "fc7", after their ReLU.
+            image: uint8 RGB (H, W, 3).
+            layers: names of layers. "conv4" and "conv5" are feature maps after ReLU, flattened, so their length depends
+                on the size of the image. "6x6" is the finest level of the pyramid, "spp" the whole pyramid. "fc6" and
+                "fc7" are taken after ReLU.
 
         Returns:
-            layer -> float32 (D,).
+            One float32 (D,) tensor per layer.
 
         Raises:
-            ValueError: the network has no such layer, or the image is of a size that it does not take.
+            ValueError: the network has no such layer, or does not accept images of this size.
         """
         for layer in layers:
             self.check(layer)
@@ -86,21 +91,21 @@ class Extractor:
         return found
 
     def map(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        """conv5 of an image: uint8 RGB (H, W, 3) -> float32 (C, h, w).
+        """Compute the conv5 map of an image: uint8 RGB (H, W, 3) -> float32 (C, h, w).
 
         Raises:
-            ValueError: the image is of a size that the network does not take.
+            ValueError: the network does not accept images of this size.
         """
         check_fixed_size((image.shape[0], image.shape[1]), self.fixed_size)
         return self.body.conv5(image)
 
     def pooled_levels(self, layer: Layer) -> tuple[int, ...]:
-        """Levels that a layer after conv5 is made of."""
+        """Return the pyramid levels, in bins per side, that a layer after conv5 is computed from."""
         return (FINEST,) if layer == "6x6" else self.levels
 
     @torch.inference_mode()
     def from_pooled(self, pooled: torch.Tensor, layer: Layer) -> torch.Tensor:
-        """What a layer after pooling says, of vectors of its levels: float32 (N, C * sum(n * n)) -> (N, D)."""
+        """Compute a layer after pooling from vectors pooled over its levels: float32 (N, C * sum(n * n)) -> (N, D)."""
         if layer in ("6x6", "spp"):
             return pooled
         assert self.head is not None
@@ -109,7 +114,7 @@ class Extractor:
 
     @cached_property
     def _conv4(self) -> ConvBody | None:
-        """The body up to conv4."""
+        """The convolutions up to and including conv4, or None if the network has no such layer."""
         name = NETWORKS[self.body.name].conv4 if self.body.name in NETWORKS else ""
         if not name:
             return None
@@ -118,6 +123,6 @@ class Extractor:
 
 
 def _until(children: dict[str, nn.Module], last: str) -> Sequence[nn.Module]:
-    """The first of named layers, up to and with `last`."""
+    """Return the named layers up to and including `last`."""
     names = list(children)
     return [children[name] for name in names[: names.index(last) + 1]]

@@ -1,4 +1,4 @@
-"""Vectors of many photos, on disk: one array of N rows a layer, which an interrupted run continues."""
+"""Vectors of many photos on disk: one array of N rows per layer; interrupted runs can be resumed."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ MANIFEST, SUFFIX, PARTIAL = "manifest.json", ".npy", ".partial.npy"
 
 
 class Representations:
-    """Vectors of length 1 of the photos of a split, by layer.
+    """Vectors of length 1 of N photos, one array per layer, in one folder.
 
-    Where some photos were added, removed or replaced since, the rows of the others stay. A photo is known by its path,
-    bytes and time of change.
+    If photos were added, removed or replaced since the last use, the rows of all others are kept. A photo is identified
+    by its path, size in bytes and modification time.
 
     Args:
-        folder: for the arrays of one network, view and split; made if absent.
+        folder: folder of the arrays of one network, view and split; created if it does not exist.
         extractor: the network.
-        view: how the photos are looked at.
-        paths: of the N photos.
+        view: parts of a photo to show to the network.
+        paths: files of the N photos.
 
     Raises:
-        ValueError: the folder holds vectors made otherwise or of none of these photos, or is damaged.
-        OSError: it cannot be written.
+        ValueError: the folder holds vectors of other settings or of entirely different photos, or is damaged.
+        OSError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, extractor: Extractor, view: View, paths: Sequence[Path]) -> None:
@@ -56,19 +56,19 @@ class Representations:
         self._check_manifest()
 
     def get(self, layers: Sequence[Layer], on_photo: Callable[[], object] = lambda: None) -> dict[Layer, Rows]:
-        """The vectors of some layers; what is not on disk is computed.
+        """Return the vectors of some layers, computing those that are not on disk.
 
         Args:
-            layers: whose.
-            on_photo: called after each photo that is looked at.
+            layers: names of the layers.
+            on_photo: called once per photo, for progress; also for photos whose vectors are on disk already.
 
         Returns:
-            layer -> float32 (N, D), read-only, each row of length 1, or 0 where all of it is.
+            Read-only float32 (N, D) per layer. Rows have length 1; rows of zeros stay zero.
 
         Raises:
-            ValueError: photos cannot be used, of which each is named; the vectors of the others are kept. Or the
-                network has no such layer, or a file is damaged.
-            OSError: no room for the vectors.
+            ValueError: some photos cannot be used (the message names the first three; the vectors of all others are
+                kept), the network has no such layer, or a file is damaged.
+            OSError: the disk has no room for the vectors.
         """
         missing = [layer for layer in layers if not self._path(layer).is_file()]
         if missing:
@@ -76,11 +76,11 @@ class Representations:
         found = {layer: _load(self._path(layer), len(self.paths)) for layer in layers}
         for layer, rows in found.items():
             if rows is None:
-                raise ValueError(f"{self._path(layer)}: damaged; give --overwrite, or another --run")
+                raise ValueError(f"{self._path(layer)}: damaged file; give --overwrite, or another --run")
         return {layer: rows for layer, rows in found.items() if rows is not None}
 
     def has(self, layers: Sequence[Layer]) -> bool:
-        """Whether nothing need be computed for these."""
+        """Whether the vectors of all these layers are on disk."""
         return all(self._path(layer).is_file() for layer in layers)
 
     def _compute(self, layers: Sequence[Layer], on_photo: Callable[[], object]) -> None:
@@ -104,7 +104,7 @@ class Representations:
                 if array is None:
                     array = arrays[layer] = self._create_partial(layer, len(row))
                 array[number, 1:] = row[1:]
-                array[number, 0] = row[0]  # last: a row whose first number is there is whole
+                array[number, 0] = row[0]  # written last: a row with its first number is complete
             on_photo()
         for array in arrays.values():
             if array is not None:
@@ -115,13 +115,13 @@ class Representations:
             os.replace(self._path(layer, PARTIAL), self._path(layer))
 
     def _open_partial(self, layer: Layer) -> Rows | None:
-        """The array of a layer that is being made, to be written to: rows that are not there yet begin with NaN."""
+        """Open the unfinished array of a layer for writing; rows still to be computed start with NaN."""
         path = self._path(layer, PARTIAL)
-        whole = path.is_file() and _load(path, len(self.paths)) is not None  # to map a short one to write would grow it
-        return np.load(path, mmap_mode="r+") if whole else None
+        complete = path.is_file() and _load(path, len(self.paths)) is not None  # "r+" would extend a truncated file
+        return np.load(path, mmap_mode="r+") if complete else None
 
     def _create_partial(self, layer: Layer, length: int) -> Rows:
-        """A new one. Its bytes are written before any is used, so that a full disk is told now."""
+        """Create the unfinished array of a layer. All bytes are written at once, so a full disk is noticed now."""
         path = self._path(layer, PARTIAL)
         _write(path, (len(self.paths), length), repeat(_empty_row(length), len(self.paths)))
         rows: Rows = np.load(path, mmap_mode="r+")
@@ -131,7 +131,7 @@ class Representations:
         return self.folder / f"{layer}{suffix}"
 
     def _settings(self) -> dict[str, Any]:
-        """All that decides what the vectors are, but for the photos."""
+        """Return everything besides the photos that determines the vectors."""
         body, head = self.extractor.body, self.extractor.head
         return {
             "network": body.name,
@@ -151,12 +151,12 @@ class Representations:
             there = json.loads(path.read_text())
             photos = list(zip(there["photos"], map(tuple, there["bytes_and_time"]), strict=True))
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: damaged ({error}); give --overwrite, or another --run") from error
+            raise ValueError(f"{path}: damaged file ({error}); give --overwrite, or another --run") from error
         for name, value in settings.items():
             if there.get(name) != value:
                 raise ValueError(
-                    f"{self.folder}: holds vectors made with other {name}: {there.get(name)!r} there, {value!r} now; "
-                    "give --overwrite, or another --run"
+                    f"{self.folder}: holds vectors of other settings "
+                    f"({name}: {there.get(name)!r} there, {value!r} now); give --overwrite, or another --run"
                 )
         if photos != self.photos:
             self._reuse_rows(photos)
@@ -167,11 +167,11 @@ class Representations:
         write_atomically(folder / MANIFEST, [json.dumps(self._settings() | photos).encode()])
 
     def _reuse_rows(self, photos: list[Photo]) -> None:
-        """Put in place of the folder, which is of `photos`, another one with the rows that are of use."""
+        """Replace the folder of `photos` by one of `self.photos` that keeps the rows of unchanged photos."""
         rows = {photo: row for row, photo in enumerate(photos)}
         places = [rows.get(photo) for photo in self.photos]
         if places.count(None) == len(places):
-            raise ValueError(f"{self.folder}: holds vectors of other photos; give --overwrite, or another --run")
+            raise ValueError(f"{self.folder}: holds vectors of different photos; give --overwrite, or another --run")
         log.info("%s: %d of %d photos are new or changed", self.folder, places.count(None), len(places))
         new, old = (self.folder.with_name(f".{self.folder.name}.{which}") for which in ("new", "old"))
         for folder in (new, old):
@@ -189,7 +189,7 @@ class Representations:
 
 
 def _identity(path: Path) -> Photo:
-    """Absolute path, bytes and time of last change in ns; the latter two 0 if there is no such file."""
+    """Return absolute path, size in bytes and modification time in ns; the last two are 0 without a file."""
     with contextlib.suppress(OSError):
         state = path.stat()
         return str(path.resolve()), (state.st_size, state.st_mtime_ns)
@@ -197,7 +197,7 @@ def _identity(path: Path) -> Photo:
 
 
 def _load(path: Path, count: int) -> Rows | None:
-    """An array on disk, read-only, if it is whole and of so many rows."""
+    """Open an array on disk, read-only; None if it is incomplete or does not have `count` rows."""
     try:
         found: Rows = np.load(path, mmap_mode="r")
     except ValueError:
@@ -206,12 +206,12 @@ def _load(path: Path, count: int) -> Rows | None:
 
 
 def _empty_row(length: int) -> Rows:
-    """A row that is not there yet."""
+    """Return a row that marks a vector still to be computed."""
     return np.full(length, np.nan, np.float32)
 
 
 def _write(path: Path, shape: tuple[int, int], rows: Iterable[Rows]) -> None:
-    """An array of rows, whole or not at all."""
+    """Write rows as a .npy file of float32 `shape`, atomically."""
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": shape})
     write_atomically(path, chain([head.getvalue()], (row.tobytes() for row in rows)))

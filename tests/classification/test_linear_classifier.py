@@ -1,4 +1,4 @@
-"""The linear classifiers, and how they are scored."""
+"""Linear classifiers and their metrics."""
 
 import numpy as np
 import pytest
@@ -27,27 +27,27 @@ def test_both_solvers_find_the_same_svms(cost):
     assert (a(rows).argmax(axis=1) == b(rows).argmax(axis=1)).mean() > 0.97
 
 
-def test_many_short_vectors_are_solved_by_rows_and_all_others_by_products(monkeypatch):
+def test_many_short_vectors_are_trained_on_rows_and_others_on_the_gram_matrix(monkeypatch):
     called = []
-    monkeypatch.setattr(linear_classifier, "_fit_by_gram_matrix", lambda *a: called.append("products"))
+    monkeypatch.setattr(linear_classifier, "_fit_by_gram_matrix", lambda *a: called.append("gram"))
     monkeypatch.setattr(linear_classifier, "_fit_by_rows", lambda *a: called.append("rows"))
     for d, most in ((200, 50), (20, 50), (20, 60)):
         monkeypatch.setattr(linear_classifier, "MAX_GRAM_ROWS", most)
         rows, labels = problem(d=d)
         linear_classifier.fit(rows, one_class(labels, 3))
-    assert called == ["products", "rows", "products"]
+    assert called == ["gram", "rows", "gram"]
 
 
 @pytest.mark.parametrize(("d", "most"), [(200, 0), (20, 0), (20, 10_000)])
-def test_photos_of_known_classes_are_told_apart(d, most, monkeypatch):
+def test_svms_separate_the_classes_at_any_vector_length(d, most, monkeypatch):
     monkeypatch.setattr(linear_classifier, "MAX_GRAM_ROWS", most)
     rows, labels = problem(d=d)
     svms = linear_classifier.fit(rows, one_class(labels, 3))
-    assert (svms(7 * rows).argmax(axis=1) == labels).mean() > 0.95  # whatever their length
+    assert (svms(7 * rows).argmax(axis=1) == labels).mean() > 0.95
     assert svms(rows).dtype == np.float32
 
 
-def test_views_are_put_together_as_the_classifier_learned_them():
+def test_svms_score_the_mean_of_views_and_softmax_averages_probabilities():
     rows, labels = problem()
     svms = linear_classifier.fit(rows, one_class(labels, 3))
     views = np.array([1, 9], np.float32)[:, None] * rows[:2]  # of different lengths
@@ -57,7 +57,7 @@ def test_views_are_put_together_as_the_classifier_learned_them():
     assert np.allclose(softmax.score_views(views), softmax(views).mean(axis=0))
 
 
-def test_photos_that_do_not_count_for_a_class_are_not_learned_from():
+def test_photos_marked_0_for_a_class_do_not_train_it():
     rows, labels = problem()
     truth = one_class(labels, 3)
     doubtful = truth.copy()
@@ -68,13 +68,13 @@ def test_photos_that_do_not_count_for_a_class_are_not_learned_from():
     assert not np.allclose(found.weights[1], expected.weights[1], atol=1e-4)
 
 
-def test_a_class_in_no_photo_is_named():
+def test_a_class_without_a_photo_is_named_in_the_error():
     rows, labels = problem()
-    with pytest.raises(ValueError, match="class 3: is in 0 of 60 photos"):
+    with pytest.raises(ValueError, match="class 3 is in 0 of 60 photos"):
         linear_classifier.fit(rows, one_class(labels, 4))
 
 
-def test_softmax_gives_torchs_probabilities_of_vectors_as_they_are():
+def test_softmax_matches_torch_on_unscaled_vectors():
     rng = np.random.default_rng(0)
     rows, weights, bias = (rng.normal(size=s).astype(np.float32) * 9 for s in ((5, 8), (3, 8), (3,)))
     found = linear_classifier.LinearClassifier(weights, bias, "softmax")(rows)
@@ -83,7 +83,7 @@ def test_softmax_gives_torchs_probabilities_of_vectors_as_they_are():
     assert np.isfinite(linear_classifier.LinearClassifier(weights * 1e4, bias, "softmax")(rows)).all()
 
 
-def test_vectors_of_zeros_stay_and_others_get_length_1():
+def test_zero_vectors_stay_zero_and_others_get_length_1():
     rows = linear_classifier.normalized(np.array([[3, 4], [0, 0], [1e-20, 0]], np.float32))
     assert np.allclose(rows, [[0.6, 0.8], [0, 0], [1, 0]])
 
@@ -91,18 +91,18 @@ def test_vectors_of_zeros_stay_and_others_get_length_1():
 SCORES = np.array([[0.9, 0.1, 0.5], [0.2, 0.3, 0.4], [0.1, 0.8, 0.7], [0.6, 0.5, 0.1]], np.float32)
 
 
-def test_top_accuracy_counts_photos_whose_class_is_among_the_best():
+def test_top_accuracy_counts_photos_whose_class_is_among_the_k_best():
     labels = np.array([0, 1, 2, 2])
     assert evaluation.top_accuracy(SCORES, labels) == 0.25
     assert evaluation.top_accuracy(SCORES, labels, 2) == 0.75
     assert evaluation.top_accuracy(SCORES, labels, 5) == 1
 
 
-def test_the_mean_over_classes_weighs_small_classes_as_large_ones():
+def test_mean_class_accuracy_weights_classes_equally():
     assert evaluation.mean_class_accuracy(SCORES, np.array([0, 2, 0, 0])) == pytest.approx((2 / 3 + 1) / 2)
 
 
-def test_average_precision_is_that_of_the_ranking_without_the_photos_that_do_not_count():
+def test_average_precision_ignores_photos_that_do_not_count():
     scores = np.array([[0.9], [0.8], [0.7], [0.6], [0.5]], np.float32)
     truth = np.array([[1], [0], [-1], [1], [-1]], np.int8)
     area = evaluation.class_ap(scores, truth, "area")[0]
@@ -110,5 +110,5 @@ def test_average_precision_is_that_of_the_ranking_without_the_photos_that_do_not
     assert evaluation.class_ap(scores, truth)[0] == pytest.approx((6 * 1 + 5 * 2 / 3) / 11)
 
 
-def test_a_class_in_no_photo_has_no_average_precision():
+def test_average_precision_of_a_class_without_photos_is_nan():
     assert np.isnan(evaluation.class_ap(SCORES, np.full((4, 3), -1, np.int8))).all()

@@ -133,7 +133,7 @@ def test_a_photo_of_five_pixels_ends_with_one_line(tmp_path, capsys):
     put(tmp_path / "data", "one", (60, 60), (5, 5))
     put(tmp_path / "data", "two", (60, 60), (60, 60))
     assert train_classifier.main(train_flags(tmp_path / "data", tmp_path)) == 1
-    assert "1.png: 5 x 5 pixels; photos of 16 or more a side can be classified" in capsys.readouterr().err
+    assert "1.png: 5 x 5 pixels is too small; use photos with sides of 16 or more" in capsys.readouterr().err
     assert classify.main(["--data", str(tmp_path / "data"), "--run", str(tmp_path / "c"), "--limit", "2"]) in (1,)
     assert "5 x 5 pixels" in capsys.readouterr().err.splitlines()[-1]
 
@@ -157,7 +157,7 @@ def test_grey_and_coloured_photos_are_learned_together(tmp_path):
         (["--sizes", "180", "200-224"], "give sizes to take in turn, or one range, not both"),
         (["--sizes", "300"], "crops have 224 pixels; give 224 or less"),
         (["--dropout", "1"], "expected 0 or more, less than 1"),
-        (["--backbone", "torchvision:resnet18", "--start", "random"], "training from scratch knows"),
+        (["--backbone", "torchvision:resnet18", "--start", "random"], "cannot be trained from scratch; use one of"),
         (["--train-share", "1"], "--train-share 1.0: expected more than 0, less than 1"),
         (["--colour", "-1"], "--colour -1.0: expected 0 or more"),
         (["--batch", "1"], "one photo has no statistics to be normalised by"),
@@ -318,7 +318,7 @@ def test_test_photos_may_be_limited_where_the_training_photos_are_a_half(folder,
 
 def test_an_unknown_network_is_told_with_those_that_are_known(folder, capsys):  # noqa: F811
     assert classify.main(["--data", str(folder), "--backbone", "resnet50"]) == 1
-    assert "resnet50: neither a folder nor a network; the networks are alexnet," in capsys.readouterr().err
+    assert "resnet50: no such classifier folder or network; give a folder, alexnet," in capsys.readouterr().err
 
 
 def test_a_test_folder_may_lack_a_class(trained, folder, tmp_path, capsys):  # noqa: F811
@@ -342,9 +342,9 @@ def test_damaged_classifiers_are_told_so(trained, tmp_path):
     shutil.copytree(trained / "classifier", tmp_path / "c")
     file = tmp_path / "c" / "network.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"?")
-    with pytest.raises(ValueError, match=r"damaged classifier .*network.safetensors is not the file"):
+    with pytest.raises(ValueError, match=r"damaged classifier .*network.safetensors does not match its checksum"):
         SPPClassifier.from_pretrained(tmp_path / "c")
-    with pytest.raises(FileNotFoundError, match="train one with train_classifier or classify"):
+    with pytest.raises(FileNotFoundError, match="train a classifier with `sppnet classifier train`"):
         SPPClassifier.from_pretrained(tmp_path)
 
 
@@ -358,7 +358,7 @@ def test_settings_that_lack_something_are_told_so(trained, folder, tmp_path, key
     assert f"damaged classifier ('{key}')" in capsys.readouterr().err
     file.write_text(json.dumps(settings | {"classes": ["down"]}))
     assert predict.main([str(folder / "down"), "--model", str(file.parent)]) == 1
-    assert "damaged classifier (1 classes, but weights of 2)" in capsys.readouterr().err
+    assert "damaged classifier (1 classes, but weights for 2)" in capsys.readouterr().err
     file.write_text("{}")
     assert train_classifier.main(train_flags(folder, tmp_path)) == 1
     assert "damaged classifier ('format'); give --overwrite, or another --run" in capsys.readouterr().err
@@ -376,7 +376,7 @@ def test_a_damaged_record_of_a_training_is_told_so(trained, folder, tmp_path, ca
 def test_weights_for_a_classifier_that_has_its_own_are_refused(trained, folder, weights, capsys):  # noqa: F811
     model = ["--model", str(trained / "classifier"), "--weights", str(weights)]
     assert predict.main([str(folder / "down"), *model]) == 1
-    assert "has convolutions of its own; leave --weights out" in capsys.readouterr().err
+    assert "holds its own trained convolutions; leave --weights out" in capsys.readouterr().err
 
 
 def test_a_network_without_classes_describes_photos(folder, weights):  # noqa: F811
@@ -387,9 +387,9 @@ def test_a_network_without_classes_describes_photos(folder, weights):  # noqa: F
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
     finest = network_only.represent(photo, "6x6", view=View("warp", 224))
     assert finest.shape == (9_216,)
-    with pytest.raises(ValueError, match="alexnet: describes photos, but knows no classes"):
+    with pytest.raises(ValueError, match="alexnet: this network represents photos but has no classes"):
         network_only.classify(photo)
-    with pytest.raises(ValueError, match="alexnet: describes photos"):
+    with pytest.raises(ValueError, match="alexnet: this network represents photos"):
         network_only.save("nowhere")
 
 
@@ -443,7 +443,7 @@ def test_vectors_of_other_settings_are_made_again_only_when_asked(folder, weight
     network.assemble("alexnet", seed=3).save(other)
     changed = [*arguments(folder, tmp_path, other), *size]
     assert extract_representations.main(changed) == 1
-    assert "holds vectors made with other weights" in capsys.readouterr().err
+    assert "holds vectors of other settings (weights: " in capsys.readouterr().err
     assert extract_representations.main([*changed, "--overwrite"]) == 0
 
 
