@@ -20,7 +20,7 @@ from detection.image import as_rgb
 from proposals.edge_groups import EdgeGroups, group_edges
 from proposals.edges import EdgeMap, detect_edges, thin
 from proposals.resize import enlarge, shrink
-from proposals.selective_search import MAX_SIDE, MIN_SIDE
+from proposals.hierarchical_search import MAX_SIDE, MIN_SIDE
 
 WEAKEST_PATH = 0.05  # smallest product of affinities along a path that connects two groups
 

@@ -18,7 +18,7 @@ from proposals.recall import CURVE, RecallResult
 from proposals.regions import describe, pixel_bins
 from proposals.resize import shrink
 from proposals.segmentation import build_graph, segment
-from proposals.selective_search import MAX_SIDE
+from proposals.hierarchical_search import MAX_SIDE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
