@@ -24,8 +24,8 @@ def resolve(settings: TrainSettings) -> TrainSettings:
 
 def run(settings: TrainSettings) -> dict[str, Any]:
     """Return the scores of the trained detector."""
-    from sppnet.json_report import write_report
     from sppnet.detector.training import train_and_test
+    from sppnet.json_report import write_report
     from sppnet.report.render import clock, write_html
     from sppnet.run import Run
 
