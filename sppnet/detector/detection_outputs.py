@@ -13,16 +13,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from data.media import Source
 from detection.detections import Detections
 from detection.detector import SPPDetector
-from detection.files import write_atomically
 from detection.image import read
 from detection.pictures.video import VideoReader, VideoWriter
 from sppnet.errors import one_line
-from sppnet.files import write_text
+from sppnet.files import write_picture, write_text
 from sppnet.progress import log, progress
 from sppnet.settings.detector import DetectSettings
 
@@ -144,8 +142,5 @@ def _cut(photo: NDArray[np.uint8], box: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Write a picture, as PNG if the photo was one, else as JPEG."""
-    kind, suffix = ("png", ".png") if path.suffix.lower() == ".png" else ("jpeg", ".jpg")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind, quality=92)
-    write_atomically(path.with_suffix(suffix), [buffer.getvalue()])
+    suffix = ".png" if path.suffix.lower() == ".png" else ".jpg"
+    write_picture(path.with_suffix(suffix), pixels, quality=92)
