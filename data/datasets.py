@@ -19,6 +19,7 @@ HOW = (
 
 TEST_SHARE = 0.2  # of a data set that is not divided
 DIVIDED = ("train", "test")
+USUAL = {"train": ("trainval", "train"), "test": ("test", "val", "valid", "validation")}
 
 
 def splits(root: str | os.PathLike[str], year: str | None = None) -> tuple[str, ...]:
@@ -81,13 +82,21 @@ def usual(root: str | os.PathLike[str], year: str | None = None) -> tuple[str, s
         FileNotFoundError: there is no data set.
         ValueError: none of the usual names is among its splits.
     """
-    known, found = splits(root, year), []
-    for what, names in (("train", ("trainval", "train")), ("test", ("test", "val", "valid", "validation"))):
-        name = next((n for n in names if n in known), None)
-        if name is None:
-            raise ValueError(f"{root}: has splits {', '.join(known)}; say which is for {what} with --{what}-split")
-        found.append(name)
-    return found[0], found[1]
+    return usual_split(root, "train", year), usual_split(root, "test", year)
+
+
+def usual_split(root: str | os.PathLike[str], purpose: str, year: str | None = None) -> str:
+    """The split that people use for "train" or for "test".
+
+    Raises:
+        FileNotFoundError: there is no data set.
+        ValueError: none of the usual names is among its splits.
+    """
+    known = splits(root, year)
+    name = next((n for n in USUAL[purpose] if n in known), None)
+    if name is None:
+        raise ValueError(f"{root}: has splits {', '.join(known)}; say which is for {purpose} with --{purpose}-split")
+    return name
 
 
 def _side(image_id: str) -> str:

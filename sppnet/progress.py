@@ -1,66 +1,44 @@
-"""What a tool says while it works: log lines and progress bars, on stderr."""
+"""Log lines and progress bars of long work.
+
+Everything is logged to the logger "sppnet". From Python nothing is shown unless the caller configures logging; the
+commands send log lines and bars to stderr.
+"""
 
 from __future__ import annotations
 
-import argparse
-import json
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-LEVELS = ("debug", "info", "warning", "error")
 log = logging.getLogger("sppnet")
-
-
-def flags(p: argparse.ArgumentParser) -> None:
-    """How much, and in which form."""
-    p.add_argument("--log-level", choices=LEVELS, default="info", help="least level of log lines (%(default)s)")
-    p.add_argument("--quiet", action="store_true", help="no bars, and only warnings and errors")
-    p.add_argument(
-        "--log-format", choices=("text", "json"), default="text", help="json: an object a line, for machines"
-    )
-
-
-class JsonLines(logging.Formatter):
-    """An object a line: time (UTC), level, logger, message."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
-        entry = {"time": time, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
-        if record.exc_info:
-            entry["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(entry)
-
-
-class ToolHandler(logging.StreamHandler):
-    """The handler of a tool, which the next tool in the same process replaces."""
-
-
-def start(options: argparse.Namespace) -> None:
-    """Send log lines to stderr as the flags ask; those of other libraries from warnings on."""
-    handler = ToolHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if options.log_format == "json" else logging.Formatter("%(message)s"))
-    root = logging.getLogger()
-    root.handlers = [handler, *(h for h in root.handlers if not isinstance(h, ToolHandler))]
-    level = logging.WARNING if options.quiet else getattr(logging, options.log_level.upper())
-    for name in ("sppnet", "classification", "data", "detection", "proposals"):
-        logging.getLogger(name).setLevel(level)
+MACHINE_READABLE = "sppnet_machine_readable"  # attribute of formatters whose lines bars must not interrupt
 
 
 def shows_progress() -> bool:
-    """Whether bars are wanted: not where lines of progress are not, nor between objects for machines."""
-    machines = any(isinstance(h.formatter, JsonLines) for h in logging.getLogger().handlers)
-    return not machines and log.isEnabledFor(logging.INFO)
+    """Whether to show bars: only with log lines of level info, and not between json objects."""
+    handlers = logging.getLogger().handlers
+    return log.isEnabledFor(logging.INFO) and not any(hasattr(h.formatter, MACHINE_READABLE) for h in handlers)
 
 
 @contextmanager
 def progress(total: int, done: int, unit: str, name: str) -> Iterator[tqdm]:
-    """A progress bar on stderr that log lines do not tear apart."""
-    hidden = not shows_progress()
-    with logging_redirect_tqdm(), tqdm(total=total, initial=done, unit=unit, desc=name, disable=hidden) as bar:
+    """A progress bar on stderr; log lines are printed above it."""
+    with (
+        logging_redirect_tqdm(),
+        tqdm(total=total, initial=done, unit=unit, desc=name, disable=not shows_progress()) as bar,
+    ):
         yield bar
+
+
+def advance(bar: tqdm, done: int) -> None:
+    """Move a bar to a number of finished items."""
+    bar.update(done - bar.n)
+
+
+def log_left_out(bad: dict[str, str]) -> None:
+    """Name the images that were left out."""
+    for image_id, reason in bad.items():
+        log.warning("left out %s: %s", image_id, reason)

@@ -1,4 +1,4 @@
-"""Where detections go: lines on the terminal, pictures, cut-out objects, one table."""
+"""Detections of files and what is written of them: pictures, cut-out objects, one table."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import csv
 import io
 import os
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,36 +16,39 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data.media import Source
-from detection import SPPDetector
 from detection.detections import Detections
+from detection.detector import SPPDetector
 from detection.files import write_atomically
 from detection.image import read
 from detection.pictures.video import Film, FilmWriter
+from sppnet.errors import one_line
+from sppnet.files import write_text
 from sppnet.progress import log, progress
-from tools.common import Options, one_line, write_text
+from sppnet.settings.detector import DetectSettings
 
 COLUMNS = ("file", "frame", "class", "score", "x0", "y0", "x1", "y1")
 
 
-class Outputs:
-    """Detects and writes what was asked for; results, as rows of plain values, in the order of the sources.
+class DetectionOutputs:
+    """Detects in files and writes what settings ask for.
 
     Args:
-        options: flags of the tool.
-        detector: to use.
+        detector: finds the objects.
+        settings: threshold, classes, what is written where.
+        say: called with one line per photo or video.
 
     Attributes:
-        rows: a dictionary a photo or film.
+        rows: one dictionary per photo or video, in the order of the sources.
         bad: file -> why it could not be used.
     """
 
-    def __init__(self, options: Options, detector: SPPDetector) -> None:
-        self.options, self.detector = options, detector
+    def __init__(self, detector: SPPDetector, settings: DetectSettings, say: Callable[[str], None]) -> None:
+        self.detector, self.settings, self.say = detector, settings, say
         self.rows: list[dict[str, Any]] = []
         self.bad: dict[str, str] = {}
 
     def photos(self, sources: list[Source]) -> None:
-        """Detect in every photo; what cannot be read is noted and left out."""
+        """Detect in every photo; those that cannot be read are noted and left out."""
         if not sources:
             return
         places = {source.path: source.place for source in sources}
@@ -58,22 +62,24 @@ class Outputs:
                 assert isinstance(found.photo, Path)
                 try:
                     self._photo(found.photo, places[found.photo], self._kept(found))
-                except ValueError as error:  # of a photo that changed since it was read
+                except ValueError as error:  # the photo changed since it was read
                     self._bad(found.photo, error)
                 bar.update()
 
-    def films(self, sources: list[Source]) -> None:
-        """Detect in every frame of every film."""
+    def videos(self, sources: list[Source]) -> None:
+        """Detect in every frame of every video."""
         for source in sources:
             try:
-                self._film(source)
+                self._video(source)
             except (OSError, ValueError) as error:
                 self._bad(source.path, error)
 
-    def write_table(self) -> None:
-        """The csv file, if one was asked for."""
-        if not self.options.csv:
-            return
+    def write_table(self, path: Path) -> None:
+        """Write one row per detection as CSV.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         buffer = io.StringIO()
         table = csv.writer(buffer, lineterminator="\n")
         table.writerow(COLUMNS)
@@ -83,10 +89,10 @@ class Outputs:
                     table.writerow(
                         [row["file"], frame, d["class"], f"{d['score']:.4f}", *(f"{v:.1f}" for v in d["box"])]
                     )
-        write_text(self.options.csv, buffer.getvalue())
+        write_text(path, buffer.getvalue())
 
     def _kept(self, found: Detections) -> Detections:
-        return found.filter(self.options.score_threshold, self.options.classes)
+        return found.filter(self.settings.score_threshold, self.settings.classes)
 
     def _bad(self, path: Path, error: Exception) -> None:
         self.bad[os.fspath(path)] = one_line(error)
@@ -94,35 +100,36 @@ class Outputs:
 
     def _photo(self, path: Path, place: Path, found: Detections) -> None:
         self.rows.append({"file": os.fspath(path), "detections": found.records()})
-        print(f"{path}: {_counted(Counter(found.sorted().names))}")
-        if not (self.options.save or self.options.crop):
+        self.say(f"{path}: {_counted(Counter(found.sorted().names))}")
+        save, crop = self.settings.save, self.settings.crop
+        if not (save or crop):
             return
         photo = read(path)
-        if self.options.save:
-            _save(self.options.save / place, found.draw(image=photo))
-        if self.options.crop:
+        if save:
+            _save(save / place, found.draw(image=photo))
+        if crop:
             numbers: Counter[str] = Counter()
             for name, box in zip(found.sorted().names, found.sorted().boxes, strict=True):
                 numbers[name] += 1
-                target = self.options.crop / name / place.with_name(f"{place.stem}-{numbers[name]}{place.suffix}")
+                target = crop / name / place.with_name(f"{place.stem}-{numbers[name]}{place.suffix}")
                 _save(target, _cut(photo, box))
 
-    def _film(self, source: Source) -> None:
-        film = Film(source.path)
+    def _video(self, source: Source) -> None:
+        video, save = Film(source.path), self.settings.save
         frames: list[list[dict[str, Any]]] = []
         counts: Counter[str] = Counter()
         with contextlib.ExitStack() as stack:
-            bar = stack.enter_context(progress(film.count, 0, "frame", film.path.name))
-            path = self.options.save / source.place.with_suffix(".mp4") if self.options.save else None
-            writer = stack.enter_context(FilmWriter(path, film.rate)) if path else None
-            for found in map(self._kept, self.detector.detect_many(film)):
+            bar = stack.enter_context(progress(video.count, 0, "frame", video.path.name))
+            path = save / source.place.with_suffix(".mp4") if save else None
+            writer = stack.enter_context(FilmWriter(path, video.rate)) if path else None
+            for found in map(self._kept, self.detector.detect_many(video)):
                 frames.append(found.records())
                 counts.update(found.names)
                 if writer:
                     writer.write(found.draw())
                 bar.update()
-        self.rows.append({"file": os.fspath(source.path), "frames_a_second": film.rate, "frames": frames})
-        print(f"{source.path}: {len(frames)} frames, {_counted(counts)}")
+        self.rows.append({"file": os.fspath(source.path), "frames_a_second": video.rate, "frames": frames})
+        self.say(f"{source.path}: {len(frames)} frames, {_counted(counts)}")
 
 
 def _counted(counts: Counter[str]) -> str:
@@ -136,7 +143,7 @@ def _cut(photo: NDArray[np.uint8], box: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """As png where the photo was one, else as jpg."""
+    """Write a picture, as PNG if the photo was one, else as JPEG."""
     kind, suffix = ("png", ".png") if path.suffix.lower() == ".png" else ("jpeg", ".jpg")
     path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()

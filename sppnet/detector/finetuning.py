@@ -1,10 +1,7 @@
-"""Fine-tuned layers of a run."""
+"""Fine-tuned fully connected layers of a run."""
 
 from __future__ import annotations
 
-import csv
-import functools
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -24,78 +21,105 @@ from detection.training.batches import WindowBatches
 from detection.training.images import TrainingImages
 from detection.training.svm_checkpoint import fingerprint
 from detection.weights.state_dict import write_state
+from sppnet.curves import write_curve
 from sppnet.detector.features import open_features
-from sppnet.detector.svms import HEAD, training_images
-from sppnet.progress import log, progress
-from tools.common import Run, exclusive
+from sppnet.detector.training_images import TrainingSet, open_training_set
+from sppnet.progress import advance, log, progress
+from sppnet.run import Run, exclusive
+from sppnet.settings.detector import FinetuneSettings
 
-CLASSIFIER, SETTINGS, CURVE = "classifier.safetensors", "finetune.json", "curve"
-SHORT = ((4_000, 1e-2), (2_000, 1e-3))  # from a random start, for a CPU
+HEAD = "fc_head.safetensors"  # fine-tuned fc6 and fc7, in the run's head folder
+CLASSIFIER, SETTINGS = "classifier.safetensors", "finetune.json"
+SHORT = ((4_000, 1e-2), (2_000, 1e-3))  # a schedule for a CPU and a random start
 VALIDATION_BATCHES = 50  # 6,400 windows
 
 
-def finetune(run: Run) -> dict[str, Any]:
-    """Train fc6, fc7 and the softmax layer on the training split, less the images held out for validation."""
-    o = run.options
-    dataset, images, proposals, config = training_images(run)
-    tuned = replace(config.finetune, schedule=_schedule(o.schedule, config.finetune))
-    train, validation = _split(images, o.validation, o.seed)
-    sources = [train]
-    if o.mirror:
-        cache = open_features(run, images.cache.manifest["network"], config, mirrored=True)
-        sources.append(
-            TrainingImages(train.records, images.proposals, cache, config.pooling, images.n_classes, mirrored=True)
-        )
-    how = (tuned, o.start, o.width, o.mirror, o.validation, o.difficult, o.block, o.seed)
-    settings = {
-        "training": fingerprint(images, config.svm, how),
-        "data": dataset.name,
-        "classes": list(dataset.classes),
-        "proposals": proposals,
-        "features": images.cache.manifest,
-        "start": o.start,
-        "width": o.width,
-        "mirror": o.mirror,
-        "difficult": o.difficult,
-        "finetune": asdict(tuned),
-    }
+def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
+    """Train fc6, fc7 and the softmax layer on the training split, less the images held out for validation.
+
+    Args:
+        run: holds proposals and features; keeps the layers in its head folder.
+        settings: start, schedule, batches.
+
+    Returns:
+        settings, curve and best point, as finetune.json holds them.
+
+    Raises:
+        FileNotFoundError: proposals or features are missing.
+        ValueError: the settings do not fit the data, or the run holds layers of another training.
+        RuntimeError: another process is fine-tuning in this run.
+    """
+    s, data = settings, open_training_set(run, settings)
+    tuned = replace(data.config.finetune, schedule=parse_schedule(s.schedule, data.config.finetune))
+    train, validation = _divide(data.images, s.validation, s.seed)
+    sources = [train, *([_mirrored(run, data, train)] if s.mirror else [])]
+    notes = _notes(s, data, tuned)
     with exclusive(run.head):
-        done = _finished(run, settings["training"])
+        done = None if s.overwrite else _finished(run, notes["training"])
         if done:
             return done
-        batches = WindowBatches(sources, tuned, o.block, o.difficult, o.seed)
-        held_out = WindowBatches([validation], replace(tuned, random_scale=False), VALIDATION_BATCHES, seed=o.seed)
-        _name_missing(dataset.classes, batches)
-        head = fc_initialization.build(
-            o.start, images.pooled_length, images.cache.manifest["network"], config.pooling.levels, o.width, o.seed
-        )
-        with torch.random.fork_rng():
-            torch.manual_seed(o.seed)
-            model = WindowClassifier(head, images.n_classes)
-        options = FinetuneOptions(run.head, resolve_device(o.device), o.seed, o.validate_every)
-        training = Finetuning(model, batches, [held_out.block(0)], tuned, options, settings["training"])
+        batches = WindowBatches(sources, tuned, s.block, s.difficult, s.seed)
+        held_out = WindowBatches([validation], replace(tuned, random_scale=False), VALIDATION_BATCHES, seed=s.seed)
+        _warn_of_missing(data.dataset.classes, batches)
+        model = _initial(s, data)
+        options = FinetuneOptions(run.head, resolve_device(s.device), s.seed, s.validate_every)
+        training = Finetuning(model, batches, [held_out.block(0)], tuned, options, notes["training"])
         with progress(training.iterations, 0, "it", "fine-tuning") as bar:
-            training.run(functools.partial(_show, bar))
-        return _keep(run.head, training, settings)
+            training.run(lambda done, loss: _show(bar, done, loss))
+        return _keep(run.head, training, notes)
 
 
-def _name_missing(classes: Sequence[str], batches: WindowBatches) -> None:
-    """Say which classes the layers cannot learn."""
+def _notes(s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig) -> dict[str, Any]:
+    """All that decides the result, and its fingerprint."""
+    how = (tuned, s.start, s.width, s.mirror, s.validation, s.difficult, s.block, s.seed)
+    return {
+        "training": fingerprint(data.images, data.config.svm, how),
+        "data": data.dataset.name,
+        "classes": list(data.dataset.classes),
+        "proposals": data.proposals,
+        "features": data.images.cache.manifest,
+        "start": s.start,
+        "width": s.width,
+        "mirror": s.mirror,
+        "difficult": s.difficult,
+        "finetune": asdict(tuned),
+    }
+
+
+def _initial(s: FinetuneSettings, data: TrainingSet) -> WindowClassifier:
+    """The layers to start from."""
+    images, levels = data.images, data.config.pooling.levels
+    network = images.cache.manifest["network"]
+    head = fc_initialization.build(s.start, images.pooled_length, network, levels, s.width, s.seed)
+    with torch.random.fork_rng():
+        torch.manual_seed(s.seed)
+        return WindowClassifier(head, images.n_classes)
+
+
+def _mirrored(run: Run, data: TrainingSet, train: TrainingImages) -> TrainingImages:
+    """The mirror images of the training images."""
+    cache = open_features(run, data.images.cache.manifest["network"], data.config, mirrored=True)
+    pooling = data.config.pooling
+    return TrainingImages(train.records, train.proposals, cache, pooling, train.n_classes, mirrored=True)
+
+
+def _warn_of_missing(classes: Sequence[str], batches: WindowBatches) -> None:
+    """Name the classes that the layers cannot learn."""
     there = batches.classes()
     missing = [name for k, name in enumerate(classes) if k not in there]
     if missing:
         log.warning("fine-tuning: no training image has a window of %s, which will not be found", ", ".join(missing))
 
 
-def _schedule(text: str | None, config: FinetuneConfig) -> tuple[tuple[int, float], ...]:
-    """`short`, or ITERATIONS:RATE,ITERATIONS:RATE; the preset's by default.
+def parse_schedule(text: str, config: FinetuneConfig) -> tuple[tuple[int, float], ...]:
+    """Iterations and learning rates from "short", "preset" or "ITERATIONS:RATE,ITERATIONS:RATE".
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: the text is none of these.
     """
     if text == "preset":
         return config.schedule
-    if text is None or text == "short":
+    if text == "short":
         return SHORT
     try:
         steps = tuple((int(n), float(rate)) for n, rate in (step.split(":") for step in text.split(",")))
@@ -108,11 +132,11 @@ def _schedule(text: str | None, config: FinetuneConfig) -> tuple[tuple[int, floa
     return steps
 
 
-def _split(images: TrainingImages, fraction: float, seed: int) -> tuple[TrainingImages, TrainingImages]:
+def _divide(images: TrainingImages, fraction: float, seed: int) -> tuple[TrainingImages, TrainingImages]:
     """Images to train on and images to validate on."""
     held_out = max(1, round(fraction * len(images)))
     if held_out >= len(images):
-        raise ValueError(f"--validation {fraction}: leaves none of {len(images)} images to train on; give less")
+        raise ValueError(f"--validation {fraction:g}: leaves none of {len(images)} images to train on; give less")
     order = np.random.default_rng(seed).permutation(len(images))
 
     def part(places: Any) -> TrainingImages:
@@ -126,10 +150,10 @@ def _finished(run: Run, key: str) -> dict[str, Any] | None:
     """What the run holds of this training already.
 
     Raises:
-        ValueError: it holds layers of another training, and --overwrite was not given.
+        ValueError: it holds layers of another training.
     """
     path = run.head / SETTINGS
-    if run.options.overwrite or not path.is_file():
+    if not path.is_file():
         return None
     found: dict[str, Any] = json.loads(path.read_text())
     if found["training"] != key:
@@ -140,39 +164,17 @@ def _finished(run: Run, key: str) -> dict[str, Any] | None:
 
 def _show(bar: tqdm, done: int, loss: float) -> None:
     bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-    bar.update(done - bar.n)
+    advance(bar, done)
 
 
-def _keep(folder: Path, training: Finetuning, settings: dict[str, Any]) -> dict[str, Any]:
-    """Write layers, curve and settings; the checkpoint goes."""
+def _keep(folder: Path, training: Finetuning, notes: dict[str, Any]) -> dict[str, Any]:
+    """Write layers, curve and settings; remove the checkpoint."""
     training.model.head.cpu().plain().save(folder / HEAD)
     write_state(folder / CLASSIFIER, training.model.fc8.cpu().state_dict())
     write_curve(folder, training.curve)
     best = max(training.curve, key=lambda p: p.validation_ap)
-    result = settings | {"curve": [asdict(p) for p in training.curve], "best": asdict(best)}
+    result = notes | {"curve": [asdict(p) for p in training.curve], "best": asdict(best)}
     write_atomically(folder / SETTINGS, [(json.dumps(result, indent=1) + "\n").encode()])
     (folder / CHECKPOINT).unlink(missing_ok=True)
     log.info("fc6, fc7 and softmax layer of iteration %d: %s", best.iteration, folder)
     return result
-
-
-def write_curve(folder: Path, curve: Sequence[Any], step: str = "iteration") -> None:
-    """Losses and accuracies of a training, points with a field `step`, as curve.csv and curve.png."""
-    from matplotlib.figure import Figure  # a quarter of a second that other tools need not wait for
-
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(asdict(curve[0])))
-    writer.writeheader()
-    writer.writerows(asdict(p) for p in curve)
-    write_atomically(folder / f"{CURVE}.csv", [text.getvalue().encode()])
-    figure = Figure(figsize=(11, 3.5), layout="constrained")
-    shown = [name for name in ("loss", "accuracy", "ap") if hasattr(curve[0], f"validation_{name}")]
-    for axes, name in zip(figure.subplots(1, len(shown)), shown, strict=True):
-        for field, label, style in ((name, "training", "--"), (f"validation_{name}", "validation", "-")):
-            if hasattr(curve[0], field):
-                axes.plot([getattr(p, step) for p in curve], [getattr(p, field) for p in curve], style, label=label)
-        axes.set(xlabel=step, ylabel={"ap": "average precision of windows"}.get(name, name))
-        axes.legend()
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=120)
-    write_atomically(folder / f"{CURVE}.png", [picture.getvalue()])

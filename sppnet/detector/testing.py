@@ -1,15 +1,14 @@
-"""Detections of a run and their scores."""
+"""Detections of a run on its test split."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PIL import Image
 
@@ -17,26 +16,35 @@ from data.records import Dataset
 from detection import features, image, model
 from detection.detections import Detections, load_npz, save_npz
 from detection.detector import Combine, Evidence, detect_windows
-from detection.evaluation import coco, results, voc
 from detection.model import Model
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.networks.softmax import SCORE_THRESHOLD, SoftmaxClassifier
 from detection.pictures import drawing
-from sppnet.detector.features import load_proposals, open_features, usable
-from sppnet.detector.finetuning import CLASSIFIER, SETTINGS
-from sppnet.detector.svms import HEAD
+from sppnet.detector.features import open_features, usable_records
+from sppnet.detector.finetuning import CLASSIFIER, HEAD, SETTINGS
+from sppnet.detector.proposals import load_proposals
 from sppnet.progress import log, progress
-from tools.common import Run, exclusive
+from sppnet.run import Run, exclusive
+from sppnet.settings.detector import TestSettings
 
 SAVE_SECONDS = 60.0  # between two saves of unfinished detections
-SHOWN_SCORES = {"svm": -0.75, "softmax": 0.5}  # of drawn detections; an SVM of few images is timid
+SHOWN_SCORES = {"svm": -0.75, "softmax": 0.5}  # lowest score drawn; SVMs trained on few images score low
 STAGES = ("windows", "regressed")  # before and after box regression
 Stages = dict[str, dict[str, Detections]]  # stage -> image id -> detections
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """A model, the run that holds its features and proposals, and the softmax layer that scores in its SVMs' place."""
+class TestedModel:
+    """A model, the run that holds its features and proposals, and the softmax layer that replaces its SVMs.
+
+    Attributes:
+        folder: of the model.
+        run: its run.
+        model: the detector without its convolutions.
+        softmax: scores instead of the SVMs; None: the SVMs score.
+    """
+
+    __test__ = False  # not a test case, despite its name
 
     folder: Path
     run: Run
@@ -44,11 +52,20 @@ class Source:
     softmax: SoftmaxClassifier | None = None
 
     @classmethod
-    def of(cls, run: Run, folder: Path, scores: str, scales: Sequence[int] | None = None) -> Source:
-        """The model in a folder of a run, at other short sides than those of its training if `scales` says so.
+    def load(
+        cls, run: Run, folder: Path, scores: Literal["svm", "softmax"] = "svm", scales: Sequence[int] | None = None
+    ) -> TestedModel:
+        """Load the model in a folder of a run.
+
+        Args:
+            run: names the data set; the model's own run is the folder above it.
+            folder: of the model.
+            scores: "svm", or "softmax" for the fine-tuned layer.
+            scales: short sides in pixels to test at; None: those of the training.
 
         Raises:
-            FileNotFoundError, ValueError: there is none, or with "softmax" no fine-tuned layers of its classes.
+            FileNotFoundError: there is no model, or no softmax layer.
+            ValueError: the softmax layer was trained for other classes, or a file is damaged.
         """
         run = replace(run, folder=folder.parent)
         trained = model.load(folder)
@@ -57,32 +74,34 @@ class Source:
             return cls(folder, run, trained)
         settings = run.head / SETTINGS
         if not settings.is_file():
-            raise FileNotFoundError(f"{settings}: no fine-tuned layers; run finetune")
+            raise FileNotFoundError(f"{settings}: no fine-tuned layers; run `sppnet stage finetune`")
         classes = tuple(json.loads(settings.read_text())["classes"])
         if classes != trained.classes:
-            raise ValueError(f"{run.head}: fine-tuned for other classes than the model in {folder}; run either again")
+            raise ValueError(
+                f"{run.head}: fine-tuned for other classes than the model in {folder}; train one of them again"
+            )
         config = replace(trained.config, test=replace(trained.config.test, score_threshold=SCORE_THRESHOLD))
         trained = replace(trained, config=config, fc=FcFeatures(FcHead.load(run.head / HEAD), "fc7", config.precision))
         return cls(folder, run, trained, SoftmaxClassifier.load(run.head / CLASSIFIER, len(classes)))
 
 
-class _Images:
+class _TestImages:
     """What one model sees of the images of a split."""
 
-    def __init__(self, source: Source, split: str) -> None:
-        run, trained = source.run, source.model
-        self.source = source
-        self.proposals, self.made = load_proposals(run, split, trained.proposals)
+    def __init__(self, tested: TestedModel, split: str, settings: TestSettings) -> None:
+        run, trained = tested.run, tested.model
+        self.tested = tested
+        self.proposals, self.made = load_proposals(run, split, settings, trained.proposals)
         self.cache = open_features(run, trained.network, trained.config, trained.weights_hash)
 
     def evidence(self, image_id: str) -> Evidence:
         pyramid = features.load_pyramid(self.cache, image_id)
-        return Evidence(pyramid, self.proposals[image_id], self.source.model, self.source.softmax)
+        return Evidence(pyramid, self.proposals[image_id], self.tested.model, self.tested.softmax)
 
     def key(self) -> dict[str, Any]:
         """All that decides the detections."""
-        digest = hashlib.sha256(json.dumps(self.source.model.summary(), sort_keys=True).encode())
-        folders = [self.source.folder] + [self.source.run.head] * (self.source.softmax is not None)
+        digest = hashlib.sha256(json.dumps(self.tested.model.summary(), sort_keys=True).encode())
+        folders = [self.tested.folder] + [self.tested.run.head] * (self.tested.softmax is not None)
         for folder in folders:
             for file in sorted(folder.glob("*.safetensors")):
                 digest.update(file.read_bytes())
@@ -91,95 +110,105 @@ class _Images:
         return {"inputs": digest.hexdigest(), "proposals": self.made, "features": self.cache.manifest}
 
 
-def detect(
-    run: Run, sources: Sequence[Source], split: str, kind: str, combine: Combine = "union"
-) -> tuple[Dataset, Stages]:
-    """Detections of a split, stage -> image id -> detections; those the run already holds are not made again.
+def test_detector(run: Run, settings: TestSettings) -> tuple[Dataset, Stages, Sequence[TestedModel]]:
+    """Detect the objects of the test split with the models that settings name.
 
     Args:
         run: keeps the detections.
-        sources: one model, or several to score together.
-        split: of the data set.
-        kind: what the files' names begin with, after the split.
-        combine: how several models score together, see `detect_windows`.
+        settings: models, scores, scales, combination.
+
+    Returns:
+        the tested images; stage -> image id -> detections, one stage if no model has box regressors; the models.
+
+    Raises:
+        FileNotFoundError: a model, features or proposals are missing.
+        ValueError: the models have different classes, or a file is damaged.
+        RuntimeError: another process is testing the same models.
+    """
+    folders = settings.model or (run.model(),)
+    models = [TestedModel.load(run, folder, settings.scores, settings.scales) for folder in folders]
+    dataset, stages = detect_split(run, models, settings, detections_name(settings))
+    if not any(tested.model.regressors for tested in models):
+        del stages["regressed"]
+    return dataset, stages, models
+
+
+test_detector.__test__ = False  # type: ignore[attr-defined]  # not a test case, despite its name
+
+
+def detections_name(settings: TestSettings) -> str:
+    """What the names of detection files begin with, after the split: "" for the run's own model as trained."""
+    folders = settings.model or (Path("model"),)
+    own = f"{folders[0].name}-" if folders[0].name != "model" else ""
+    name = (f"{settings.combine}-" if len(folders) > 1 else own) + "softmax-" * (settings.scores == "softmax")
+    return name + (f"scales-{'-'.join(map(str, settings.scales))}-" if settings.scales else "")
+
+
+def detect_split(
+    run: Run, models: Sequence[TestedModel], settings: TestSettings, name: str = ""
+) -> tuple[Dataset, Stages]:
+    """Detections of the test split; those the run already holds are not computed again.
+
+    Args:
+        run: keeps the detections.
+        models: one model, or several that score together.
+        settings: proposals, overwrite, and how models are combined.
+        name: what the files' names begin with, after the split.
 
     Raises:
         ValueError: the models have different classes.
     """
-    classes = sources[0].model.classes
-    if any(s.model.classes != classes for s in sources):
+    split, combine = run.test_split, settings.combine
+    classes = models[0].model.classes
+    if any(tested.model.classes != classes for tested in models):
         raise ValueError("--model: expected models of the same classes in the same order; train them on the same data")
     dataset = run.dataset(split, classes)
-    images = [_Images(source, split) for source in sources]
+    images = [_TestImages(tested, split, settings) for tested in models]
     records = list(dataset)
     for i in images:
-        there = {r.id for r in usable(run, dataset, i.proposals, i.cache)}
+        there = {r.id for r in usable_records(run, dataset, i.proposals, i.cache)}
         records = [r for r in records if r.id in there]
-    paths = {stage: run.detections(split, kind + stage) for stage in STAGES}
+    paths = {stage: run.detections(split, name + stage) for stage in STAGES}
     key = {"models": [i.key() for i in images], "combine": combine}
-    with exclusive(run.detections(split, kind + "all")):
-        found = {stage: _saved(path, key, run.options.overwrite) for stage, path in paths.items()}
-        todo = [r for r in records if any(r.id not in f for f in found.values())]
-        saved = time.monotonic()
-        with progress(len(records), len(records) - len(todo), "img", "detection") as bar:
-            for record in todo:
-                new = detect_windows(*(i.evidence(record.id) for i in images), combine=combine)
-                for stage, detections in zip(STAGES, new, strict=True):
-                    found[stage][record.id] = detections
-                bar.update()
-                if time.monotonic() - saved > SAVE_SECONDS:
-                    _save(paths, found, key)
-                    saved = time.monotonic()
-        if todo:
-            _save(paths, found, key)
+    with exclusive(run.detections(split, name + "all")):
+        found = {stage: {} if settings.overwrite else _saved(path, key) for stage, path in paths.items()}
+        _detect_missing(images, [r.id for r in records], found, combine, lambda: _save(paths, found, key))
     for path in paths.values():
         log.info("detections: %s", path)
-    return _only(dataset, records), {stage: {r.id: f[r.id] for r in records} for stage, f in found.items()}
+    return replace(dataset, records=tuple(records)), {s: {r.id: f[r.id] for r in records} for s, f in found.items()}
 
 
-def _saved(path: Path, key: Mapping[str, Any], overwrite: bool) -> dict[str, Detections]:
+def _detect_missing(
+    images: Sequence[_TestImages], ids: Sequence[str], found: Stages, combine: Combine, save: Any
+) -> None:
+    """Add the detections of the images that have none; they are saved now and then, and at the end."""
+    todo = [i for i in ids if any(i not in f for f in found.values())]
+    saved = time.monotonic()
+    with progress(len(ids), len(ids) - len(todo), "img", "detection") as bar:
+        for image_id in todo:
+            new = detect_windows(*(i.evidence(image_id) for i in images), combine=combine)
+            for stage, detections in zip(STAGES, new, strict=True):
+                found[stage][image_id] = detections
+            bar.update()
+            if time.monotonic() - saved > SAVE_SECONDS:
+                save()
+                saved = time.monotonic()
+    if todo:
+        save()
+
+
+def _saved(path: Path, key: Mapping[str, Any]) -> dict[str, Detections]:
     """What an earlier call left for the same inputs."""
-    if overwrite or not path.is_file():
+    if not path.is_file():
         return {}
     detections, meta = load_npz(path)
     return dict(detections) if meta == key else {}
 
 
-def _save(paths: Mapping[str, Path], found: Mapping[str, Mapping[str, Detections]], key: Mapping[str, Any]) -> None:
+def _save(paths: Mapping[str, Path], found: Stages, key: Mapping[str, Any]) -> None:
     for stage, path in paths.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         save_npz(path, found[stage], key)
-
-
-def _only(dataset: Dataset, records: Sequence[Any]) -> Dataset:
-    return Dataset(dataset.name, dataset.classes, tuple(records), dataset.bad)
-
-
-def report(
-    run: Run, dataset: Dataset, stages: Mapping[str, Mapping[str, Detections]], metric: str, kind: str = ""
-) -> dict[str, Any]:
-    """Score every stage, print the table, and leave comp4 files, COCO json and curves.npz in the results folder.
-
-    Returns:
-        stage -> the scores, for json.
-    """
-    scored = {stage: voc.evaluate(d, dataset, metric=metric) for stage, d in stages.items()}  # type: ignore[arg-type]
-    print(results.format_table(dataset.classes, scored))
-    out: dict[str, Any] = {}
-    for stage, detections in stages.items():
-        part = f"-first-{run.options.limit}" if run.options.limit else ""  # a part's files beside the whole's
-        folder = run.results / f"{run.options.test_split}{part}-{kind}{stage}"
-        folder.mkdir(parents=True, exist_ok=True)
-        results.write_comp4(folder, detections, dataset.classes, run.options.test_split)
-        results.write_coco_json(folder / "coco_results.json", detections, _image_numbers(dataset))
-        c = coco.evaluate(detections, dataset)
-        figures = f"{metric} mAP {_percent(scored[stage].mean_ap)}, COCO AP {_percent(c.ap)}, AP50 {_percent(c.ap50)}"
-        print(f"{stage}: {figures}")
-        log.info("comp4 files, COCO json: %s", folder)
-        results.write_curves(folder / "curves.npz", scored[stage])
-        out[stage] = results.summary(scored[stage])
-        out[stage]["coco"] = {k: None if math.isnan(v := getattr(c, k)) else v for k in ("ap", "ap50", "ap75")}
-    return out
 
 
 def draw_pictures(
@@ -196,15 +225,3 @@ def draw_pictures(
         photo = image.read(record.path, record.size)
         picture = drawing.draw_comparison(photo, detections[record.id], record, dataset.classes, min_score)
         Image.fromarray(picture).save(folder / f"{record.id}.png")
-
-
-def _image_numbers(dataset: Dataset) -> dict[str, int]:
-    """COCO's number of each image: its id where that is one, as in VOC, else its place in the list, from 1."""
-    ids = [record.id for record in dataset]
-    if all(i.isdecimal() for i in ids):
-        return {i: int(i) for i in ids}
-    return {i: place for place, i in enumerate(ids, 1)}
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"

@@ -1,51 +1,115 @@
-"""All stages of a run, one after the other, each as its own tool does it."""
+"""All stages of a run, one after the other: labelled photos in, a tested detector out."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from sppnet.detector.features import extract_features, extract_proposals
+from detection.network import resolve_device
+from detection.networks.bfloat16 import has_bfloat16
+from sppnet.detector.bbox_regressors import train_bbox_regressors
+from sppnet.detector.features import extract_features
 from sppnet.detector.finetuning import finetune
-from sppnet.detector.svms import train_bbox_regressors, train_svms
-from sppnet.detector.testing import Source, detect, draw_pictures, report
+from sppnet.detector.proposals import extract_proposals
+from sppnet.detector.scoring import TestScores, score_detections
+from sppnet.detector.svms import train_svms
+from sppnet.detector.testing import TestedModel, detect_split, draw_pictures
 from sppnet.progress import log
-from tools.common import Run
+from sppnet.run import Run
+from sppnet.settings.detector import TestSettings, TrainSettings
 
 PICTURES = 12
 
 
-def train_and_test(run: Run) -> dict[str, Any]:
-    """From photos to a scored detector; what is finished already is not done again.
+@dataclass(frozen=True, eq=False)
+class Training:
+    """A finished training.
 
-    Returns:
-        the scores before and after box regression, and seconds of each stage.
+    Attributes:
+        run: holds everything that was made.
+        model: folder of the detector.
+        scores: on the test split.
+        stage_seconds: stage -> seconds that it took.
     """
-    o, seconds = run.options, {}
-    splits = (o.train_split, o.test_split)
-    datasets = {split: run.dataset(split) for split in splits}  # a fault in the data shows before the work begins
-    stages: dict[str, Callable[[], Any]] = {
-        "windows": lambda: [extract_proposals(run, split) for split in splits],
-        "features": lambda: extract_features(run, datasets.values()),
-        "mirrored features": lambda: extract_features(run, [datasets[o.train_split]], mirrored=True),
-        "fully connected layers": lambda: finetune(run),
-        "SVMs": lambda: train_svms(run),
-        "box regressors": lambda: train_bbox_regressors(run),
-    }
-    if o.features == "pool5" or o.head:
-        del stages["mirrored features"], stages["fully connected layers"]
-    elif not o.mirror:
-        del stages["mirrored features"]
-    for number, (name, work) in enumerate(stages.items(), 1):
-        log.info("\nstage %d of %d: %s", number, len(stages) + 1, name)
+
+    run: Run
+    model: Path
+    scores: TestScores
+    stage_seconds: dict[str, float]
+
+    def summary(self) -> dict[str, Any]:
+        """Scores and times as plain values for json."""
+        return self.scores.summary() | {"stage_seconds": self.stage_seconds}
+
+
+class _Clock:
+    """Numbers and times the stages."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        log.info("\nstage %d of %d: %s", len(self.seconds) + 1, self.total, name)
         started = time.monotonic()
-        work()
-        seconds[name] = round(time.monotonic() - started, 1)
-    log.info("\nstage %d of %d: test", len(stages) + 1, len(stages) + 1)
-    started = time.monotonic()
-    dataset, detected = detect(run, [Source.of(run, run.model, "svm")], o.test_split, "")
-    scores = report(run, dataset, detected, o.metric)
-    draw_pictures(run.folder / "pictures", dataset, detected["regressed"], PICTURES)
-    seconds["test"] = round(time.monotonic() - started, 1)
-    return scores | {"stage_seconds": seconds}
+        yield
+        self.seconds[name] = round(time.monotonic() - started, 1)
+
+
+def resolve_precision(settings: TrainSettings) -> TrainSettings:
+    """bf16 where the device is faster with it, if the settings leave the precision open."""
+    if settings.precision is None and has_bfloat16(resolve_device(settings.device)):
+        return replace(settings, precision="bf16")
+    return settings
+
+
+def train_and_test(run: Run, settings: TrainSettings) -> Training:
+    """Search proposals, convolve, train and test; finished stages are not repeated.
+
+    Args:
+        run: names the data set; keeps everything.
+        settings: of all stages.
+
+    Raises:
+        OSError, ValueError: the data cannot be used, or the settings do not fit it.
+        RuntimeError: another process is working on the run.
+    """
+    s = settings
+    datasets = {split: run.dataset(split) for split in (run.train_split, run.test_split)}  # faults show at once
+    tunes = s.features != "pool5" and s.head is None
+    clock = _Clock(4 + s.bbox_regression + tunes * (1 + s.mirror))
+    with clock.stage("windows"):
+        for split in datasets:
+            extract_proposals(run, split, s)
+    with clock.stage("features"):
+        extract_features(run, datasets.values(), s)
+    if tunes and s.mirror:
+        with clock.stage("mirrored features"):
+            extract_features(run, [datasets[run.train_split]], s, mirrored=True)
+    if tunes:
+        with clock.stage("fully connected layers"):
+            finetune(run, s)
+    with clock.stage("SVMs"):
+        trained = train_svms(run, s)
+    if s.bbox_regression:
+        with clock.stage("box regressors"):
+            train_bbox_regressors(run, s, trained)
+    with clock.stage("test"):
+        scores = _test(run, s)
+    return Training(run, run.model(s.model_name), scores, clock.seconds)
+
+
+def _test(run: Run, s: TrainSettings) -> TestScores:
+    """Scores and pictures of the detector just trained."""
+    tested = TestedModel.load(run, run.model(s.model_name))
+    name = "" if s.model_name == "model" else f"{s.model_name}-"
+    settings = TestSettings(proposals=s.proposals, max_boxes=s.max_boxes, overwrite=s.overwrite)
+    dataset, stages = detect_split(run, [tested], settings, name)
+    scores = score_detections(run, dataset, stages, s.metric, name)
+    draw_pictures(run.folder / "pictures", dataset, list(stages.values())[-1], PICTURES)
+    return scores

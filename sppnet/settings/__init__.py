@@ -1,1 +1,61 @@
-"""TODO"""
+"""Settings of every stage and command, as frozen dataclasses: the only place with defaults.
+
+Flags of the command line, keys of `--config` files, help texts and the settings in json reports are generated from
+these classes. `sppnet.settings.TrainSettings(scales=(480, 688))` is `sppnet train --scales 480 688`.
+"""
+
+from __future__ import annotations
+
+from sppnet.settings.base import Settings
+from sppnet.settings.classifier import (
+    ClassifierSettings,
+    ClassifierTestSettings,
+    ClassifySettings,
+    NetworkTrainingSettings,
+    RepresentationSettings,
+)
+from sppnet.settings.detector import (
+    BboxRegressorSettings,
+    CheckSettings,
+    DemoSettings,
+    DetectSettings,
+    EvaluateProposalsSettings,
+    EvaluateSettings,
+    ExportModelSettings,
+    ExportOnnxSettings,
+    ExtractProposalsSettings,
+    FeatureSettings,
+    FinetuneSettings,
+    MiniVOCSettings,
+    ReportSettings,
+    ServeSettings,
+    SVMSettings,
+    TestSettings,
+    TrainSettings,
+)
+
+__all__ = [
+    "BboxRegressorSettings",
+    "CheckSettings",
+    "ClassifierSettings",
+    "ClassifierTestSettings",
+    "ClassifySettings",
+    "DemoSettings",
+    "DetectSettings",
+    "EvaluateProposalsSettings",
+    "EvaluateSettings",
+    "ExportModelSettings",
+    "ExportOnnxSettings",
+    "ExtractProposalsSettings",
+    "FeatureSettings",
+    "FinetuneSettings",
+    "MiniVOCSettings",
+    "NetworkTrainingSettings",
+    "ReportSettings",
+    "RepresentationSettings",
+    "SVMSettings",
+    "ServeSettings",
+    "Settings",
+    "TestSettings",
+    "TrainSettings",
+]

@@ -1,0 +1,130 @@
+"""Training and evaluation from Python: what `sppnet.train_detector`, `train_classifier` and `evaluate` do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from data.records import Dataset
+from detection.detections import Detections
+from detection.detector import SPPDetector
+from detection.evaluation import voc
+from detection.evaluation.voc import EvaluationResult
+from sppnet.run import DataSource, Run
+from sppnet.settings import ClassifierSettings, NetworkTrainingSettings, TrainSettings
+from sppnet.settings.shared import DatasetSettings, Metric
+
+if TYPE_CHECKING:
+    from classification.classifier import SPPClassifier
+
+Data = str | os.PathLike[str]
+
+
+def train_detector(data: Data, *, run: Data | None = None, settings: TrainSettings | None = None) -> SPPDetector:
+    """Train a detector on labelled photos and test it. Finished stages of the run folder are not repeated.
+
+    Args:
+        data: labelled photos: a folder in VOC, COCO or YOLO layout, or a CSV table of boxes. Data without splits is
+            split automatically.
+        run: folder that keeps everything; None: runs/NAME of the data set.
+        settings: of all stages; None: the defaults of `sppnet train`.
+
+    Returns:
+        the detector. `detector.scores` maps "windows" (before box regression) and "regressed" to their scores on the
+        test split: mean_ap, ap per class, coco. The model folder is `RUN/model`.
+
+    Raises:
+        FileNotFoundError: there is no such data set.
+        OSError, ValueError: the data cannot be used, or the settings do not fit it.
+        RuntimeError: another process is working on the run.
+
+    Example:
+        >>> detector = sppnet.train_detector("my_photos", settings=TrainSettings(scales=(480,)))  # doctest: +SKIP
+        >>> detector.scores["regressed"]["mean_ap"]  # doctest: +SKIP
+    """
+    from sppnet.detector.training import resolve_precision, train_and_test
+
+    chosen = replace(settings or TrainSettings(), data=Path(data), voc2007=False, devkit=None)
+    chosen = resolve_precision(chosen if run is None else replace(chosen, run=Path(run)))
+    training = train_and_test(Run.open(chosen), chosen)
+    detector = SPPDetector.from_pretrained(training.model, device=chosen.device, weights=chosen.weights or "pretrained")
+    detector.scores = MappingProxyType(training.scores.summary())
+    return detector
+
+
+def train_classifier(
+    data: Data, *, run: Data | None = None, settings: ClassifierSettings | NetworkTrainingSettings | None = None
+) -> SPPClassifier:
+    """Train an image classifier on one folder of photos per class and test it.
+
+    Args:
+        data: a folder with one folder of photos per class, or with train and test folders of such folders.
+        run: folder that keeps everything; None: runs/NAME-classification.
+        settings: `ClassifierSettings` trains linear SVMs on a pretrained network, in seconds to minutes;
+            `NetworkTrainingSettings` trains a network by gradient descent. None: the former with its defaults.
+
+    Returns:
+        the classifier. `classifier.scores` holds its test scores. The classifier's folder is `RUN/classifier`.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        OSError, ValueError: the photos cannot be used, or the settings do not fit them.
+        RuntimeError: another process is working on the run.
+    """
+    from sppnet.classifier.training import train_and_test
+
+    chosen = replace(settings or ClassifierSettings(), data=Path(data))
+    return train_and_test(chosen if run is None else replace(chosen, run=Path(run)))
+
+
+def evaluate(
+    detector: SPPDetector | Mapping[str, Detections],
+    data: Data | Dataset,
+    *,
+    split: str | None = None,
+    metric: Metric = "voc07",
+    iou_threshold: float = 0.5,
+) -> EvaluationResult:
+    """Average precision of a detector on labelled photos.
+
+    Args:
+        detector: a detector, or detections as a mapping from image id.
+        data: labelled photos as `train_detector` takes them, or a `Dataset`.
+        split: of the data; None: test, or val.
+        metric: "voc07" (11 points) or "area".
+        iou_threshold: lowest overlap of a correct detection.
+
+    Returns:
+        `ap` per class, `mean_ap`, precision and recall curves.
+
+    Raises:
+        FileNotFoundError: there is no such data set.
+        ValueError: an object is of a class that the detector does not know, or a photo cannot be read.
+    """
+    classes = detector.classes if isinstance(detector, SPPDetector) else None
+    dataset = data if isinstance(data, Dataset) else _load(Path(data), split, classes)
+    found = detect_all(detector, dataset) if isinstance(detector, SPPDetector) else detector
+    return voc.evaluate(found, dataset, iou_threshold, metric, classes)
+
+
+def detect_all(detector: SPPDetector, dataset: Dataset) -> dict[str, Detections]:
+    """Image id -> detections of every photo of a data set.
+
+    Raises:
+        ValueError: a photo cannot be read.
+    """
+    ids = {record.path: record.id for record in dataset}
+    found: dict[str, Detections] = {}
+    for detections in detector.detect_many(ids):
+        assert isinstance(detections.photo, Path)
+        found[ids[detections.photo]] = detections
+    return found
+
+
+def _load(path: Path, split: str | None, classes: tuple[str, ...] | None) -> Dataset:
+    source = DataSource.of(DatasetSettings(data=path))
+    return source.load(split or source.usual_split("test"), classes)

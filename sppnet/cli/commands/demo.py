@@ -1,0 +1,28 @@
+"""Train and score a detector on generated photos: proposals, features, SVMs, box regression, test, pictures."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sppnet.settings.detector import DemoSettings
+
+SETTINGS = DemoSettings
+
+
+def run(settings: DemoSettings) -> dict[str, Any]:
+    """Return the scores on the generated test split."""
+    from data import minivoc
+    from sppnet.detector.training import train_and_test
+    from sppnet.run import Run
+
+    started = time.monotonic()
+    assert settings.devkit is not None
+    minivoc.generate(settings.devkit, settings.train, settings.test, settings.seed)
+    run = Run.open(settings)
+    training = train_and_test(run, settings)
+    for line in training.scores.lines():
+        print(line)
+    print(f"pictures of detections over the ground truth: {run.folder / 'pictures'}")
+    print(f"{time.monotonic() - started:.0f} s")
+    return training.summary()

@@ -1,0 +1,39 @@
+"""Average precision of a detector, or of comp4 result files written by any program, on a split of labelled photos.
+
+sppnet evaluate --model lite0-voc2007 --voc2007
+sppnet evaluate --comp4 results/ --devkit VOCdevkit --split test
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sppnet.settings.detector import EvaluateSettings
+
+SETTINGS = EvaluateSettings
+
+
+def run(settings: EvaluateSettings) -> dict[str, Any]:
+    """Return average precisions and curves."""
+    from detection.evaluation import results, voc
+    from sppnet.run import DataSource
+
+    s = settings
+    if (s.comp4 is None) == (s.model is None):
+        raise ValueError("what is to be evaluated? give --model with a detector, or --comp4 with a folder of results")
+    source = DataSource.of(s)
+    split = s.split or source.usual_split("test")
+    if s.model is not None:
+        from detection.detector import SPPDetector
+        from sppnet.api import detect_all
+
+        detector = SPPDetector.from_pretrained(s.model, device=s.device, weights=s.weights or "pretrained")
+        dataset = source.load(split, s.classes or detector.classes)
+        detections: Any = detect_all(detector, dataset)
+    else:
+        dataset = source.load(split, s.classes)
+        detections = results.read_comp4(s.comp4, dataset.classes, split)  # type: ignore[arg-type]
+    scored = voc.evaluate(detections, dataset, s.iou, s.metric)
+    print(results.format_table(dataset.classes, {"AP": scored}))
+    print(f"mAP {100 * scored.mean_ap:.2f} ({s.metric}, IoU {s.iou:g})")
+    return results.summary(scored, curves=True)

@@ -1,0 +1,24 @@
+"""Pack a trained detector for others: half precision, and a card with its origin and scores.
+
+The folder is what SPPDetector.from_pretrained takes. `test-net --model` on it, within the run, measures it as packed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sppnet.cli.resolving import resolve_run as resolve
+from sppnet.settings.detector import ExportModelSettings
+
+SETTINGS = ExportModelSettings
+__all__ = ["SETTINGS", "resolve", "run"]
+
+
+def run(settings: ExportModelSettings) -> dict[str, Any]:
+    """Return the card."""
+    from sppnet.detector.packing import pack_model
+    from sppnet.run import Run
+
+    card = pack_model(Run.open(settings), settings)
+    print(f"{card['bytes'] / 1e6:.1f} MB, {card['seconds_per_image']:.2f} s per image: {settings.to}")
+    return card

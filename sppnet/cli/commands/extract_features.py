@@ -1,0 +1,37 @@
+"""Convolve every photo of a data set once per scale, and search the proposals that are missing.
+
+The first of three commands: extract-features, train-svms, test-net.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sppnet.cli.resolving import resolve_run as resolve
+from sppnet.settings.detector import FeatureSettings
+
+SETTINGS = FeatureSettings
+__all__ = ["SETTINGS", "resolve", "run"]
+
+
+def run(settings: FeatureSettings) -> dict[str, Any]:
+    """Return the number of images with features, their folder and size, and the images left out."""
+    from sppnet.detector.features import extract_features
+    from sppnet.detector.proposals import extract_proposals
+    from sppnet.progress import log_left_out
+    from sppnet.run import Run
+
+    run = Run.open(settings)
+    splits = dict.fromkeys((run.train_split, run.test_split))
+    searched = [extract_proposals(run, split, settings) for split in splits]
+    datasets = [dataset for dataset, _ in searched]
+    cache, bad = extract_features(run, datasets, settings)
+    for _, unreadable in searched:
+        bad = unreadable | bad
+    if settings.mirror:
+        extract_features(run, datasets[:1], settings, mirrored=True)
+    log_left_out(bad)
+    images = len({record.id for dataset in datasets for record in dataset} - set(bad))
+    size = cache.bytes_per_image() * images
+    print(f"features of {images} images in {cache.root}, {size / 1e9:.2f} GB")
+    return {"images": images, "features": str(cache.root), "bytes": size, "left_out": bad}

@@ -1,0 +1,18 @@
+"""Write MiniVOC, a small generated data set laid out as a VOCdevkit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sppnet.settings.detector import MiniVOCSettings
+
+SETTINGS = MiniVOCSettings
+
+
+def run(settings: MiniVOCSettings) -> dict[str, Any]:
+    """Return the folder of the data set."""
+    from data import minivoc
+
+    devkit = minivoc.generate(settings.folder, settings.train, settings.test, settings.seed)
+    print(devkit)
+    return {"devkit": str(devkit)}

@@ -1,0 +1,44 @@
+"""Train a detector on labelled photos: all stages, a report, and the command that uses the detector.
+
+sppnet train --data my_photos
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from sppnet.settings.detector import TrainSettings
+
+SETTINGS = TrainSettings
+REPORT = "train.json"
+
+
+def resolve(settings: TrainSettings) -> TrainSettings:
+    """Choose the precision, the run folder and the splits."""
+    from sppnet.detector.training import resolve_precision
+    from sppnet.run import Run
+
+    return resolve_precision(Run.open(settings).resolved(settings))
+
+
+def run(settings: TrainSettings) -> dict[str, Any]:
+    """Return the scores of the trained detector."""
+    from sppnet.cli.main import write_report
+    from sppnet.detector.training import train_and_test
+    from sppnet.report.render import clock, write_html
+    from sppnet.run import Run
+
+    run = Run.open(settings)
+    training = train_and_test(run, settings)
+    for line in training.scores.lines():
+        print(line)
+    seconds = training.stage_seconds
+    write_report(run.folder / REPORT, settings, training.summary(), sum(seconds.values()))
+    report, figures = write_html(run, metric=settings.metric)
+    print(f"\n{clock(sum(seconds.values()))}: {', '.join(f'{name} {clock(s)}' for name, s in seconds.items())}")
+    print(f"report: {report}; pictures of detections over the ground truth: {run.folder / 'pictures'}")
+    print(f"detector: {training.model}")
+    lowest = math.floor(10 * min(figures["thresholds"].values(), default=-0.5)) / 10
+    print(f"use it: sppnet detect PHOTOS --model {training.model} --score-threshold {lowest} --save found")
+    return training.summary()

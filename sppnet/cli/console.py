@@ -1,0 +1,41 @@
+"""Where log lines of a command go: stderr, as text or json."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import datetime, timezone
+
+from sppnet.progress import MACHINE_READABLE
+
+PACKAGES = ("sppnet", "classification", "data", "detection", "proposals")
+
+
+class JsonLines(logging.Formatter):
+    """One object per line: time (UTC), level, logger, message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as json."""
+        time = datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds")
+        entry = {"time": time, "level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry)
+
+
+setattr(JsonLines, MACHINE_READABLE, True)
+
+
+class ConsoleHandler(logging.StreamHandler):
+    """The handler of a command, which the next command in the same process replaces."""
+
+
+def start_logging(level: str = "info", quiet: bool = False, form: str = "text") -> None:
+    """Send this program's log lines to stderr from `level` on, and those of other libraries from warnings on."""
+    handler = ConsoleHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if form == "json" else logging.Formatter("%(message)s"))
+    root = logging.getLogger()
+    root.handlers = [handler, *(h for h in root.handlers if not isinstance(h, ConsoleHandler))]
+    for name in PACKAGES:
+        logging.getLogger(name).setLevel(logging.WARNING if quiet else getattr(logging, level.upper()))

@@ -1,0 +1,142 @@
+"""One command from its arguments to its exit code: settings, work, errors, reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import yaml
+
+from sppnet.cli.console import start_logging
+from sppnet.cli.flags import make_parser
+from sppnet.cli.table import all_settings
+from sppnet.errors import Incomplete, one_line
+from sppnet.files import write_text
+from sppnet.progress import log
+from sppnet.settings.base import MissingSetting, Settings, suggestion
+
+OUTPUT_FLAGS = ("config", "json", "debug", "quiet", "log_level", "log_format")
+EXPECTED = (OSError, ValueError, RuntimeError, MemoryError)
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+
+def run_command(command: ModuleType, prog: str, argv: Sequence[str]) -> int:
+    """Run one command.
+
+    Args:
+        command: a module of `sppnet.cli.commands`, or an object like one: SETTINGS, `run(settings)`, perhaps
+            `resolve(settings)`.
+        prog: what users typed to call it.
+        argv: its arguments.
+
+    Returns:
+        the exit code: 0 done, 1 an expected failure, 2 wrong usage, 130 interrupted.
+    """
+    parser = make_parser(prog, (command.__doc__ or "").strip(), command.SETTINGS)
+    given = vars(parser.parse_args(argv))
+    output = {name: given.pop(name, None) for name in OUTPUT_FLAGS}
+    start_logging(output["log_level"] or "info", bool(output["quiet"]), output["log_format"] or "text")
+    try:
+        return _work(command, prog, given, output)
+    except MissingSetting as error:
+        parser.error(str(error))
+    except KeyboardInterrupt:
+        print("interrupted; the same command, without --overwrite, continues", file=sys.stderr)
+        return INTERRUPTED
+    except EXPECTED as error:
+        if output["debug"]:
+            traceback.print_exc()
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        return FAILED
+
+
+def _work(command: ModuleType, prog: str, given: dict[str, Any], output: dict[str, Any]) -> int:
+    started = time.monotonic()
+    settings = merge(command.SETTINGS, given, output["config"])
+    if hasattr(command, "resolve"):
+        settings = command.resolve(settings)
+    problem = None
+    try:
+        result = command.run(settings)
+    except Incomplete as incomplete:
+        result, problem = incomplete.result, incomplete
+    if int(os.environ.get("RANK", 0)) == 0:  # under torchrun the first process reports
+        _report(prog, settings, result, output["json"], time.monotonic() - started)
+    if problem:
+        raise problem
+    return DONE
+
+
+def merge(cls: type[Settings], given: dict[str, Any], config: Path | None) -> Settings:
+    """Settings from defaults, then a YAML file, then flags.
+
+    Raises:
+        MissingSetting: a setting without default is in neither.
+        OSError, ValueError: the file cannot be read, or a setting is unknown or wrong.
+    """
+    values = read_config(config, cls) if config else {}
+    try:
+        return cls.from_values({**values, **given})
+    except MissingSetting:
+        raise
+    except ValueError as error:
+        name = str(error).partition(":")[0]
+        where = f"{config}: " if name in values and name not in given else ""
+        raise ValueError(f"{where}{error}") from None
+
+
+def read_config(path: Path, cls: type[Settings]) -> dict[str, Any]:
+    """Settings of a YAML file by name. Names that only other commands know are left out, so that one file can serve
+    several commands.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: it is not a YAML mapping of names to values.
+    """
+    try:
+        values = yaml.safe_load(path.read_text("utf-8-sig")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: expected YAML, one `name: value` per line ({one_line(error)})") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected YAML, one `name: value` per line, got {type(values).__name__}")
+    named = {str(name).replace("-", "_"): value for name, value in values.items()}
+    known = cls.kinds()
+    elsewhere = [name for name in named if name not in known and any(name in c.kinds() for c in all_settings())]
+    if elsewhere:
+        log.info("%s: settings of other commands, not used here: %s", path, ", ".join(elsewhere))
+    unknown = [name for name in named if name not in known and name not in elsewhere]
+    if unknown:
+        raise ValueError(f"{path}: unknown setting {unknown[0]!r}{suggestion(unknown[0], known)}")
+    return {name: value for name, value in named.items() if name in known}
+
+
+def _report(prog: str, settings: Settings, result: dict[str, Any], path: Path | None, seconds: float) -> None:
+    """Write the json report, and the resolved settings into the run folder if there is one."""
+    folder = getattr(settings, "run", None)
+    if folder and Path(folder).is_dir():
+        name = prog.removeprefix("sppnet ").replace(" ", "-")
+        write_text(Path(folder) / f"{name}.yaml", yaml.safe_dump(settings.to_dict(), sort_keys=False))
+    if path:
+        write_report(path, settings, result, seconds)
+
+
+def write_report(path: Path, settings: Settings, result: dict[str, Any], seconds: float) -> None:
+    """Write a result with everything needed to repeat it, as json, atomically."""
+    from sppnet import environment
+
+    report = {
+        "result": result,
+        "settings": settings.to_dict(),
+        "seconds": round(seconds, 2),
+        "peak_memory_bytes": environment.peak_memory(),
+        "versions": environment.versions(),
+        "hardware": environment.hardware(),
+    }
+    write_text(path, json.dumps(report, indent=1, default=os.fspath) + "\n")

@@ -1,0 +1,82 @@
+"""Box regressors of a run, beside its SVMs."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import json
+from dataclasses import replace
+
+from detection import model
+from detection.bbox_regression import BoxRegressor, fit, training_blocks
+from detection.config import Config
+from detection.training import svm_checkpoint
+from detection.training.images import TrainingImages, mean_norm
+from detection.training.svm_checkpoint import RegressorParts, fingerprint
+from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs
+from sppnet.detector.training_images import training_images_of
+from sppnet.progress import log, progress
+from sppnet.run import Run, exclusive
+from sppnet.settings.detector import BboxRegressorSettings, SVMSettings
+
+
+def train_bbox_regressors(
+    run: Run, settings: BboxRegressorSettings | SVMSettings, trained: TrainedSVMs | None = None
+) -> model.Model:
+    """Train one regressor per class on pool5, or find them trained.
+
+    Args:
+        run: holds the model; keeps the regressors in it.
+        settings: name of the model, memory.
+        trained: the SVMs and their images; None: they are loaded from the run.
+
+    Raises:
+        FileNotFoundError: the model, proposals or features are missing.
+        ValueError: the run's training split is not what the SVMs were trained on.
+        RuntimeError: another process is training this model.
+    """
+    folder = run.model(settings.model_name)
+    with exclusive(folder):
+        found = trained.model if trained else model.load(folder)
+        if found.regressors and not settings.overwrite:
+            log.info("box regressors are trained already: %s", folder)
+            return found
+        images = trained.images if trained else training_images_of(run, found, settings)
+        result = _with_regressors(run, found, images, settings)
+        result.save(folder)
+        svm_checkpoint.remove_regressors(folder / CHECKPOINTS)
+    log.info("box regressors of %d classes: %s", sum(r is not None for r in result.regressors), folder)
+    return result
+
+
+def _with_regressors(
+    run: Run, trained: model.Model, images: TrainingImages, settings: BboxRegressorSettings | SVMSettings
+) -> model.Model:
+    """The model with regressors; those of another model of the run are used if they learned from the same pool5."""
+    config = trained.config
+    scale = config.bbox.feature_norm / mean_norm(images)
+    key = fingerprint(images, config.svm, (scale, config.bbox))
+    parts = RegressorParts(run.model(settings.model_name) / CHECKPOINTS, key)
+    regressors = [] if settings.overwrite else _regressors_of(run, key)
+    if not regressors:
+        with progress(len(trained.classes), 0, "class", "box regression") as bar:
+            for k in range(len(trained.classes)):
+                regressors.append(parts.get(k, functools.partial(_fit_class, images, k, config, scale)))
+                bar.update()
+    notes = trained.notes | {"regression": key}
+    return replace(trained, regressors=tuple(regressors), bbox_feature_scale=scale, notes=notes)
+
+
+def _regressors_of(run: Run, key: str) -> list[BoxRegressor | None]:
+    """Those of the first model in the run with the same training; none if there is no such model."""
+    for path in sorted(run.folder.glob(f"*/{model.MODEL}")):
+        if json.loads(path.read_text("utf-8")).get("notes", {}).get("regression") == key:
+            log.info("box regressors of the same training: %s", path.parent)
+            return list(model.load(path.parent).regressors)
+    return []
+
+
+def _fit_class(images: TrainingImages, k: int, config: Config, scale: float) -> BoxRegressor | None:
+    blocks = training_blocks(images, k, config.bbox, scale, config.svm.difficult)
+    first = next(blocks, None)
+    return None if first is None else fit(itertools.chain([first], blocks), ridge=config.bbox.ridge)

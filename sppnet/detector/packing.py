@@ -1,0 +1,119 @@
+"""A trained detector packed for others: half precision, and a card that says where it comes from and how good it is."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from detection import model
+from detection.detector import SPPDetector
+from detection.files import write_atomically
+from detection.model import Model
+from detection.training.images import feature_sample
+from sppnet import environment
+from sppnet.detector.training_images import training_images_of
+from sppnet.run import Run
+from sppnet.settings.detector import ExportModelSettings
+
+TIMED_PHOTOS = 10
+CARD = "card.json"
+
+
+def pack_model(run: Run, settings: ExportModelSettings) -> dict[str, Any]:
+    """Write a model of a run in half precision, with its card.
+
+    Args:
+        run: holds the model; its test photos are timed.
+        settings: destination, compression, what the card says.
+
+    Returns:
+        the card.
+
+    Raises:
+        FileNotFoundError: there is no such model, or no report.
+        ValueError: the destination is the model itself, or it has no layers to compress.
+        OSError: a file cannot be written.
+    """
+    s, source = settings, run.model(settings.model_name)
+    if s.to.resolve() == source.resolve():
+        raise ValueError(f"--to {s.to}: is the run's own model; name another folder")
+    scores = read_scores(s.report) if s.report else None
+    trained = model.load(source)
+    if s.energy is not None:
+        trained = _compressed(run, trained, s)
+    trained.save(s.to, half=True)
+    detector = SPPDetector.from_pretrained(s.to, device=s.device, weights=s.weights or "pretrained")
+    card = {
+        "trained_on": {"data": trained.notes["data"], "images": trained.notes["images"]},
+        "network": trained.network,
+        "weights_sha256": trained.weights_hash,
+        "classes": list(trained.classes),
+        "features": trained.fc.layer if trained.fc else "pool5",
+        "scales": list(trained.config.pooling.scales),
+        "precision": trained.config.precision,
+        "proposals": trained.proposals,
+        "commands": list(s.command or ()),
+        "commit": _commit(),
+        "scores": scores,
+        "seconds_per_image": _seconds(detector, [r.path for r in run.dataset(run.test_split)]),
+        "processor": environment.processor(),
+        "bytes": sum(file.stat().st_size for file in s.to.iterdir()),
+        "licence": s.licence,
+    }
+    write_atomically(s.to / CARD, [(json.dumps(card, indent=1) + "\n").encode()])
+    return card
+
+
+def _compressed(run: Run, trained: Model, s: ExportModelSettings) -> Model:
+    """The model with smaller fully connected layers, measured on windows of its training images."""
+    if trained.fc is None:
+        raise ValueError(f"--energy {s.energy}: the model learned from pool5, it has no layers to compress")
+    assert s.energy is not None
+    images = training_images_of(run, trained, s)
+    head = trained.fc.head.compressed(feature_sample(images), s.energy)
+    fc = type(trained.fc)(head, trained.fc.layer, trained.fc.precision)
+    return replace(trained, fc=fc, notes=trained.notes | {"energy": s.energy})
+
+
+def read_scores(path: Path) -> dict[str, Any]:
+    """Scores of each stage from a report of `sppnet stage test-net --json`.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is something else.
+    """
+    try:
+        result = json.loads(path.read_text("utf-8"))["result"]
+        return {
+            stage: {"voc07_map": r["mean_ap"], "coco_ap": r["coco"]["ap"], "ap": r["ap"]}
+            for stage, r in result.items()
+            if stage in ("windows", "regressed")
+        }
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: not a report of test-net --json ({error})") from error
+
+
+def _seconds(detector: SPPDetector, photos: Sequence[Path]) -> float:
+    """Median time from file to detections, without the first photo."""
+    times = []
+    for path in photos[: TIMED_PHOTOS + 1]:
+        started = time.perf_counter()
+        detector.detect(path)
+        times.append(time.perf_counter() - started)
+    return round(statistics.median(times[1:] or times), 3)
+
+
+def _commit() -> str | None:
+    """The commit of the clone that this program runs in, if it is one."""
+    here = Path(__file__).resolve().parent
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

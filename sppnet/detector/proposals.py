@@ -1,0 +1,83 @@
+"""Proposals of a run: searched once, read by every later stage."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.records import Dataset
+from proposals import io, sources
+from proposals.batch import compute
+from sppnet.progress import log, shows_progress
+from sppnet.run import DEFAULT_PROPOSALS, Run, exclusive, names_file
+from sppnet.settings.detector import ProposalSettings, SearchSettings
+
+Boxes = NDArray[np.float32]
+
+
+def extract_proposals(run: Run, split: str, settings: SearchSettings) -> tuple[Dataset, dict[str, str]]:
+    """Search the images of a split that have no proposals yet.
+
+    Args:
+        run: keeps the proposals.
+        split: of the data set.
+        settings: source, limits, workers.
+
+    Returns:
+        the images, and id -> reason of those left out on request.
+
+    Raises:
+        OSError, ValueError: an image cannot be used, or the run holds proposals of other settings.
+        RuntimeError: another process is searching this split.
+    """
+    dataset, s = run.dataset(split), settings
+    if s.proposals and names_file(s.proposals):
+        return dataset, dataset.bad
+    source = s.proposals or DEFAULT_PROPOSALS
+    search = sources.ProposalSettings(
+        source, max_boxes=s.max_boxes, min_side=s.min_side, max_side=s.max_side, seed=s.seed
+    )
+    path = run.proposals(split, s, source)
+    with exclusive(path):
+        if s.overwrite:
+            path.unlink(missing_ok=True)
+            shutil.rmtree(path.with_name(f"{path.name}.parts"), ignore_errors=True)
+        bad = compute(dataset, path, search, workers=s.workers, skip_bad=run.skip_bad, progress=shows_progress())
+    log.info("proposals of %s: %s", dataset.name, path)
+    return dataset, dataset.bad | bad
+
+
+def load_proposals(
+    run: Run, split: str, settings: ProposalSettings, made: Mapping[str, Any] | None = None
+) -> tuple[dict[str, Boxes], dict[str, Any]]:
+    """Read the proposals of a split.
+
+    Args:
+        run: holds the proposals.
+        split: of the data set.
+        settings: which source or file, and how many boxes per image.
+        made: how the proposals that a model was trained on were made; they are the default.
+
+    Returns:
+        image id -> float32 (R, 4) image pixels, best first; and how they were made.
+
+    Raises:
+        FileNotFoundError: there are none of this split.
+        ValueError: the file is damaged, or the run has several sources and none is named.
+    """
+    path = run.proposals(split, settings, (made or {}).get("source"))
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: no proposals of this split; run `sppnet stage extract-features`, or extract-proposals"
+        )
+    log.info("reading %s", path)
+    proposals, meta = io.load(path)
+    limit = settings.max_boxes or (made or {}).get("max_boxes")
+    told = {**(meta or {"file": path.name}), "max_boxes": limit or meta.get("max_boxes")}
+    if made and told != made:
+        log.warning("%s: made with %s, but the model was trained on proposals made with %s", path, told, made)
+    return {name: boxes[:limit] for name, boxes in proposals.items()}, told

@@ -1,0 +1,69 @@
+"""The training images of a run: records, proposals and features together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from data.records import Dataset
+from detection.config import Config
+from detection.model import Model
+from detection.training.images import TrainingImages
+from sppnet.detector.features import open_features, usable_records
+from sppnet.detector.proposals import load_proposals
+from sppnet.run import Run, configuration
+from sppnet.settings.detector import LearningSettings, ProposalSettings
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingSet:
+    """What a stage trains on.
+
+    Attributes:
+        dataset: the training split.
+        images: its usable images, with proposals and features.
+        proposals: how the proposals were made.
+        config: constants, scales and pyramid levels.
+    """
+
+    dataset: Dataset
+    images: TrainingImages
+    proposals: dict[str, Any]
+    config: Config
+
+
+def open_training_set(run: Run, settings: LearningSettings) -> TrainingSet:
+    """The training split with the features and proposals that settings name, or that the run has.
+
+    Raises:
+        FileNotFoundError: features or proposals are missing.
+        ValueError: images lack them, or several kinds fit and none is named.
+    """
+    name, config = configuration(settings, run)
+    dataset = run.train
+    proposals, made = load_proposals(run, run.train_split, settings)
+    cache = open_features(run, name, config)
+    records = usable_records(run, dataset, proposals, cache)
+    images = TrainingImages(records, proposals, cache, config.pooling, len(dataset.classes))
+    return TrainingSet(dataset, images, made, config)
+
+
+def training_images_of(run: Run, trained: Model, settings: ProposalSettings) -> TrainingImages:
+    """The images that a model of the run was trained on, with their pool5 features.
+
+    Raises:
+        FileNotFoundError: features or proposals are missing.
+        ValueError: the run's training split is not what the model was trained on.
+    """
+    config = trained.config
+    proposals, _ = load_proposals(run, run.train_split, settings, trained.proposals)
+    cache = open_features(run, trained.network, config, trained.weights_hash)
+    dataset = run.dataset(run.train_split, trained.classes)
+    records = usable_records(run, dataset, proposals, cache)
+    data, count = trained.notes.get("data"), trained.notes.get("images")
+    if (data, count) != (dataset.name, len(records)):
+        raise ValueError(
+            f"{run.folder}: SVMs of {data}, {count} images; what is added to them must learn from the same images, "
+            f"got {dataset.name}, {len(records)}; give that --train-split and --limit"
+        )
+    return TrainingImages(records, proposals, cache, config.pooling, len(trained.classes))

@@ -1,0 +1,42 @@
+"""Errors as people read them: one line that says what, where and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+SHOWN = 3  # unusable files named in the last line; all are in the json report and were named before
+
+
+class Incomplete(RuntimeError):
+    """Part of the work could not be done; `result` holds what was done."""
+
+    def __init__(self, message: str, result: dict[str, Any]) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+def complete(result: dict[str, Any], bad: Mapping[str, str], total: int) -> dict[str, Any]:
+    """Return the result if every file could be used.
+
+    Args:
+        result: what was done.
+        bad: file -> why it could not be used.
+        total: number of files.
+
+    Raises:
+        Incomplete: some files could not be used.
+    """
+    if not bad:
+        return result
+    named = list(bad.values())
+    more = f"; and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
+    raise Incomplete(f"{len(named)} of {total} files could not be used: {'; '.join(named[:SHOWN])}{more}", result)
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error in one line; an operating system's error begins with the file."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        text = f"{error.filename}: {error.strerror}"
+    return " ".join(text.split())

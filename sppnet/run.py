@@ -1,0 +1,242 @@
+"""The run folder: where the files of one run lie, which data set they are of, and who may write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from filelock import FileLock, Timeout
+
+from data import datasets, voc
+from data.records import Dataset
+from detection.cache import FeatureCache
+from detection.config import PRESETS, Config
+from sppnet.settings.detector import NetworkSettings, ProposalSettings, PyramidSettings
+from sppnet.settings.shared import DatasetSettings, RunSettings
+
+S = TypeVar("S", bound=RunSettings)
+DEFAULT_PROPOSALS = "ss"
+DEFAULT_BACKBONE = "alexnet"
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where the labelled photos of a command are.
+
+    Attributes:
+        root: the data set's folder or file.
+        year: of a VOCdevkit; None: its only one.
+        any_format: the format is detected; else it is VOC.
+        name: what run folders are called after.
+    """
+
+    root: Path
+    year: str | None
+    any_format: bool
+    name: str
+
+    @classmethod
+    def of(cls, settings: DatasetSettings) -> DataSource:
+        """Find the data set that the settings name, and download VOC 2007 if they ask for it.
+
+        Raises:
+            ValueError: the settings name no data set, or contradict each other.
+            OSError: the download fails.
+        """
+        s = settings
+        if s.data and (s.devkit or s.voc2007):
+            raise ValueError("--data names a data set of any format; leave --devkit and --voc2007 out, or --data")
+        if not s.voc2007 and s.devkit is None and s.data is None:
+            raise ValueError("which data? give --voc2007, or --data with the path of a data set")
+        if s.download and (s.devkit or s.data):
+            raise ValueError("--download fetches VOC 2007 into --data-root; leave --devkit out, or --download")
+        root = s.data or s.devkit or s.data_root / "VOCdevkit"
+        if s.download:
+            from data.download import download_voc
+
+            root = download_voc(s.data_root, "2007")
+        name, year = ("voc2007", "2007") if s.voc2007 else (root.resolve().stem, None)
+        return cls(root, year, s.data is not None, name)
+
+    def usual_split(self, purpose: str) -> str:
+        """The split for "train" or "test", where none is named.
+
+        Raises:
+            FileNotFoundError, ValueError: there is no data set, or none of its splits has a usual name.
+        """
+        if not self.any_format:
+            return {"train": "trainval", "test": "test"}[purpose]
+        return datasets.usual_split(self.root, purpose)
+
+    def load(
+        self, split: str, classes: Iterable[str] | None = None, skip_bad: bool = False, limit: int | None = None
+    ) -> Dataset:
+        """The images of one split.
+
+        Args:
+            split: of the data set.
+            classes: names in label order; None: as the reader finds them.
+            skip_bad: leave out unusable images.
+            limit: only the first so many.
+
+        Raises:
+            OSError, ValueError: the split cannot be read.
+        """
+        names = None if classes is None else tuple(classes)
+        if self.any_format:
+            found = datasets.load(self.root, split, classes=names, skip_bad=skip_bad)
+        else:
+            found = voc.load(self.root, self.year, split, classes=names, skip_bad=skip_bad)
+        for record in found:
+            if any(map(str.isspace, record.id)):  # comp4 files separate their columns by blanks
+                raise ValueError(f"{found.name}: image id {record.id!r} holds white space; rename the image")
+        return replace(found, records=found.records[:limit])
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its folder and its data.
+
+    Attributes:
+        folder: holds everything the run makes.
+        source: the data set.
+        train_split, test_split: names of its splits.
+        limit: only the first so many images of each split.
+        skip_bad: leave out unusable images.
+    """
+
+    folder: Path
+    source: DataSource
+    train_split: str = "trainval"
+    test_split: str = "test"
+    limit: int | None = None
+    skip_bad: bool = False
+
+    @classmethod
+    def open(cls, settings: RunSettings, split: str | None = None) -> Run:
+        """The run that settings describe; nothing is written.
+
+        Args:
+            settings: data set, run folder, splits.
+            split: the test split, for commands that call it --split.
+
+        Raises:
+            FileNotFoundError, ValueError: there is no such data set, or its splits must be named.
+        """
+        source = DataSource.of(settings)
+        named = {"train": getattr(settings, "train_split", None), "test": getattr(settings, "test_split", split)}
+        used = [p for p in named if hasattr(settings, f"{p}_split")] or ["test"]
+        splits = {f"{p}_split": named[p] or source.usual_split(p) for p in used}
+        folder = settings.run or Path("runs") / source.name
+        return cls(folder, source, limit=settings.limit, skip_bad=settings.skip_bad, **splits)
+
+    def resolved(self, settings: S) -> S:
+        """The settings with the run folder and splits that were chosen."""
+        chosen: dict[str, Any] = {"run": self.folder, "train_split": self.train_split, "test_split": self.test_split}
+        if settings.download:  # done; not a second time
+            chosen |= {"download": False, "devkit": self.source.root}
+        return replace(settings, **{f.name: chosen[f.name] for f in fields(settings) if f.name in chosen})
+
+    def dataset(self, split: str, classes: Iterable[str] | None = None) -> Dataset:
+        """The images of one split, at most `limit`."""
+        return self.source.load(split, classes, self.skip_bad, self.limit)
+
+    @property
+    def train(self) -> Dataset:
+        """The training split."""
+        return self.dataset(self.train_split)
+
+    def proposals(self, split: str, settings: ProposalSettings, source: str | None = None) -> Path:
+        """File with the proposals of one split.
+
+        Args:
+            split: of the data set.
+            settings: may name a source or a file.
+            source: used if the settings name none; None: the only source that the run has, else "ss".
+
+        Raises:
+            ValueError: the run has several sources, and none is named.
+        """
+        told = settings.proposals
+        if told and names_file(told):
+            return Path(told.replace("{split}", split))
+        there = sorted(p.parent.name for p in self.folder.glob(f"proposals/*/{split}.npz"))
+        if not (told or source) and len(there) > 1:
+            raise ValueError(f"{self.folder}: has proposals of {', '.join(there)}; say which with --proposals")
+        return self.folder / "proposals" / (told or source or (*there, DEFAULT_PROPOSALS)[0]) / f"{split}.npz"
+
+    def features(self, backbone: str, config: Config, mirrored: bool = False) -> Path:
+        """Folder with the conv5 maps of one network at some scales, of the photos or of their mirror images."""
+        kind = "mirrored-features" if mirrored else "features"
+        precision = () if config.precision == "fp32" else (config.precision,)
+        return self.folder / kind / "-".join([backbone.replace(":", "-"), *map(str, config.pooling.scales), *precision])
+
+    def model(self, name: str = "model") -> Path:
+        """Folder of one of the run's models."""
+        return self.folder / name
+
+    @property
+    def head(self) -> Path:
+        """Folder of the fine-tuned fully connected layers."""
+        return self.folder / "head"
+
+    def detections(self, split: str, stage: str) -> Path:
+        """File with the detections of one split, before ("windows") or after ("regressed") box regression."""
+        return self.folder / "detections" / f"{split}-{stage}.npz"
+
+    @property
+    def results(self) -> Path:
+        """Folder of scores and result files."""
+        return self.folder / "results"
+
+
+def names_file(proposals: str) -> bool:
+    """Whether --proposals names a file of boxes rather than a source; sources have no suffix."""
+    return bool(Path(proposals).suffix)
+
+
+def configuration(settings: NetworkSettings, run: Run | None = None) -> tuple[str, Config]:
+    """The network and the constants that settings ask for.
+
+    Args:
+        settings: backbone, preset, scales, precision, and pyramid levels if they have them.
+        run: with it, what the settings leave open is taken from the run's features, if it has only one kind.
+
+    Returns:
+        the backbone's name and the configuration.
+    """
+    backbone, scales, preset, precision = settings.backbone, settings.scales, settings.preset, settings.precision
+    if run is not None and backbone is None and scales is None:
+        manifests = sorted(run.folder.glob("features/*/manifest.json"))
+        if len(manifests) == 1:
+            manifest = FeatureCache(manifests[0].parent).manifest
+            backbone, scales = manifest["network"], tuple(manifest["scales"])
+            preset, precision = preset or manifest["preset"], precision or manifest.get("precision")
+    config = replace(PRESETS[preset or "paper"], precision=precision or "fp32")
+    if isinstance(settings, PyramidSettings) and settings.levels:
+        config = replace(config, pooling=replace(config.pooling, levels=settings.levels))
+    return backbone or DEFAULT_BACKBONE, config.with_scales(scales) if scales else config
+
+
+@contextmanager
+def exclusive(artefact: Path) -> Iterator[None]:
+    """Keep other processes off a file or folder of a run while it is made.
+
+    Raises:
+        RuntimeError: another process is making it.
+    """
+    artefact.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(artefact.with_name(f".{artefact.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RuntimeError(
+            f"{artefact}: another process is working on it; wait for it, or choose another --run"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

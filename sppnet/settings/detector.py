@@ -1,0 +1,383 @@
+"""Settings of the stages and commands of detection: the only place with their defaults."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from sppnet.settings.base import Settings, option
+from sppnet.settings.shared import (
+    DatasetSettings,
+    DeviceSettings,
+    Metric,
+    MetricSettings,
+    OverwriteSettings,
+    Precision,
+    RunSettings,
+    SeedSettings,
+    TestSplitSettings,
+    TrainSplitSettings,
+    WeightsSettings,
+)
+
+BUNDLED = "lite0-voc2007"  # the detector that is used where none is named
+Order = Literal["yxyx", "xyxy"]
+
+
+@dataclass(frozen=True)
+class ProposalSettings(Settings):
+    """Which proposals a stage reads."""
+
+    proposals: str | None = option(
+        None,
+        "ss, ss-single, ss-quality, edgeboxes or ss+edgeboxes (default: what the run or its model has, else ss); "
+        "or a .npz, .mat or .json file of boxes, where {split} stands for the split",
+        metavar="SOURCE|FILE",
+    )
+    max_boxes: int | None = option(
+        None, "use only the N best-ranked proposals per image (default: all)", metavar="N", minimum=1
+    )
+
+
+@dataclass(frozen=True)
+class SearchSettings(ProposalSettings, SeedSettings, OverwriteSettings):
+    """How proposals are searched."""
+
+    min_side: int = option(20, "shortest side of a proposal, pixels", metavar="N", minimum=0)
+    max_side: int = option(
+        1000, "larger photos are searched at this long side, pixels", metavar="N", minimum=1, maximum=1 << 15
+    )
+    workers: int = option(os.cpu_count() or 1, "processes", metavar="N", minimum=1, flags=("-j",))
+
+
+@dataclass(frozen=True)
+class NetworkSettings(Settings):
+    """Which convolutions, at which scales."""
+
+    backbone: str | None = option(
+        None,
+        "convolutions: alexnet, vgg16, lite0, lite2, zf5 (with --weights), torchvision:NAME or timm:NAME "
+        "(default: alexnet, or what the run has)",
+        metavar="NAME",
+    )
+    preset: Literal["paper", "released"] | None = option(
+        None, "constants of the paper or of the authors' program (default: paper, or what the features have)"
+    )
+    scales: tuple[int, ...] | None = option(
+        None, "short sides in pixels (default: the preset's five)", metavar="N", minimum=1
+    )
+    precision: Precision | None = option(
+        None, "precision of the convolutions (default: fp32, or what the features have)"
+    )
+
+
+@dataclass(frozen=True)
+class PyramidSettings(Settings):
+    """The spatial pyramid."""
+
+    levels: tuple[int, ...] | None = option(
+        None, "bins per side of each pyramid level (default: 1 2 3 6)", metavar="N", minimum=1
+    )
+
+
+@dataclass(frozen=True)
+class LearningSettings(TrainSplitSettings, NetworkSettings, PyramidSettings, ProposalSettings):
+    """What a stage learns from: a split, features and proposals."""
+
+
+@dataclass(frozen=True)
+class ModelNameSettings(Settings):
+    """Which model of the run."""
+
+    model_name: str = option("model", "name of the model's folder within the run", metavar="NAME")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if Path(self.model_name).name != self.model_name or self.model_name.startswith("."):
+            raise ValueError(f"model_name: expected the name of a folder in the run, got {self.model_name!r}")
+
+
+@dataclass(frozen=True)
+class ExtractProposalsSettings(TrainSplitSettings, TestSplitSettings, SearchSettings):
+    """Settings of `sppnet stage extract-proposals`."""
+
+    MAIN: ClassVar = ("data", "voc2007", "run", "proposals", "workers")
+
+
+@dataclass(frozen=True)
+class FeatureSettings(
+    TrainSplitSettings, TestSplitSettings, NetworkSettings, SearchSettings, WeightsSettings, DeviceSettings
+):
+    """Settings of `sppnet stage extract-features`."""
+
+    MAIN: ClassVar = ("data", "voc2007", "run", "backbone", "scales")
+
+    mirror: bool = option(False, "also convolve mirror images of the training photos, for fine-tuning with --mirror")
+
+
+@dataclass(frozen=True)
+class FinetuneSettings(LearningSettings, SeedSettings, OverwriteSettings, DeviceSettings):
+    """Settings of `sppnet stage finetune`."""
+
+    MAIN: ClassVar = ("data", "voc2007", "run", "schedule", "mirror")
+
+    start: str = option("random", "initial fc6 and fc7: random, imagenet or a file", metavar="random|imagenet|FILE")
+    width: int = option(1024, "outputs of fc6 and fc7, when they start from random numbers", metavar="N", minimum=1)
+    schedule: str = option(
+        "short", "short, preset (the preset's), or ITERATIONS:RATE,ITERATIONS:RATE", metavar="SCHEDULE"
+    )
+    mirror: bool = option(False, "also train on mirror images; needs their features (extract-features --mirror)")
+    validation: float = option(0.1, "share of the images held out for validation", metavar="SHARE", above=0)
+    validate_every: int = option(500, "iterations between validations", metavar="N", minimum=1)
+    block: int = option(100, "batches pooled at a time", metavar="N", minimum=1)
+    difficult: bool = option(True, "use difficult objects as positives")
+
+
+@dataclass(frozen=True)
+class MemorySettings(Settings):
+    """How much memory training may take."""
+
+    memory: float = option(6.0, "gigabytes for feature rows and Gram matrices held in memory", metavar="GB", above=0)
+
+
+@dataclass(frozen=True)
+class SVMSettings(LearningSettings, ModelNameSettings, MemorySettings, SeedSettings, OverwriteSettings):
+    """Settings of `sppnet stage train-svms`."""
+
+    MAIN: ClassVar = ("data", "voc2007", "run", "features", "memory")
+
+    features: Literal["pool5", "fc6", "fc7"] = option("pool5", "layer that the SVMs learn from")
+    head: str | None = option(
+        None,
+        "fc6 and fc7, for --features fc6 or fc7 (default: those that finetune left in the run)",
+        metavar="FILE|imagenet|random",
+    )
+    solver: Literal["shared", "liblinear"] = option(
+        "shared", "shared trains all classes on one copy of the rows, liblinear is scikit-learn's LinearSVC"
+    )
+    max_negatives_per_image: int | None = option(
+        None, "at most N hard negatives per image and class (default: all)", metavar="N", minimum=1
+    )
+    difficult: bool = option(True, "use difficult objects as positives")
+    bbox_regression: bool = option(True, "also train box regressors")
+
+
+@dataclass(frozen=True)
+class BboxRegressorSettings(TrainSplitSettings, ProposalSettings, ModelNameSettings, MemorySettings, OverwriteSettings):
+    """Settings of `sppnet stage train-bbox-regressors`."""
+
+    MAIN: ClassVar = ("data", "voc2007", "run", "model_name", "memory")
+
+
+@dataclass(frozen=True)
+class TestSettings(TestSplitSettings, ProposalSettings, OverwriteSettings, MetricSettings):
+    """Settings of `sppnet stage test-net`."""
+
+    __test__ = False  # not a test case, despite its name
+    MAIN: ClassVar = ("data", "voc2007", "run", "model", "scales")
+
+    model: tuple[Path, ...] | None = option(
+        None,
+        "model folders, each in the run folder that holds its features; several score together (default: RUN/model)",
+        metavar="DIR",
+    )
+    scores: Literal["svm", "softmax"] = option("svm", "score with the SVMs or with the fine-tuned softmax layer")
+    combine: Literal["union", "mean"] = option(
+        "union", "several models: suppress over the union of their windows, or average scores of the same windows"
+    )
+    scales: tuple[int, ...] | None = option(
+        None, "short sides in pixels (default: those of the training)", metavar="N", minimum=1
+    )
+    pictures: int = option(0, "draw the detections of N images", metavar="N", minimum=0)
+
+
+@dataclass(frozen=True)
+class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettings):
+    """Settings of `sppnet train` and `sppnet.train_detector`: all stages, defaults for small data sets."""
+
+    MAIN: ClassVar = ("data", "run", "backbone", "scales", "features")
+
+    backbone: str | None = option(
+        "lite0", "convolutions: lite0, lite2, alexnet, vgg16, torchvision:NAME or timm:NAME", metavar="NAME"
+    )
+    scales: tuple[int, ...] | None = option((688,), "short sides in pixels", metavar="N", minimum=1)
+    precision: Precision | None = option(
+        None, "precision of the convolutions (default: bf16 where the device is faster with it)"
+    )
+    mirror: bool = option(False, "fine-tune on mirror images too; with --features fc6 or fc7")
+
+
+@dataclass(frozen=True)
+class DemoSettings(TrainSettings):
+    """Settings of `sppnet demo`."""
+
+    MAIN: ClassVar = ("train", "test", "run", "backbone", "features")
+
+    train: int = option(120, "training images to generate", metavar="N", minimum=1)
+    test: int = option(60, "test images to generate", metavar="N", minimum=1)
+    devkit: Path | None = option(Path("datasets/minivoc"), "folder of the generated data set", metavar="DIR")
+    run: Path | None = option(Path("runs/minivoc"), "folder of this run's files", metavar="DIR")
+    backbone: str | None = option("alexnet", "convolutions, as in `sppnet train`", metavar="NAME")
+
+
+@dataclass(frozen=True)
+class DetectSettings(WeightsSettings, DeviceSettings):
+    """Settings of `sppnet detect`."""
+
+    MAIN: ClassVar = ("model", "save", "csv", "score_threshold", "classes")
+
+    sources: tuple[str, ...] = option(
+        None,
+        "photos, folders, patterns or videos",
+        metavar="PHOTO|FOLDER|PATTERN|VIDEO",
+        positional=True,
+        required=True,
+    )
+    model: str = option(BUNDLED, "a bundled detector or a model folder", metavar="NAME|DIR")
+    save: Path | None = option(None, "write photos and videos with boxes drawn into this folder", metavar="DIR")
+    csv: Path | None = option(None, "write one row per detection", metavar="FILE")
+    crop: Path | None = option(None, "write cut-out objects into this folder, one folder per class", metavar="DIR")
+    score_threshold: float = option(-0.5, "lowest SVM margin to keep", metavar="S")
+    classes: tuple[str, ...] | None = option(None, "keep only these classes", metavar="NAME")
+    scales: tuple[int, ...] | None = option(
+        None, "short sides in pixels (default: those of the training)", metavar="N", minimum=1
+    )
+
+
+@dataclass(frozen=True)
+class EvaluateSettings(DatasetSettings, WeightsSettings, DeviceSettings, MetricSettings):
+    """Settings of `sppnet evaluate`."""
+
+    MAIN: ClassVar = ("model", "comp4", "data", "split", "metric")
+
+    model: str | None = option(None, "evaluate this bundled detector or model folder", metavar="NAME|DIR")
+    comp4: Path | None = option(
+        None, "evaluate the result files comp4_det_SPLIT_CLASS.txt in this folder", metavar="DIR"
+    )
+    split: str | None = option(None, "split to evaluate on (default: test, or val)", metavar="NAME")
+    classes: tuple[str, ...] | None = option(
+        None, "names of all classes, if some occur in no annotation of the split", metavar="NAME"
+    )
+    iou: float = option(0.5, "lowest overlap of a correct detection", metavar="IOU", above=0, maximum=1)
+
+
+@dataclass(frozen=True)
+class CheckSettings(SeedSettings):
+    """Settings of `sppnet check`."""
+
+    MAIN: ClassVar = ("splits", "sheet", "photos")
+
+    data: Path = option(
+        None,
+        "labelled photos in VOC, COCO or YOLO layout, or a CSV table of boxes",
+        metavar="PATH",
+        positional=True,
+        required=True,
+    )
+    splits: tuple[str, ...] | None = option(
+        None, "splits to check (default: those for training and testing)", metavar="NAME"
+    )
+    sheet: Path | None = option(None, "draw photos with their objects into this file", metavar="PNG")
+    photos: int = option(24, "photos on the sheet", metavar="N", minimum=1)
+
+
+@dataclass(frozen=True)
+class ReportSettings(RunSettings):
+    """Settings of `sppnet report`."""
+
+    MAIN: ClassVar = ("data", "split", "detections", "out")
+
+    folder: Path | None = option(
+        None, "folder of a tested run (default: that of the data set)", metavar="RUN", positional=True
+    )
+    split: str | None = option(None, "split of the test (default: the run's, test, or val)", metavar="NAME")
+    detections: str | None = option(
+        None, "of another model than RUN/model: NAME of detections/SPLIT-NAME-windows.npz", metavar="NAME"
+    )
+    metric: Metric | None = option(None, "11-point (voc07) or area average precision (default: the run's, or voc07)")
+    out: Path | None = option(None, "file to write (default: RUN/report.html)", metavar="FILE")
+
+
+@dataclass(frozen=True)
+class ServeSettings(WeightsSettings, DeviceSettings):
+    """Settings of `sppnet serve`."""
+
+    MAIN: ClassVar = ("model", "host", "port")
+
+    model: tuple[str, ...] | None = option(
+        None, "model folders to offer besides the bundled detectors, the default first", metavar="NAME|DIR"
+    )
+    host: str = option("127.0.0.1", "address to listen on; 127.0.0.1 is this machine only", metavar="ADDRESS")
+    port: int = option(8000, "port to listen on; 0 picks a free one", metavar="N")
+    max_megabytes: int = option(20, "largest photo file, megabytes", metavar="N", minimum=1)
+    max_megapixels: int = option(50, "largest photo, megapixels", metavar="N", minimum=1)
+
+
+@dataclass(frozen=True)
+class ExportModelSettings(
+    TrainSplitSettings, TestSplitSettings, ProposalSettings, ModelNameSettings, WeightsSettings, DeviceSettings
+):
+    """Settings of `sppnet export model`."""
+
+    MAIN: ClassVar = ("to", "data", "voc2007", "run", "report")
+
+    to: Path = option(None, "folder of the packed model", metavar="DIR", required=True)
+    energy: float | None = option(
+        None, "share of the variance of fc6 and fc7 to keep, for smaller layers", metavar="SHARE"
+    )
+    report: Path | None = option(None, "output of test-net --json, for the card", metavar="JSON")
+    command: tuple[str, ...] | None = option(None, "commands that trained the model, for the card", metavar="TEXT")
+    licence: str | None = option(None, "notes on the licences of data and convolutions, for the card", metavar="TEXT")
+
+
+@dataclass(frozen=True)
+class ExportOnnxSettings(WeightsSettings):
+    """Settings of `sppnet export onnx`."""
+
+    MAIN: ClassVar = ("model", "to", "weights")
+
+    model: str = option(None, "a bundled detector or a model folder", metavar="NAME|DIR", required=True)
+    to: Path = option(None, "folder for body.onnx and head.onnx", metavar="DIR", required=True)
+
+
+@dataclass(frozen=True)
+class EvaluateProposalsSettings(RunSettings):
+    """Settings of `sppnet stage evaluate-proposals`."""
+
+    MAIN: ClassVar = ("data", "voc2007", "run", "proposals", "plot")
+
+    split: str | None = option(None, "split to measure on (default: test, or val)", metavar="NAME")
+    proposals: tuple[str, ...] | None = option(
+        None,
+        "sources of the run, or .npz, .mat or .json files of boxes, where {split} stands for the split "
+        "(default: all that the run has)",
+        metavar="SOURCE|FILE",
+    )
+    max_boxes: int | None = option(None, "use only the N best-ranked boxes per image (default: all)", metavar="N")
+    order: Order = option("yxyx", "column order of .mat files")
+    plot: Path | None = option(None, "draw the recall curves into a .png, .svg or .pdf file", metavar="FILE")
+
+
+@dataclass(frozen=True)
+class MiniVOCSettings(SeedSettings):
+    """Settings of `sppnet minivoc`."""
+
+    MAIN: ClassVar = ("train", "test", "seed")
+
+    folder: Path = option(Path("datasets/minivoc"), "folder to write", metavar="DIR", positional=True)
+    train: int = option(120, "training images", metavar="N")
+    test: int = option(60, "test images", metavar="N")
+
+
+@dataclass(frozen=True)
+class WeightsCommandSettings(Settings):
+    """Settings of `sppnet weights`."""
+
+    MAIN: ClassVar = ("archive",)
+
+    names: tuple[str, ...] | None = option(
+        None, "networks (default: all, or all in --archive)", metavar="NAME", positional=True
+    )
+    archive: Path | None = option(None, "a distribution file downloaded by other means", metavar="FILE")

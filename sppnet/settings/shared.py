@@ -1,0 +1,90 @@
+"""Groups of settings that several commands share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sppnet.settings.base import Settings, option
+
+Precision = Literal["fp32", "bf16"]
+Metric = Literal["voc07", "area"]
+LARGEST_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True)
+class SeedSettings(Settings):
+    """The random seed."""
+
+    seed: int = option(0, "random seed", minimum=0, maximum=LARGEST_SEED)
+
+
+@dataclass(frozen=True)
+class OverwriteSettings(Settings):
+    """Whether finished work is repeated."""
+
+    overwrite: bool = option(False, "repeat work that is finished already")
+
+
+@dataclass(frozen=True)
+class DeviceSettings(Settings):
+    """Where networks run."""
+
+    device: str = option("auto", "auto, cpu, cuda or cuda:N", metavar="DEVICE")
+
+
+@dataclass(frozen=True)
+class WeightsSettings(Settings):
+    """The convolutions' weights."""
+
+    weights: Path | None = option(
+        None, "file with weights of the convolutions, instead of the pretrained ones", metavar="FILE"
+    )
+
+
+@dataclass(frozen=True)
+class MetricSettings(Settings):
+    """How average precision is computed."""
+
+    metric: Metric = option("voc07", "11-point (voc07) or area average precision")
+
+
+@dataclass(frozen=True)
+class DatasetSettings(Settings):
+    """Which labelled photos."""
+
+    data: Path | None = option(
+        None, "labelled photos: a folder in VOC, COCO or YOLO layout, or a CSV table of boxes", metavar="PATH"
+    )
+    voc2007: bool = option(False, "use Pascal VOC 2007; the run folder is then runs/voc2007")
+    devkit: Path | None = option(
+        None, "a VOCdevkit, or a folder with Annotations, ImageSets and JPEGImages", metavar="DIR"
+    )
+    data_root: Path = option(Path("datasets"), "folder that holds downloaded data sets", metavar="DIR")
+    download: bool = option(False, "download VOC 2007 into the data root if it is missing")
+
+
+@dataclass(frozen=True)
+class RunSettings(DatasetSettings):
+    """Which labelled photos, and the folder that keeps the work on them."""
+
+    run: Path | None = option(None, "folder of this run's files (default: runs/NAME of the data set)", metavar="DIR")
+    limit: int | None = option(None, "use only the first N images of each split", metavar="N", minimum=1)
+    skip_bad: bool = option(False, "leave out unusable images and list them at the end, instead of stopping")
+
+
+@dataclass(frozen=True)
+class TrainSplitSettings(RunSettings):
+    """Which split is for training."""
+
+    train_split: str | None = option(None, "split to train on (default: trainval, or train)", metavar="NAME")
+
+
+@dataclass(frozen=True)
+class TestSplitSettings(RunSettings):
+    """Which split is for testing."""
+
+    __test__ = False  # not a test case, despite its name
+
+    test_split: str | None = option(None, "split to test on (default: test, or val)", metavar="NAME")
