@@ -73,17 +73,16 @@ def _use_this_clone() -> None:
 def _table(first: str, of: Any, describe: Any) -> Iterator[str]:
     """The fields of a settings class, those that most users need first."""
     kinds, defaults = of.kinds(), {f.name: f.default for f in fields(of)}
-    names = sorted(
-        kinds, key=lambda n: (not kinds[n][1].positional, of.MAIN.index(n) if n in of.MAIN else len(of.MAIN))
-    )
+    positional = [name for name, (_, option) in kinds.items() if option.positional]
+    names = list(dict.fromkeys([*positional, *of.MAIN, *kinds]))
     if not names:
         return
     yield f"| {first} | meaning | default |\n|---|---|---|"
     for name in names:
         kind, option = kinds[name]
         default = "required" if option.required else _default(name, defaults[name])
-        cells = (describe(name, kind, option), option.help, default)
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        meaning = option.help.replace("|", "\\|")
+        yield f"| {describe(name, kind, option)} | {meaning} | {default} |"
     yield ""
 
 
