@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from tools.common import one_line
 
 from data.records import Dataset, ImageRecord
 from detection import image
@@ -19,7 +20,6 @@ from detection.detections import Detections
 from detection.evaluation.errors import WRONG, Errors, Kind
 from detection.pictures import drawing
 from sppnet.report.tested_run import score
-from tools.common import one_line
 
 SHOWN = (4, 6, 4)  # right, wrong and missing ones of a class, where there is room
 MOST = 320  # crops of a report: about 4 MB

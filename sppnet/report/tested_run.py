@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tools.common import Run, one_line
 
 from data.records import Dataset
-from detection.detections import Detections, DetectionTable, load_npz
+from detection.detection_table import DetectionTable, load_npz
+from detection.detections import Detections
 from detection.evaluation import coco, errors, voc
 from detection.evaluation.coco import CocoResult
 from detection.evaluation.errors import Errors, Kind
@@ -22,7 +24,6 @@ from detection.model import MODEL
 from proposals import io, recall
 from proposals.recall import RecallResult
 from sppnet.progress import log
-from tools.common import Run, one_line
 
 Floats = NDArray[np.float64]
 STAGES = ("windows", "regressed")  # before and after box regression, the ends of the files' names

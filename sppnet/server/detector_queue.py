@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from tools.common import one_line
 
 from detection import SPPDetector, zoo
 from detection.image import read
 from detection.model import MODEL
-from tools.common import one_line
 
 DEFAULT = "lite0-voc2007"
 CARD = "card.json"
@@ -210,7 +210,7 @@ class Desk:
         if name not in self.loaded:
             offer = self.offers[name]
             try:
-                detector = SPPDetector.from_pretrained(offer.folder, self.device, offer.weights)
+                detector = SPPDetector.from_pretrained(offer.folder, device=self.device, weights=offer.weights)
                 detector.detect(np.zeros((64, 64, 3), np.uint8))  # compiles the kernels, and tells if windows are made
             except FAILURES as error:
                 raise Refused(503, f"{name} cannot be used: {one_line(error)}") from error

@@ -8,7 +8,8 @@ from argparse import Namespace
 import numpy as np
 import pytest
 
-from detection.detections import Detections, load_npz, save_npz
+from detection.detection_table import load_npz, save_npz
+from detection.detections import Detections
 from detection.pictures.drawing import PALETTE
 from sppnet.report import charts, examples, tested_run
 from tests import browser
