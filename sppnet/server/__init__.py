@@ -1,1 +1,1 @@
-"""TODO"""
+"""A local web page and HTTP API for detectors: queue, uploads, access control, routes, pages."""

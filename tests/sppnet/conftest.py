@@ -1,0 +1,46 @@
+"""A small generated devkit and random convolutions, so that commands run offline in seconds."""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from data import minivoc
+from detection import network
+from sppnet.cli import main
+
+SCALES = ["--scales", "160"]
+
+
+@pytest.fixture(scope="session")
+def devkit(tmp_path_factory):
+    return minivoc.generate(tmp_path_factory.mktemp("data") / "minivoc", train=8, test=4, seed=0)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "alexnet.safetensors"
+    network.build("alexnet", weights=None).save(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished(devkit, weights, tmp_path_factory):
+    """A run after the three commands; tests must not change it."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    data = ["--devkit", str(devkit), "--run", str(run)]
+    assert main(["stage", "extract-features", *data, *SCALES, "--weights", str(weights), "-j", "1"]) == 0
+    assert main(["stage", "train-svms", *data]) == 0
+    assert main(["stage", "test-net", *data, "--json", str(run / "test.json"), "--pictures", "3"]) == 0
+    return run
+
+
+@pytest.fixture
+def work(devkit, weights, finished, tmp_path):
+    """A copy of the finished run, and the flags that name it."""
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    data = ["--devkit", str(devkit), "--run", str(run)]
+    network_flags = [*SCALES, "--weights", str(weights), "-j", "1"]
+    return SimpleNamespace(run=Path(run), devkit=devkit, data=data, extract=[*data, *network_flags])
