@@ -1,4 +1,4 @@
-"""Object proposals: image to candidate boxes, best first."""
+"""Object proposals: image -> candidate boxes, best first."""
 
 from proposals.selective_search import selective_search
 

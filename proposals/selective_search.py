@@ -1,7 +1,7 @@
 """Selective search: boxes around the regions of several hierarchical groupings of an image.
 
-Source: Uijlings, van de Sande, Gevers, Smeulders, "Selective Search for Object Recognition", IJCV 2013; the
-modes and the order of the boxes as in its authors' program.
+Source: Uijlings, van de Sande, Gevers, Smeulders, "Selective Search for Object Recognition", IJCV 2013; the modes and
+the order of the boxes are those of the authors' program.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from proposals.regions import describe, pixel_bins
 from proposals.resize import enlarge, shrink
 from proposals.segmentation import build_graph, segment
 
-MIN_SIDE = 20  # px; the authors drop boxes under it
-MAX_SIDE = 1000  # px; the longer side of the image that is searched
-SIDE_BITS = 15  # bits of a coordinate: four make one key
+MIN_SIDE = 20  # px; smaller boxes are dropped, as by the authors
+MAX_SIDE = 1000  # px, limit of the longer side of the searched image
+SIDE_BITS = 15  # bits per coordinate; four coordinates form one key
 
 
 @dataclass(frozen=True)
 class Mode:
-    """The hierarchies of a search: every colour space with every scale and every set of similarities.
+    """Hierarchies of a search: every combination of colour space, scale and set of similarity measures.
 
     Attributes:
-        spaces: colour spaces, of `colour.SPACES`.
-        measures: sets of similarities, each a word of the letters in `grouping.group`.
+        spaces: colour spaces out of `colour.SPACES`.
+        measures: sets of similarity measures, each a string of the letters in `grouping.group`.
         scales: (k, min_size in pixels) of each initial segmentation.
     """
 
@@ -58,24 +58,23 @@ def selective_search(
     max_side: int = MAX_SIDE,
     threads: int = 1,
 ) -> NDArray[np.float32]:
-    """Boxes likely to hold an object, best first.
+    """Propose boxes that are likely to hold an object, best first.
 
     The same arguments give the same boxes.
 
     Args:
         image: uint8, RGB (H, W, 3) or grey (H, W).
-        mode: "single" (1 hierarchy), "fast" (8, the detector's) or "quality" (80).
-        min_side: boxes less wide or less high than this many image pixels are dropped.
-        seed: of the random numbers that mix the hierarchies.
-        max_side: an image with a longer side is searched at this size, and its boxes are scaled back.
-        threads: to search colour spaces at a time.
+        mode: "single" (1 hierarchy), "fast" (8, the detector's default) or "quality" (80).
+        min_side: minimum width and height of a box in image pixels.
+        seed: random seed of the order of the boxes.
+        max_side: limit of the image's longer side in pixels; a larger image is downsized for the search.
+        threads: number of colour spaces to search in parallel; the boxes do not depend on it.
 
     Returns:
-        float32 (R, 4), xyxy, 0-based inclusive image pixels, without repeats; (0, 4) where nothing is
-        large enough.
+        float32 (R, 4), xyxy, 0-based inclusive image pixels, without duplicates; (0, 4) if no box is large enough.
 
     Raises:
-        ValueError: an argument is not as described.
+        ValueError: an argument is invalid.
     """
     check_settings(mode, min_side, seed, max_side)
     image = as_rgb(image)
@@ -88,7 +87,7 @@ def selective_search(
 
 
 def _hierarchies(image: NDArray[np.uint8], mode: Mode, threads: int) -> list[NDArray[np.int32]]:
-    """The boxes of each hierarchy; see `group`. The kernels release the GIL."""
+    """Return the boxes of each hierarchy; see `group`. The kernels release the GIL."""
     workers = min(threads, len(mode.spaces))
     if workers <= 1:
         found = [_search(image, space, mode) for space in mode.spaces]
@@ -99,7 +98,7 @@ def _hierarchies(image: NDArray[np.uint8], mode: Mode, threads: int) -> list[NDA
 
 
 def _search(image: NDArray[np.uint8], space: str, mode: Mode) -> list[NDArray[np.int32]]:
-    """The boxes of each hierarchy in one colour space."""
+    """Return the boxes of each hierarchy in one colour space."""
     channels = planes(image, space)
     graph, bins = build_graph(channels), pixel_bins(channels)
     found = []
@@ -110,7 +109,7 @@ def _search(image: NDArray[np.uint8], space: str, mode: Mode) -> list[NDArray[np
 
 
 def _ranked(hierarchies: list[NDArray[np.int32]], seed: int) -> NDArray[np.int32]:
-    """Boxes of all hierarchies by rank times a uniform random number, ascending; of equal boxes the first.
+    """Sort the boxes of all hierarchies by rank times a uniform random number, and keep the first of equal boxes.
 
     The last box of a hierarchy, the whole image, has rank 1.
     """
@@ -124,7 +123,7 @@ def _ranked(hierarchies: list[NDArray[np.int32]], seed: int) -> NDArray[np.int32
 
 
 def check_settings(mode: str, min_side: int, seed: int, max_side: int) -> None:
-    """Raise ValueError for settings that `selective_search` does not take."""
+    """Raise ValueError if an argument of `selective_search` is invalid."""
     if mode not in MODES:
         raise ValueError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
     for name, value, least in (("min_side", min_side, 0), ("seed", seed, 0), ("max_side", max_side, 1)):

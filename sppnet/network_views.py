@@ -62,7 +62,9 @@ def _convolved(options: common.Options) -> tuple[SPPDetector, NDArray[np.uint8],
     from detection import SPPDetector, features, image
 
     photo = image.read(options.image)
-    detector = SPPDetector.from_pretrained(options.model, options.device, options.weights or "pretrained")
+    detector = SPPDetector.from_pretrained(
+        options.model, device=options.device, weights=options.weights or "pretrained"
+    )
     return detector, photo, features.compute_pyramid(photo, detector.body, detector.model.config.pooling.scales)
 
 

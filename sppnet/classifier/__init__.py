@@ -1,1 +1,1 @@
-"""TODO"""
+"""The stages of image classification over a run folder."""

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tools.common import Options, exclusive
 from tqdm import tqdm
 
 from classification import network as networks
-from classification.augment import Augmentation, Colours
+from classification.augment import Augmentation, ColourComponents
 from classification.config import CROP, PYRAMIDS, TrainConfig
+from classification.distributed import ProcessGroup, local_device
 from classification.extractor import Extractor
 from classification.model import MODEL, notes_of, softmax_model
 from classification.network import SPPNet
-from classification.photos import CentreViews, Photos, TrainingViews
-from classification.processes import Processes, local_device
+from classification.photos import CentreViews, DecodedPhotos, TrainingViews
 from classification.training import CHECKPOINT, EpochPoint, Training, TrainOptions
 from classification.views import View
 from data.class_folders import LabelledPhotos
@@ -32,7 +33,6 @@ from sppnet.classifier import photos
 from sppnet.classifier.photos import ALL, refuse
 from sppnet.detector.finetuning import write_curve
 from sppnet.progress import log, progress
-from tools.common import Options, exclusive
 
 FROM_SCRATCH = ("zf5", "zf5-small")
 CLASSIFIER, SETTINGS = "classifier", "training.json"
@@ -43,16 +43,16 @@ def train(o: Options, folder: Path) -> dict[str, Any]:
     """Train on the photos of --data, and leave a classifier in the run."""
     config = _config(o)
     splits = photos.of_folder(o)
-    photos, held_out = photos.halves(splits[ALL], o.train_share, o.seed) if ALL in splits else splits.values()
+    train_photos, held_out = photos.halves(splits[ALL], o.train_share, o.seed) if ALL in splits else splits.values()
     device = local_device(resolve_device(o.device))
-    processes = Processes.join(device)
+    processes = ProcessGroup.join(device)
     try:
         if processes.rank:
             o.json = None
             log.setLevel(logging.WARNING)  # one bar is enough
-            return _train(o, folder, config, (photos, held_out), device, processes)
+            return _train(o, folder, config, (train_photos, held_out), device, processes)
         with exclusive(folder / CLASSIFIER):
-            return _train(o, folder, config, (photos, held_out), device, processes)
+            return _train(o, folder, config, (train_photos, held_out), device, processes)
     finally:
         processes.leave()
 
@@ -63,18 +63,18 @@ def _train(
     config: TrainConfig,
     data: tuple[LabelledPhotos, LabelledPhotos],
     device: torch.device,
-    processes: Processes,
+    processes: ProcessGroup,
 ) -> dict[str, Any]:
     photos, held_out = data
     settings = _settings(o, config, photos, held_out)
     done = None if o.overwrite else _finished(folder, settings["training"])
     if done:
         return done
-    decoded, validation = Photos(photos.paths), Photos(held_out.paths)
+    decoded, validation = DecodedPhotos(photos.paths), DecodedPhotos(held_out.paths)
     net = _network(o, len(photos.classes))
     seen = net.body.preprocessing
     some = map(decoded.__getitem__, range(0, len(decoded), -(-len(decoded) // COLOUR_PHOTOS)))
-    colours = Colours.of(some, o.seed) if config.colour else None
+    colours = ColourComponents.fit(some, o.seed) if config.colour else None
     views = TrainingViews(decoded, photos.labels, Augmentation(seen, colours, config.colour, config.mirror), o.seed)
     options = TrainOptions(folder, device, o.seed, o.precision != "fp32", o.workers)
     if o.overwrite:
@@ -189,12 +189,12 @@ def settings_of(folder: Path, key: str | None) -> dict[str, Any] | None:
         raise ValueError(f"{path}: damaged ({error}); train again with --overwrite, or in another --run") from error
 
 
-def _clear(folder: Path, processes: Processes) -> None:
+def _clear(folder: Path, processes: ProcessGroup) -> None:
     """Take away what a run holds, so that the training starts anew and, interrupted, goes on without --overwrite."""
     if processes.rank == 0:
         for path in (folder / CHECKPOINT, folder / SETTINGS, folder / CLASSIFIER / MODEL):
             path.unlink(missing_ok=True)
-    processes.wait()
+    processes.barrier()
 
 
 def _show(bar: tqdm, point: EpochPoint) -> None:
@@ -207,7 +207,7 @@ def _show(bar: tqdm, point: EpochPoint) -> None:
 def _keep(folder: Path, training: Training, photos: LabelledPhotos, settings: dict[str, Any]) -> dict[str, Any]:
     """Write the classifier, the curve and the settings; the checkpoint goes."""
     net = training.net
-    own, view = not net.frozen, View("crop") if net.fixed else View("full")
+    own, view = not net.frozen, View("crop") if net.fixed_size else View("full")
     notes = {name: settings[name] for name in ("data", "photos", "pyramid", "seed", "config", "training")}
     model = softmax_model(
         Extractor.of(net), net.fc8, classes=photos.classes, view=view, own_convolutions=own, notes=notes

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tools.common import Options, exclusive, positive
 
 from classification import SPPClassifier
 from classification.extractor import Extractor
@@ -17,7 +18,6 @@ from classification.representations import Representations
 from classification.views import View
 from data.class_folders import LabelledPhotos
 from sppnet.progress import log, progress
-from tools.common import Options, exclusive, positive
 
 Vectors = dict[str, dict[str, NDArray[np.float32]]]  # split -> layer -> (N, D)
 VIEWS = ("crop", "warp", "full", "ten")
@@ -37,7 +37,9 @@ def flags(p: argparse.ArgumentParser) -> None:
 
 def extractor_of(o: Options) -> Extractor:
     """The network that the flags name."""
-    classifier = SPPClassifier.from_pretrained(o.backbone, o.weights or "pretrained", o.device, o.precision)
+    classifier = SPPClassifier.from_pretrained(
+        o.backbone, device=o.device, weights=o.weights or "pretrained", precision=o.precision
+    )
     return classifier.extractor
 
 

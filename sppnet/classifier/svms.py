@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tools.common import Options, exclusive
 
-from classification import evaluation, linear
+from classification import evaluation, linear_classifier
 from classification.model import Model, notes_of
 from classification.views import View
 from data import class_folders
@@ -16,7 +17,6 @@ from data.class_folders import LabelledPhotos
 from sppnet.classifier.photos import ALL, halves, refuse
 from sppnet.classifier.representations import extractor_of, represent
 from sppnet.progress import log, progress
-from tools.common import Options, exclusive
 
 CALTECH = (30, 50)  # photos of a class to train on, and at most to test on; section 3.3
 SHARE, DIVISIONS = 0.5, 10  # to train on, of anybody's photos; and how often they are divided
@@ -72,10 +72,10 @@ def _train_and_test(o: Options, folder: Path, splits: dict[str, LabelledPhotos])
 
 def _multi_label(
     o: Options, splits: dict[str, LabelledPhotos], rows: dict[str, NDArray[np.float32]]
-) -> tuple[dict[str, Any], linear.LinearClassifier]:
+) -> tuple[dict[str, Any], linear_classifier.LinearClassifier]:
     """VOC 2007: average precision of each class."""
     (train, test), (seen, unseen) = splits.values(), rows.values()
-    svms = linear.fit(seen, train.truth, o.cost, o.seed)
+    svms = linear_classifier.fit(seen, train.truth, o.cost, o.seed)
     ap = evaluation.class_ap(svms(unseen), test.truth, o.metric or "voc07")
     for name, value in zip(test.classes, ap, strict=True):
         print(f"{name:15s}{100 * value:6.1f}")
@@ -85,10 +85,10 @@ def _multi_label(
 
 def _one_split(
     o: Options, splits: dict[str, LabelledPhotos], rows: dict[str, NDArray[np.float32]]
-) -> tuple[dict[str, Any], linear.LinearClassifier]:
+) -> tuple[dict[str, Any], linear_classifier.LinearClassifier]:
     """Photos that are divided."""
     (train, test), (seen, unseen) = splits.values(), rows.values()
-    svms = linear.fit(seen, train.truth, o.cost, o.seed)
+    svms = linear_classifier.fit(seen, train.truth, o.cost, o.seed)
     scores = svms(unseen)
     accuracy, of_class = (
         evaluation.top_accuracy(scores, test.labels),
@@ -100,7 +100,7 @@ def _one_split(
 
 def _divisions(
     o: Options, photos: LabelledPhotos, rows: NDArray[np.float32]
-) -> tuple[dict[str, Any], linear.LinearClassifier]:
+) -> tuple[dict[str, Any], linear_classifier.LinearClassifier]:
     """Photos that are not: several random divisions, then all photos for the classifier that is kept."""
     place = {path: i for i, path in enumerate(photos.paths)}
     found, divisions = [], o.divisions or DIVISIONS
@@ -109,14 +109,14 @@ def _divisions(
             seed = o.seed + number
             parts = _divided(o, photos, seed)
             seen, unseen = ([place[path] for path in part.paths] for part in parts)
-            svms = linear.fit(rows[seen], parts[0].truth, o.cost, seed)
+            svms = linear_classifier.fit(rows[seen], parts[0].truth, o.cost, seed)
             found.append(evaluation.mean_class_accuracy(svms(rows[unseen]), parts[1].labels))
             bar.update()
     mean, deviation = float(np.mean(found)), float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
     print(f"{100 * mean:.2f} +- {100 * deviation:.2f} % mean accuracy a class, {len(found)} random divisions")
     log.info("the classifier that is kept learns from all %d photos", len(photos))
     figures = {"accuracies": found, "mean": mean, "deviation": deviation}
-    return figures, linear.fit(rows, photos.truth, o.cost, o.seed)
+    return figures, linear_classifier.fit(rows, photos.truth, o.cost, o.seed)
 
 
 def _divided(o: Options, photos: LabelledPhotos, seed: int) -> tuple[LabelledPhotos, LabelledPhotos]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tools.common import Options
 
 from classification import SPPClassifier, evaluation
 from classification.photos import read
@@ -19,14 +20,15 @@ from detection.memory import kept_flat
 from sppnet.classifier.network_training import CLASSIFIER, settings_of
 from sppnet.classifier.photos import limited
 from sppnet.progress import progress
-from tools.common import Options
 
 FIVE = 5
 
 
 def test(o: Options) -> dict[str, Any]:
     """Top-1 and top-5 errors and seconds a photo."""
-    classifier = SPPClassifier.from_pretrained(o.run / CLASSIFIER, o.weights or "pretrained", o.device, o.precision)
+    classifier = SPPClassifier.from_pretrained(
+        o.run / CLASSIFIER, device=o.device, weights=o.weights or "pretrained", precision=o.precision
+    )
     photos = _photos(o, classifier)
     views = [View(kind, o.short_side) for kind in o.views]
     print(f"{len(photos)} photos, {len(photos.classes)} classes: {o.run / CLASSIFIER}")

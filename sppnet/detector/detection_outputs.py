@@ -20,7 +20,7 @@ from detection.detections import Detections
 from detection.detector import SPPDetector
 from detection.files import write_atomically
 from detection.image import read
-from detection.pictures.video import Film, FilmWriter
+from detection.pictures.video import VideoReader, VideoWriter
 from sppnet.errors import one_line
 from sppnet.files import write_text
 from sppnet.progress import log, progress
@@ -115,13 +115,13 @@ class DetectionOutputs:
                 _save(target, _cut(photo, box))
 
     def _video(self, source: Source) -> None:
-        video, save = Film(source.path), self.settings.save
+        video, save = VideoReader(source.path), self.settings.save
         frames: list[list[dict[str, Any]]] = []
         counts: Counter[str] = Counter()
         with contextlib.ExitStack() as stack:
             bar = stack.enter_context(progress(video.count, 0, "frame", video.path.name))
             path = save / source.place.with_suffix(".mp4") if save else None
-            writer = stack.enter_context(FilmWriter(path, video.rate)) if path else None
+            writer = stack.enter_context(VideoWriter(path, video.rate)) if path else None
             for found in map(self._kept, self.detector.detect_many(video)):
                 frames.append(found.records())
                 counts.update(found.names)

@@ -192,7 +192,8 @@ def remarks(tested: TestedRun, scores: Scores) -> Iterator[str]:
         yield f"Tested, but no longer in the split: {_photos(removed)} ({_listed(removed)})."
     without = [c for c, n in zip(tested.classes, scores.errors.n_objects, strict=True) if not n]
     if without and len(tested.dataset):
-        yield f"The tested photos have no objects of {_listed(without)}, or only difficult ones; the means leave that out."
+        names = _listed(without)
+        yield f"The tested photos have no objects of {names}, or only difficult ones; means leave these classes out."
     if not len(tested.final.rows) and len(tested.dataset):
         yield "The detector found nothing: every object is missed."
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.records import Dataset
-from detection.detections import Detections, DetectionTable, load_npz
+from detection.detection_table import DetectionTable, load_npz
+from detection.detections import Detections
 from detection.evaluation import coco, errors, voc
 from detection.evaluation.coco import CocoResult
 from detection.evaluation.errors import Errors, Kind

@@ -1,4 +1,4 @@
-"""A small generated devkit and random convolutions, so that commands run offline in seconds."""
+"""A small generated devkit and random convolutions, so that the tools run whole and offline in seconds."""
 
 import shutil
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 
 from data import minivoc
 from detection import network
-from sppnet.cli import main
+from detection.weights.state_dict import write_state
+from tests import commands
 
 SCALES = ["--scales", "160"]
 
@@ -21,18 +22,18 @@ def devkit(tmp_path_factory):
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "alexnet.safetensors"
-    network.build("alexnet", weights=None).save(path)
+    write_state(path, network.build("alexnet", weights=None).state_dict())
     return path
 
 
 @pytest.fixture(scope="session")
 def finished(devkit, weights, tmp_path_factory):
-    """A run after the three commands; tests must not change it."""
+    """A run after the three commands, not to be changed."""
     run = tmp_path_factory.mktemp("runs") / "whole"
     data = ["--devkit", str(devkit), "--run", str(run)]
-    assert main(["stage", "extract-features", *data, *SCALES, "--weights", str(weights), "-j", "1"]) == 0
-    assert main(["stage", "train-svms", *data]) == 0
-    assert main(["stage", "test-net", *data, "--json", str(run / "test.json"), "--pictures", "3"]) == 0
+    assert commands.extract_features([*data, *SCALES, "--weights", str(weights), "-j", "1"]) == 0
+    assert commands.train_svms(data) == 0
+    assert commands.test_net([*data, "--json", str(run / "test.json"), "--pictures", "3"]) == 0
     return run
 
 

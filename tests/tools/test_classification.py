@@ -16,6 +16,7 @@ from classification import SPPClassifier
 from classification.views import View
 from data import minivoc
 from detection import network
+from detection.weights.state_dict import write_state
 from tests.classification.conftest import folder, picture  # noqa: F401 (a fixture)
 from tools import classify, common, extract_representations, predict, test_classifier, train_classifier
 
@@ -116,14 +117,14 @@ def test_an_empty_class_ends_with_one_line(tmp_path, capsys):
     (tmp_path / "data" / "empty").mkdir()
     for tool in (train_classifier, classify):
         assert tool.main(["--data", str(tmp_path / "data"), "--run", str(tmp_path / "run")]) == 1
-        assert capsys.readouterr().err.splitlines()[-1].endswith("put some in, or remove the folder")
+        assert capsys.readouterr().err.splitlines()[-1].endswith("add some or remove the folder")
     assert not (tmp_path / "run" / "classifier").exists()
 
 
 def test_a_single_photo_ends_with_one_line(tmp_path, capsys):
     put(tmp_path / "data", "one", (60, 60))
     assert train_classifier.main(train_flags(tmp_path / "data", tmp_path)) == 1
-    assert "holds one class, one; two or more are needed" in capsys.readouterr().err
+    assert "holds only one class, one; expected one folder of photos per class" in capsys.readouterr().err
     put(tmp_path / "data", "two", (60, 60))
     assert train_classifier.main(train_flags(tmp_path / "data", tmp_path)) == 1
     assert "class one has one photo; one is needed to train on, one to hold out" in capsys.readouterr().err
@@ -133,7 +134,7 @@ def test_a_photo_of_five_pixels_ends_with_one_line(tmp_path, capsys):
     put(tmp_path / "data", "one", (60, 60), (5, 5))
     put(tmp_path / "data", "two", (60, 60), (60, 60))
     assert train_classifier.main(train_flags(tmp_path / "data", tmp_path)) == 1
-    assert "1.png: 5 x 5 pixels; photos of 16 or more a side can be classified" in capsys.readouterr().err
+    assert "1.png: 5 x 5 pixels is too small; use photos with sides of 16 or more" in capsys.readouterr().err
     assert classify.main(["--data", str(tmp_path / "data"), "--run", str(tmp_path / "c"), "--limit", "2"]) in (1,)
     assert "5 x 5 pixels" in capsys.readouterr().err.splitlines()[-1]
 
@@ -157,7 +158,7 @@ def test_grey_and_coloured_photos_are_learned_together(tmp_path):
         (["--sizes", "180", "200-224"], "give sizes to take in turn, or one range, not both"),
         (["--sizes", "300"], "crops have 224 pixels; give 224 or less"),
         (["--dropout", "1"], "expected 0 or more, less than 1"),
-        (["--backbone", "torchvision:resnet18", "--start", "random"], "training from scratch knows"),
+        (["--backbone", "torchvision:resnet18", "--start", "random"], "cannot be trained from scratch; use one of"),
         (["--train-share", "1"], "--train-share 1.0: expected more than 0, less than 1"),
         (["--colour", "-1"], "--colour -1.0: expected 0 or more"),
         (["--batch", "1"], "one photo has no statistics to be normalised by"),
@@ -182,13 +183,13 @@ def test_pretrained_convolutions_are_left_or_trained_on_as_asked(folder, weights
     run = train_flags(folder, tmp_path, "--backbone", "alexnet", "--weights", str(weights), "--epochs", "1", *flags)
     assert train_classifier.main(run) == 0
     made = tmp_path / "run" / "classifier"
-    classifier = SPPClassifier.from_pretrained(made, "pretrained" if changes else weights)
+    classifier = SPPClassifier.from_pretrained(made, weights="pretrained" if changes else weights)
     start = network.build("alexnet", weights)
     assert (classifier.extractor.body.weights_hash != start.weights_hash) == changes
     assert ((made / "network.safetensors").stat().st_size > 9e6) == changes  # without convolutions: 0.8 MB
     if not changes:
         other = tmp_path / "other.safetensors"
-        network.assemble("alexnet", seed=9).save(other)
+        write_state(other, network.assemble("alexnet", seed=9).state_dict())
         with pytest.raises(ValueError, match="trained on other weights of alexnet"):
             SPPClassifier.from_pretrained(made, weights=other)
 
@@ -291,7 +292,7 @@ def test_a_classifier_at_work_is_left_alone(folder, weights, tmp_path, capsys): 
         (["--test-split", "val"], "--test-split: goes with --voc2007; leave it out"),
         (["--download"], "--download: fetches VOC 2007 or Caltech-101, not what --data names; leave it out"),
         (["--limit", "1"], "stripes (--limit 1): class across has one photo"),
-        (["--train", "8"], "across has 8 photos; 8 to train on and one to test on"),
+        (["--train", "8"], "across has 8 photos, expected 8 for training and one for testing"),
     ],
 )
 def test_flags_that_would_change_nothing_are_refused(folder, weights, tmp_path, flags, words, capsys):  # noqa: F811
@@ -318,7 +319,7 @@ def test_test_photos_may_be_limited_where_the_training_photos_are_a_half(folder,
 
 def test_an_unknown_network_is_told_with_those_that_are_known(folder, capsys):  # noqa: F811
     assert classify.main(["--data", str(folder), "--backbone", "resnet50"]) == 1
-    assert "resnet50: neither a folder nor a network; the networks are alexnet," in capsys.readouterr().err
+    assert "resnet50: no such classifier folder or network; give a folder, alexnet," in capsys.readouterr().err
 
 
 def test_a_test_folder_may_lack_a_class(trained, folder, tmp_path, capsys):  # noqa: F811
@@ -335,16 +336,16 @@ def test_an_unknown_folder_of_test_photos_is_compared_with_the_classes(trained, 
     put(tmp_path / "data", "x", (60, 60), (60, 60))
     put(tmp_path / "data", "y", (60, 60), (60, 60))
     assert test_classifier.main(["--run", str(trained), "--data", str(tmp_path / "data")]) == 1
-    assert "folder x is none of the 2 classes" in capsys.readouterr().err
+    assert "folder x is not one of the 2 classes" in capsys.readouterr().err
 
 
 def test_damaged_classifiers_are_told_so(trained, tmp_path):
     shutil.copytree(trained / "classifier", tmp_path / "c")
     file = tmp_path / "c" / "network.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"?")
-    with pytest.raises(ValueError, match=r"damaged classifier .*network.safetensors is not the file"):
+    with pytest.raises(ValueError, match=r"damaged classifier .*network.safetensors does not match its checksum"):
         SPPClassifier.from_pretrained(tmp_path / "c")
-    with pytest.raises(FileNotFoundError, match="train one with train_classifier or classify"):
+    with pytest.raises(FileNotFoundError, match="train a classifier with `sppnet classifier train`"):
         SPPClassifier.from_pretrained(tmp_path)
 
 
@@ -358,7 +359,7 @@ def test_settings_that_lack_something_are_told_so(trained, folder, tmp_path, key
     assert f"damaged classifier ('{key}')" in capsys.readouterr().err
     file.write_text(json.dumps(settings | {"classes": ["down"]}))
     assert predict.main([str(folder / "down"), "--model", str(file.parent)]) == 1
-    assert "damaged classifier (1 classes, but weights of 2)" in capsys.readouterr().err
+    assert "damaged classifier (1 classes, but weights for 2)" in capsys.readouterr().err
     file.write_text("{}")
     assert train_classifier.main(train_flags(folder, tmp_path)) == 1
     assert "damaged classifier ('format'); give --overwrite, or another --run" in capsys.readouterr().err
@@ -376,7 +377,7 @@ def test_a_damaged_record_of_a_training_is_told_so(trained, folder, tmp_path, ca
 def test_weights_for_a_classifier_that_has_its_own_are_refused(trained, folder, weights, capsys):  # noqa: F811
     model = ["--model", str(trained / "classifier"), "--weights", str(weights)]
     assert predict.main([str(folder / "down"), *model]) == 1
-    assert "has convolutions of its own; leave --weights out" in capsys.readouterr().err
+    assert "holds its own trained convolutions; leave --weights out" in capsys.readouterr().err
 
 
 def test_a_network_without_classes_describes_photos(folder, weights):  # noqa: F811
@@ -387,9 +388,9 @@ def test_a_network_without_classes_describes_photos(folder, weights):  # noqa: F
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
     finest = network_only.represent(photo, "6x6", view=View("warp", 224))
     assert finest.shape == (9_216,)
-    with pytest.raises(ValueError, match="alexnet: describes photos, but knows no classes"):
+    with pytest.raises(ValueError, match="alexnet: this network represents photos but has no classes"):
         network_only.classify(photo)
-    with pytest.raises(ValueError, match="alexnet: describes photos"):
+    with pytest.raises(ValueError, match="alexnet: this network represents photos"):
         network_only.save("nowhere")
 
 
@@ -440,10 +441,10 @@ def test_vectors_of_other_settings_are_made_again_only_when_asked(folder, weight
     data, size = arguments(folder, tmp_path, weights), ["--short-side", "64"]
     assert extract_representations.main([*data, *size]) == 0
     other = tmp_path / "other.safetensors"
-    network.assemble("alexnet", seed=3).save(other)
+    write_state(other, network.assemble("alexnet", seed=3).state_dict())
     changed = [*arguments(folder, tmp_path, other), *size]
     assert extract_representations.main(changed) == 1
-    assert "holds vectors made with other weights" in capsys.readouterr().err
+    assert "holds vectors of other settings (weights: " in capsys.readouterr().err
     assert extract_representations.main([*changed, "--overwrite"]) == 0
 
 
@@ -508,7 +509,7 @@ def test_the_protocol_of_caltech_takes_thirty_photos_of_each_class(folder, weigh
     assert classify.main(data) == 1
     assert "no such folder" in capsys.readouterr().err
     assert classify.main([*data, "--download"]) == 1
-    assert "across has 8 photos; 30 to train on and one to test on" in capsys.readouterr().err
+    assert "across has 8 photos, expected 30 for training and one for testing" in capsys.readouterr().err
     assert classify.main([*data, "--download", "--train", "4", "--test", "3", "--divisions", "2"]) == 0
     assert fetched == [True]
 

@@ -151,6 +151,6 @@ def test_mistakes_give_one_line(devkit, folder, boxes, records, capsys):
     assert "edgeboxes/test.npz: no such file" in fails(capsys, [*data, "--run", folder, "--proposals", "edgeboxes"])
     io.save(folder / "few.npz", dict(list(boxes.items())[1:]), {})
     line = fails(capsys, [*data, "--proposals", folder / "few.npz"])
-    assert f"few.npz: proposals: no boxes for 1 of {len(records)} images, first {records[0].id}" in line
+    assert f"few.npz: proposals: no boxes for 1 of {len(records)} images, the first is {records[0].id}" in line
     assert "got -1" in fails(capsys, [*data, "--proposals", folder / "ours.npz", "--max-boxes", "-1"])
     assert "plot.gif: --plot: expected" in fails(capsys, [*data, "--plot", "plot.gif"])

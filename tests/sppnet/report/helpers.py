@@ -2,7 +2,7 @@
 
 import re
 
-from detection.detections import load_npz, save_npz
+from detection.detection_table import load_npz, save_npz
 from sppnet.cli import main
 
 STAGES = ("windows", "regressed")

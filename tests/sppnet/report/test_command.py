@@ -7,7 +7,7 @@ import shutil
 import pytest
 import yaml
 
-from detection.detections import load_npz
+from detection.detection_table import load_npz
 from sppnet.report.render import write_html
 from sppnet.report.run_files import recorded
 from sppnet.run import DataSource, Run

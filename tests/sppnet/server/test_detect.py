@@ -115,7 +115,7 @@ def claiming(width, height):
 
 
 def test_what_is_answered_is_what_the_detector_finds(client, photo, name, weights):
-    expected = SPPDetector.from_pretrained(name, "cpu", weights).detect(photo)
+    expected = SPPDetector.from_pretrained(name, device="cpu", weights=weights).detect(photo)
     for threshold in (-1.5, -0.9):
         told = ask(client, photo, score_threshold=threshold).json()
         assert told["model"] == name
@@ -454,7 +454,7 @@ def test_a_taken_port_is_told_before_anything_is_loaded(capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--model", "nobody"], "nobody: no such folder, and none of the detectors that come along"),
+        (["--model", "nobody"], "nobody: neither a folder nor a bundled detector"),
         (["--model", "{empty}"], "model.json: no such model"),
         (["--model", "{damaged}"], "model.json: damaged"),
         (["--weights", "w.safetensors"], "--weights w.safetensors: of which model? give --model as well"),

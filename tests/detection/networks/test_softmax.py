@@ -17,7 +17,7 @@ def test_scores_are_class_probabilities_without_the_background(tmp_path):
     assert classifier.scores(features[:0]).shape == (0, 3)
 
 
-def test_a_layer_of_other_classes_is_refused(tmp_path):
+def test_a_layer_with_another_number_of_classes_is_refused(tmp_path):
     write_state(tmp_path / "c.safetensors", torch.nn.Linear(5, 4).state_dict())
     with pytest.raises(ValueError, match="softmax layer of 7 classes, got 3"):
         SoftmaxClassifier.load(tmp_path / "c.safetensors", 7)

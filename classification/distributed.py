@@ -1,4 +1,4 @@
-"""Training by several processes at once, as torchrun starts them."""
+"""Training by several processes that torchrun starts (torch.distributed)."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @dataclass(frozen=True)
-class Processes:
-    """Which of several processes this is.
+class ProcessGroup:
+    """Rank of this process and number of processes that train together.
 
     Attributes:
-        rank: 0 is the one that writes and speaks.
-        count: of the processes.
+        rank: rank of this process; the process of rank 0 writes files and reports progress.
+        size: number of processes.
     """
 
     rank: int = 0
-    count: int = 1
+    size: int = 1
 
     @classmethod
-    def join(cls, device: torch.device) -> Processes:
-        """Meet the others that torchrun started, by NCCL for GPUs and gloo for CPUs; alone without torchrun."""
+    def join(cls, device: torch.device) -> ProcessGroup:
+        """Join the processes that torchrun started, by NCCL on GPUs or gloo on CPUs; one process without torchrun."""
         if int(os.environ.get("WORLD_SIZE", 1)) == 1:
             return cls()
         if not dist.is_initialized():
@@ -34,44 +34,44 @@ class Processes:
         return cls(dist.get_rank(), dist.get_world_size())
 
     def leave(self) -> None:
-        """Part from the others."""
-        if self.count > 1 and dist.is_initialized():
+        """Shut down communication with the other processes."""
+        if self.size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
-    def wait(self) -> None:
-        """Until all are here."""
-        if self.count > 1:
+    def barrier(self) -> None:
+        """Wait until all processes reach this call."""
+        if self.size > 1:
             dist.barrier()
 
-    def total(self, values: torch.Tensor) -> torch.Tensor:
-        """The sum of a tensor over all processes."""
-        if self.count > 1:
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Sum a tensor over all processes, in place, and return it."""
+        if self.size > 1:
             dist.all_reduce(values)
         return values
 
-    def share(self, module: nn.Module, device: torch.device) -> nn.Module:
-        """A module whose gradients are means over the processes, and whose batches are one batch."""
-        if self.count == 1:
+    def wrap(self, module: nn.Module, device: torch.device) -> nn.Module:
+        """Return a module that averages gradients, and batch statistics, over all processes."""
+        if self.size == 1:
             return module
         _synchronize(module)
         return nn.parallel.DistributedDataParallel(module, [device] if device.type == "cuda" else None)
 
 
 def local_device(device: torch.device) -> torch.device:
-    """This process' own GPU, where "cuda" is meant and torchrun started one process a GPU."""
+    """Replace "cuda" without an index by this process's GPU, where torchrun started one process per GPU."""
     if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return device
 
 
 class _SynchronizedBatchNorm(_BatchNorm):
-    """Batch normalisation over the batches of all processes, on any device; torch's own needs GPUs."""
+    """Batch normalisation over the batches of all processes, on any device; torch's SyncBatchNorm needs GPUs."""
 
     def _check_input_dim(self, input: torch.Tensor) -> None:
         pass
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, ...) -> the same shape."""
+        """Normalise (N, C, ...) to the same shape."""
         if not self.training:
             return super().forward(x)
         assert self.running_mean is not None
@@ -81,7 +81,7 @@ class _SynchronizedBatchNorm(_BatchNorm):
         sums = all_reduce(torch.cat([values.sum(axes), values.square().sum(axes), count]))
         channels, n = values.shape[1], sums[-1]
         mean = sums[:channels] / n
-        variance = (sums[channels:-1] / n - mean.square()).clamp_min(0)  # rounding may leave less
+        variance = (sums[channels:-1] / n - mean.square()).clamp_min(0)  # rounding can make it negative
         with torch.no_grad():
             rate = 0.1 if self.momentum is None else self.momentum
             self.running_mean.lerp_(mean, rate)
@@ -92,7 +92,7 @@ class _SynchronizedBatchNorm(_BatchNorm):
 
 
 def _synchronize(module: nn.Module) -> None:
-    """Make every batch normalisation within a module one over all processes."""
+    """Make every batch normalisation layer of a module use the batches of all processes."""
     for layer in module.modules():
         if isinstance(layer, _BatchNorm):
             layer.__class__ = _SynchronizedBatchNorm

@@ -1,4 +1,4 @@
-"""Pictures of what the network sees agree with what it computes."""
+"""Views of the network agree with its computations."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def model(fc=None, width=BINS * 4):
 
 
 @pytest.mark.parametrize("window", [(0, 0, 16, 12), (3, 2, 9, 8), (5, 5, 6, 5), (7, 7, 7, 7)])
-def test_bins_hold_the_cells_whose_maxima_are_pooled(pyramid, window):
+def test_bins_contain_the_cells_whose_maxima_are_pooled(pyramid, window):
     pooled = spp.pyramid_pool(pyramid.maps, [window], [0], LEVELS, channels_last=True).reshape(BINS, 4)
     for values, b in zip(pooled, network_views.bins_of(window, LEVELS), strict=True):
         x0, y0, x1, y1 = b.cells
@@ -44,10 +44,10 @@ def test_contributions_and_bias_add_up_to_the_score(pyramid):
     assert parts.sum() + m.svms.bias[1] == pytest.approx(score, abs=1e-4)
 
 
-def test_contributions_go_through_fully_connected_layers(pyramid):
+def test_contributions_are_computed_through_fully_connected_layers(pyramid):
     head = FcHead.random(BINS * 4, 8)
     for layer in (head.fc6, head.fc7):
-        layer.bias.data.zero_()  # without them slope times value adds up exactly
+        layer.bias.data.zero_()  # without biases, gradient times value sums to the score
     m, cells = model(FcFeatures(head, "fc7"), 8), Cells(np.array([0]), np.array([[3, 2, 9, 8]]))
     parts, score = network_views.contributions(m, pyramid, cells, 0)
     assert score == pytest.approx(float(m.svms.scores(m.fc(pool(pyramid, cells, LEVELS)))[0, 0]), abs=1e-5)
@@ -55,7 +55,7 @@ def test_contributions_go_through_fully_connected_layers(pyramid):
     assert np.abs(parts).max() > 0
 
 
-def test_the_extent_of_a_window_covers_the_box_it_came_from(pyramid):
+def test_the_extent_of_a_window_is_close_to_its_box(pyramid):
     box = np.array([[30.0, 20.0, 90.0, 70.0]])
     cells = locate(pyramid, box, PAPER.with_scales((208,)).pooling)
     got = network_views.extent(cells.windows[0], pyramid, 0)
@@ -63,7 +63,7 @@ def test_the_extent_of_a_window_covers_the_box_it_came_from(pyramid):
     np.testing.assert_array_equal(network_views.extent((0, 0, 16, 12), pyramid, 0), [0, 0, 135, 103])
 
 
-def test_a_response_is_bright_where_its_cell_is(pyramid):
+def test_a_response_is_bright_at_its_cell(pyramid):
     response = np.zeros((13, 17), np.float32)
     response[4, 10] = 2.0
     photo = np.full((104, 136, 3), 90, np.uint8)
@@ -75,7 +75,7 @@ def test_a_response_is_bright_where_its_cell_is(pyramid):
     assert picture[0, 0].tolist() == [round(90 * network_views.DIM)] * 3
 
 
-def test_the_channels_that_respond_most_are_shown(pyramid):
+def test_the_channels_with_the_strongest_responses_are_shown(pyramid):
     pyramid.maps[0][2, 5, 5] = 9
     photo = np.zeros((104, 136, 3), np.uint8)
     picture, shown = network_views.channel_sheet(photo, pyramid, count=2, columns=3)
@@ -86,7 +86,7 @@ def test_the_channels_that_respond_most_are_shown(pyramid):
         network_views.channel_sheet(photo, pyramid, [4])
 
 
-def test_the_strongest_pairs_are_those_that_add_most(pyramid):
+def test_the_strongest_pairs_have_the_largest_contributions(pyramid):
     m = model()
     _, pairs = network_views.evidence_sheet(np.zeros((104, 136, 3), np.uint8), [30, 20, 90, 70], m, pyramid, 0, 2)
     parts, _ = network_views.contributions(m, pyramid, locate(pyramid, [[30, 20, 90, 70]], m.config.pooling), 0)

@@ -1,4 +1,4 @@
-"""Folders of labelled photos, and the classes of objects in photos."""
+"""Class folders of photos, and the classes of objects in photos."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def make(root, **counts):
     return root
 
 
-def test_each_folder_is_a_class_and_files_beside_them_are_left_alone(tmp_path):
+def test_each_folder_is_a_class_and_files_beside_them_are_ignored(tmp_path):
     make(tmp_path, dog=2, cat=1)
     (tmp_path / "README.txt").touch()
     (tmp_path / ".cache").mkdir()
@@ -40,17 +40,17 @@ def test_each_folder_is_a_class_and_files_beside_them_are_left_alone(tmp_path):
 @pytest.mark.parametrize(
     ("counts", "error", "words"),
     [
-        ({"cat": 2, "dog": 0}, ValueError, "dog: holds no photo; put some in, or remove the folder"),
-        ({"train": 2}, ValueError, "one class, train; two or more .* or train and test"),
-        ({}, FileNotFoundError, "holds no folders; expected a folder a class"),
+        ({"cat": 2, "dog": 0}, ValueError, "dog: holds no photos; add some or remove the folder"),
+        ({"train": 2}, ValueError, "only one class, train; expected .* within train and test"),
+        ({}, FileNotFoundError, "holds no folders; expected one folder of photos per class"),
     ],
 )
-def test_folders_that_cannot_be_used_are_told_so(tmp_path, counts, error, words):
+def test_unusable_folders_are_an_error_that_says_why(tmp_path, counts, error, words):
     with pytest.raises(error, match=words):
         class_folders.from_folder(make(tmp_path, **counts))
 
 
-def test_a_folder_that_is_not_there_is_named(tmp_path):
+def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):
         class_folders.from_folder(tmp_path / "nowhere")
 
@@ -61,11 +61,11 @@ def test_a_test_folder_may_lack_a_class_but_not_have_a_new_one(tmp_path):
     assert class_folders.splits(tmp_path) == ("train", "test")
     assert class_folders.from_folder(tmp_path / "test", ("a", "b", "c")).labels.tolist() == [2, 2]
     make(tmp_path / "test", d=1)
-    with pytest.raises(ValueError, match="folder d is none of the 3 classes"):
+    with pytest.raises(ValueError, match="folder d is not one of the 3 classes"):
         class_folders.from_folder(tmp_path / "test", ("a", "b", "c"))
 
 
-def test_a_folder_of_classes_is_not_divided(tmp_path):
+def test_a_class_named_train_is_not_a_split(tmp_path):
     assert class_folders.splits(make(tmp_path, train=1, bus=1)) is None
 
 
@@ -74,11 +74,11 @@ def record(name, labels, difficult):
     return ImageRecord(name, Path(name), (9, 9), boxes, np.array(labels, np.int64), np.array(difficult, bool))
 
 
-def test_classes_whose_objects_are_all_difficult_count_neither_way():
+def test_classes_whose_objects_are_all_difficult_are_ignored():
     records = (record("a", [0, 0, 1], [True, False, True]), record("b", [], []))
     found = class_folders.of_objects(Dataset("d", ("x", "y", "z"), records))
     assert found.truth.tolist() == [[1, 0, -1], [-1, -1, -1]]
-    with pytest.raises(ValueError, match="b has 0 classes; expected one a photo"):
+    with pytest.raises(ValueError, match="b has 0 classes, expected one per photo"):
         _ = found.labels
 
 
@@ -95,7 +95,7 @@ def photos_of(*counts):
     return LabelledPhotos("p", tuple("abc"[: len(counts)]), paths, class_folders.one_class(labels, len(counts)))
 
 
-def test_divisions_take_so_many_of_each_class_and_at_most_so_many_others():
+def test_divide_draws_the_requested_numbers_of_photos_per_class():
     train, test = class_folders.divide(photos_of(40, 9), 5, 20, seed=0)
     assert np.bincount(train.labels).tolist() == [5, 5]
     assert np.bincount(test.labels).tolist() == [20, 4]
@@ -105,6 +105,6 @@ def test_divisions_take_so_many_of_each_class_and_at_most_so_many_others():
     assert other != train.paths
 
 
-def test_a_class_too_small_to_be_divided_is_named():
-    with pytest.raises(ValueError, match="b has 5 photos; 5 to train on and one to test on"):
+def test_a_class_with_too_few_photos_is_named():
+    with pytest.raises(ValueError, match="b has 5 photos, expected 5 for training and one for testing"):
         class_folders.divide(photos_of(40, 5), 5, 20, seed=0)

@@ -1,4 +1,4 @@
-"""Compression of the fully connected layers by the variance of their outputs."""
+"""Low-rank compression of fully connected layers."""
 
 import numpy as np
 import pytest
@@ -11,12 +11,12 @@ from detection.networks.low_rank import LowRankLinear, truncate
 
 @pytest.fixture
 def rows():
-    """Pooled vectors of length 60 that vary in 9 directions only."""
+    """Pooled vectors (400, 60) that vary in 9 directions only."""
     rng = np.random.default_rng(0)
     return (rng.random((400, 9)) @ rng.random((9, 60)) + rng.random(60)).astype(np.float32)
 
 
-def test_a_layer_that_only_sees_nine_directions_loses_nothing_at_rank_nine(rows):
+def test_inputs_of_nine_directions_need_rank_nine_only(rows):
     layer, inputs = nn.Linear(60, 40), torch.as_tensor(rows)
     outputs = layer(inputs).detach()
     low, kept = truncate(layer, outputs, 1 - 1e-9)
@@ -26,7 +26,7 @@ def test_a_layer_that_only_sees_nine_directions_loses_nothing_at_rank_nine(rows)
 
 
 @pytest.mark.parametrize("energy", [0.1, 0.3, 0.6])
-def test_the_variance_kept_is_the_least_that_the_share_allows(energy):
+def test_the_lowest_rank_that_keeps_the_share_is_chosen(energy):
     torch.manual_seed(0)
     layer, inputs = nn.Linear(50, 30), torch.randn(500, 50)
     outputs = layer(inputs).detach()
@@ -40,7 +40,7 @@ def test_the_variance_kept_is_the_least_that_the_share_allows(energy):
     assert share >= energy > (largest[: rank - 1].sum() / largest.sum()).item()
 
 
-def test_a_compressed_head_says_nearly_the_same_and_is_saved_and_loaded(rows, tmp_path):
+def test_a_compressed_head_has_nearly_the_same_outputs_and_can_be_saved(rows, tmp_path):
     head = FcHead.random(60, 40)
     low = head.compressed([rows[:200], rows[200:]], 0.999)
     assert isinstance(low.fc6, LowRankLinear)
@@ -53,11 +53,11 @@ def test_a_compressed_head_says_nearly_the_same_and_is_saved_and_loaded(rows, tm
     with torch.inference_mode():
         assert torch.equal(again(inputs), close)
     assert again.fc6.in_features == 60
-    with pytest.raises(ValueError, match="compressed already"):
+    with pytest.raises(ValueError, match="already compressed"):
         low.compressed([rows], 0.9)
 
 
-def test_layers_stay_whole_where_two_thin_ones_would_be_larger():
+def test_layers_are_kept_if_two_low_rank_ones_would_be_larger():
     head = FcHead.random(30, 20)
     same = head.compressed([np.random.default_rng(0).random((300, 30), np.float32)], 1.0)
     assert same.fc6 is head.fc6
@@ -65,11 +65,11 @@ def test_layers_stay_whole_where_two_thin_ones_would_be_larger():
 
 
 @pytest.mark.parametrize("energy", [0.0, -1.0, 1.01, float("nan")])
-def test_a_share_outside_0_to_1_is_refused(rows, energy):
+def test_a_share_outside_the_unit_interval_is_refused(rows, energy):
     with pytest.raises(ValueError, match="energy: expected a share"):
         FcHead.random(60, 8).compressed([rows], energy)
 
 
-def test_without_windows_there_is_nothing_to_measure():
-    with pytest.raises(ValueError, match="no window"):
+def test_compression_without_windows_is_refused():
+    with pytest.raises(ValueError, match="no windows"):
         FcHead.random(60, 8).compressed([], 0.9)

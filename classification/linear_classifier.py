@@ -1,4 +1,4 @@
-"""The last step: a linear classifier of what a layer says, by softmax or by one SVM a class (section 3.2)."""
+"""Linear classifiers of a layer's output: a softmax layer, or one SVM per class (paper, section 3.2)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Kind = Literal["softmax", "svm"]
-MAX_PRODUCTS = 10_000  # photos, of which the products of all pairs (0.8 GB) are made where vectors are shorter
-COST = 3.0  # of the SVMs, for vectors of length 1: best on training photos held out, of 0.3, 1, 3, 10
+MAX_GRAM_ROWS = 10_000  # photos up to which the N x N Gram matrix (0.8 GB) is used, or D if that is larger
+COST = 3.0  # C of the SVMs on vectors of length 1; best of 0.3, 1, 3 and 10 on held-out training photos
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,10 +18,10 @@ class LinearClassifier:
     """K linear functions of a vector.
 
     Attributes:
-        weights: float32 (K, D).
+        weights: float32 (K, D), one row per class.
         bias: float32 (K,).
-        kind: "softmax": of the vector as it is, giving probabilities; "svm": of the vector scaled to length 1,
-            giving margins, above 0 for yes.
+        kind: "softmax" gives probabilities and takes vectors as they are; "svm" gives margins, positive for "in the
+            photo", and scales vectors to length 1 first.
     """
 
     weights: NDArray[np.float32]
@@ -29,7 +29,7 @@ class LinearClassifier:
     kind: Kind
 
     def __call__(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities or margins: float32 (N, D) -> (N, K)."""
+        """Compute probabilities or margins: float32 (N, D) -> (N, K)."""
         if self.kind == "svm":
             return normalized(vectors) @ self.weights.T + self.bias
         logits = vectors @ self.weights.T + self.bias
@@ -37,10 +37,11 @@ class LinearClassifier:
         probs: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
         return probs
 
-    def of_views(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Of the views of one photo, float32 (V, D) -> (K,): mean probabilities, or margins of the mean vector.
+    def score_views(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Score one photo from its V views: float32 (V, D) -> (K,).
 
-        SVMs learn from means of views, so they are asked about these (section 3.1.5 averages what a softmax says).
+        Softmax probabilities are averaged over the views (section 3.1.5). SVMs score the mean vector, because they are
+        trained on mean vectors.
         """
         if self.kind == "svm":
             return self(vectors.mean(axis=0, keepdims=True))[0]
@@ -49,30 +50,31 @@ class LinearClassifier:
 
 
 def normalized(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Vectors scaled to L2 length 1: float32 (N, D) -> the same; zeros stay."""
+    """Scale vectors to L2 norm 1: float32 (N, D) -> (N, D). Zero vectors stay zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     return (vectors / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32, copy=False)
 
 
 def fit(vectors: NDArray[np.float32], truth: NDArray[np.int8], cost: float = COST, seed: int = 0) -> LinearClassifier:
-    """One linear SVM a class, against all others.
+    """Train one linear SVM per class, one against all others.
 
     Args:
-        vectors: float32 (N, D), of any length.
-        truth: int8 (N, K): 1 in, -1 out, 0 leaves the photo out of that class' training.
-        cost: of a margin violated by 1.
-        seed: of the order in which liblinear sees the rows.
+        vectors: float32 (N, D), scaled to length 1 here.
+        truth: int8 (N, K): 1 where the class is in the photo, -1 where it is not, 0 where the photo is left out of the
+            training of that class.
+        cost: C of the SVMs, the cost of a margin violated by 1.
+        seed: random seed of the order in which liblinear visits the rows.
 
     Raises:
-        ValueError: a class has no photo, or all.
+        ValueError: a class is in no photo, or in all.
     """
     rows = normalized(vectors)
-    solve = _by_products if len(rows) <= max(MAX_PRODUCTS, rows.shape[1]) else _by_rows
+    solve = _fit_by_gram_matrix if len(rows) <= max(MAX_GRAM_ROWS, rows.shape[1]) else _fit_by_rows
     return solve(rows, truth, cost, seed)
 
 
-def _by_products(rows: NDArray[np.float32], truth: NDArray[np.int8], cost: float, seed: int) -> LinearClassifier:
-    """By the products of all pairs of rows, made once for all classes: 25 times as fast as by 4,000 rows of 512."""
+def _fit_by_gram_matrix(rows: NDArray[np.float32], truth: NDArray[np.int8], cost: float, seed: int) -> LinearClassifier:
+    """Train on the Gram matrix, computed once for all classes; 25 times as fast as `_fit_by_rows` on 4,000 x 512."""
     from sklearn.svm import SVC
 
     products = (rows @ rows.T).astype(np.float64)  # (N, N)
@@ -85,8 +87,8 @@ def _by_products(rows: NDArray[np.float32], truth: NDArray[np.int8], cost: float
     return LinearClassifier(coefficients @ rows, bias, "svm")
 
 
-def _by_rows(rows: NDArray[np.float32], truth: NDArray[np.int8], cost: float, seed: int) -> LinearClassifier:
-    """By the rows themselves, where there are too many for their products."""
+def _fit_by_rows(rows: NDArray[np.float32], truth: NDArray[np.int8], cost: float, seed: int) -> LinearClassifier:
+    """Train on the rows themselves, where their Gram matrix would be too large."""
     from sklearn.svm import LinearSVC
 
     weights, bias = np.zeros((truth.shape[1], rows.shape[1]), np.float32), np.zeros(truth.shape[1], np.float32)
@@ -98,16 +100,16 @@ def _by_rows(rows: NDArray[np.float32], truth: NDArray[np.int8], cost: float, se
 
 
 def _usable(truth: NDArray[np.int8]) -> list[NDArray[np.int64]]:
-    """The photos that count for each class.
+    """Return the indices of the photos that count for each class.
 
     Raises:
-        ValueError: they are all of one kind.
+        ValueError: a class is in no photo that counts, or in all.
     """
     found = []
     for k, column in enumerate(truth.T):
         used = np.flatnonzero(column)
         if len(np.unique(column[used])) < 2:
             there = int((column == 1).sum())
-            raise ValueError(f"class {k}: is in {there} of {len(used)} photos; needs some with it and some without")
+            raise ValueError(f"class {k} is in {there} of {len(used)} photos; add photos with it and photos without it")
         found.append(used)
     return found

@@ -1,4 +1,4 @@
-"""The shared-row solver against scikit-learn, and its store against numpy."""
+"""The solver of all classes against scikit-learn."""
 
 import numpy as np
 import pytest
@@ -40,7 +40,7 @@ def held(state, features, k):
     return features[mine], state.labels[mine, k].astype(int)
 
 
-def test_rows_come_back_as_half_precision_stores_them(problem):
+def test_stored_rows_are_the_features_in_half_precision(problem):
     rows, _, setting, features = problem
     picked = np.array([2499, 0, BLOCK_ROWS, BLOCK_ROWS - 1, 7])
     np.testing.assert_allclose(rows.read(picked) * setting.feature_scale, features[picked], rtol=1e-6)
@@ -71,7 +71,7 @@ def test_objective_is_within_a_thousandth_of_the_optimum(problem, solver):
         assert found[k].total <= best * 1.001
 
 
-def test_reported_objective_is_the_one_of_the_weights(problem):
+def test_the_reported_objective_is_that_of_the_weights(problem):
     rows, state, setting, features = problem
     found = solve(rows, state, np.arange(CLASSES), setting)
     for k in range(CLASSES):
@@ -80,7 +80,7 @@ def test_reported_objective_is_the_one_of_the_weights(problem):
         np.testing.assert_allclose((found[k].positives, found[k].negatives, found[k].regularizer), parts, rtol=1e-3)
 
 
-def test_a_class_does_not_depend_on_those_trained_with_it(problem):
+def test_a_class_does_not_depend_on_the_classes_trained_with_it(problem):
     rows, state, setting, _ = problem
     copy = SharedState(*(np.copy(v) for v in vars(state).values()))
     together = solve(rows, state, np.array([1]), setting)
@@ -89,7 +89,7 @@ def test_a_class_does_not_depend_on_those_trained_with_it(problem):
     np.testing.assert_array_equal(state.weights, copy.weights)
 
 
-def test_weights_stay_the_sum_of_the_support_vectors(problem):
+def test_weights_are_the_sum_of_the_support_vectors(problem):
     rows, state, setting, features = problem
     solve(rows, state, np.arange(CLASSES), setting)
     signed = state.alpha.astype(np.float64) * state.labels
@@ -105,30 +105,9 @@ def test_warm_start_needs_no_work_at_the_optimum(problem):
     np.testing.assert_array_equal(state.weights, before)
 
 
-def test_liblinear_leaves_what_does_not_fit_to_the_shared_solver(problem, caplog):
+def test_liblinear_falls_back_to_the_shared_solver_if_memory_is_short(problem, caplog):
     rows, state, setting, _ = problem
     with caplog.at_level("INFO"):
         found = fit_liblinear(rows, state, np.array([0]), setting, memory=1000, tolerance=1e-3)
     assert found[0].gap <= 1e-3 * found[0].total
     assert "using the shared solver" in caplog.text
-
-
-def test_rows_beyond_half_precision_are_refused(tmp_path):
-    rows = RowStore(2, memory=1, folder=tmp_path)
-    rows.grow(1)
-    with pytest.raises(ValueError, match="half precision"):
-        rows.write(np.array([0]), np.array([[1.0, 70000.0]], np.float32))
-    with pytest.raises(ValueError, match="not a number"):
-        rows.write(np.array([0]), np.array([[1.0, np.nan]], np.float32))
-
-
-def test_subnormal_halves_are_decoded_exactly(tmp_path):
-    values = np.array([[6e-8, 6.1e-5, -3.0e-5, 65504.0, -0.5, 0.0]], np.float16).astype(np.float32)
-    rows = RowStore(6, memory=1, folder=tmp_path)
-    rows.grow(1)
-    rows.write(np.array([0]), values)
-    state = SharedState(
-        np.ones((1, 6), np.int8), np.zeros((1, 6), np.float32), np.zeros(1), np.eye(6, dtype=np.float32), np.zeros(6)
-    )
-    got = margins(rows, state, np.arange(6), Problem(1e-3, 2.0, 10.0, 1.0))
-    np.testing.assert_array_equal(got, values)

@@ -32,7 +32,7 @@ def record(boxes, labels, difficult=None):
     )
 
 
-def test_the_image_given_is_not_drawn_on():
+def test_the_input_image_is_not_changed():
     image = GREY.copy()
     drawn = draw(image, [BOX], ["cat"])
     np.testing.assert_array_equal(image, GREY)
@@ -40,12 +40,12 @@ def test_the_image_given_is_not_drawn_on():
     assert (drawn != GREY).any()
 
 
-def test_no_boxes_leave_the_pixels_alone():
+def test_without_boxes_the_pixels_do_not_change():
     np.testing.assert_array_equal(draw(GREY, []), GREY)
     np.testing.assert_array_equal(draw_detections(GREY, Detections.empty(), []), GREY)
 
 
-def test_frames_lie_on_the_inclusive_corners():
+def test_frames_are_on_the_inclusive_corners():
     drawn = draw(GREY, [BOX])
     x1, y1, x2, y2 = BOX
     for y, x in ((y1, x1), (y1, x2), (y2, x1), (y2, x2), (y1, 70), (70, x2)):
@@ -55,7 +55,7 @@ def test_frames_lie_on_the_inclusive_corners():
 
 
 @pytest.mark.parametrize("color", PALETTE)
-def test_a_frame_shows_on_a_background_of_its_own_colour(color):
+def test_a_frame_is_visible_on_a_background_of_its_own_colour(color):
     image = np.full((120, 160, 3), color, np.uint8)
     drawn = draw(image, [BOX], colors=[color])
     assert (drawn != image).any(axis=-1).sum() > 200
@@ -89,21 +89,21 @@ def test_labels_of_coinciding_boxes_do_not_cover_each_other():
     one = count(draw(GREY, [BOX], ["cat"], colors=[PALETTE[1]]), PALETTE[1])
     both = draw(GREY, [BOX, BOX], ["cat", "dog"], [2, 1], [PALETTE[1], PALETTE[5]])
     assert count(both, PALETTE[1]) == pytest.approx(one, rel=0.25)  # the best one, with its score
-    assert count(both, PALETTE[5]) > 100  # whose frame is hidden, but not its label
+    assert count(both, PALETTE[5]) > 100  # its frame is hidden, its label is not
 
 
-def test_the_best_score_lies_on_top():
+def test_the_best_score_is_drawn_on_top():
     for scores, top in (([1, 2], 1), ([2, 1], 0)):
         drawn = draw(GREY, [BOX, BOX], scores=scores, colors=[PALETTE[0], PALETTE[1]])
         assert tuple(drawn[100, 70]) == PALETTE[top]
 
 
-def test_grey_images_and_tiny_ones_work():
+def test_grey_and_tiny_images_work():
     assert draw(GREY[..., 0], [BOX], ["cat"]).shape == GREY.shape
     assert draw(np.zeros((1, 1, 3), np.uint8), [[0, 0, 0, 0]], ["cat"], [1.0]).shape == (1, 1, 3)
 
 
-def test_boxes_beyond_the_picture_and_swapped_corners_do_not_crash():
+def test_boxes_outside_the_image_and_swapped_corners_do_not_crash():
     drawn = draw(GREY, [[-50, -50, 500, 500], [80, 80, 20, 20], [1000, 1000, 1010, 1010]], ["a", "b", "c"])
     assert drawn.shape == GREY.shape
 
@@ -122,7 +122,7 @@ def test_float_images_are_refused():
         draw(GREY / 255, [BOX])
 
 
-def test_detections_below_the_minimum_are_left_out():
+def test_detections_below_the_minimum_score_are_not_drawn():
     detections = Detections(np.array([BOX], np.float32), np.array([0.5], np.float32), np.array([1]))
     np.testing.assert_array_equal(draw_detections(GREY, detections, ["cat", "dog"], 0.6), GREY)
     assert PALETTE[1] in colors_of(draw_detections(GREY, detections, ["cat", "dog"], 0.5))
@@ -141,7 +141,7 @@ def test_difficult_objects_are_marked():
     assert (easy != hard).any()
 
 
-def test_a_comparison_shows_both():
+def test_a_comparison_shows_detections_and_ground_truth():
     detections = Detections(np.array([[60, 50, 150, 110]], np.float32), np.array([1.0]), np.array([0]))
     drawn = draw_comparison(GREY, detections, record([BOX], [0]), ["cat"])
     assert {PALETTE[0], BLACK, WHITE} <= colors_of(drawn)
