@@ -7,7 +7,7 @@ from sppnet import text
 
 @pytest.mark.parametrize(
     ("seconds", "expected"),
-    [(0, "0.0 s"), (3.44, "3.4 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (75.2, "1 min 15 s"), (7530, "2 h 6 min")],
+    [(0, "0.0 s"), (3.44, "3.4 s"), (9.96, "10 s"), (59.6, "1 min 0 s"), (75.2, "1 min 15 s"), (7530, "2 h 5 min")],
 )
 def test_durations(seconds, expected):
     assert text.clock(seconds) == expected
