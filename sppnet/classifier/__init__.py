@@ -1,1 +1,1 @@
-"""TODO"""
+"""Image classification over a run folder: labelled photos in, a tested classifier out."""
