@@ -3,13 +3,20 @@ PYTHON ?= python3
 BIN := .venv/bin
 WEIGHTS ?= alexnet
 
-.PHONY: demo test lint weights bench bench-proposals bench-growth clean
+.PHONY: demo test test-all lint weights bench bench-proposals bench-growth clean
 
 demo: .venv/ready weights
 	$(BIN)/python tools/demo.py
 
+# Two processes, each with one thread for its matrix products.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+# SELECT="-m slow" runs only what `make test` leaves out.
+test-all: .venv/ready
+	$(PYTEST) $(SELECT)
 
 lint: .venv/ready
 	$(BIN)/ruff check .

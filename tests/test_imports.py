@@ -1,4 +1,4 @@
-"""Who may import whom, and that a stranger's `data` package does no harm."""
+"""Who may import whom; importing sppnet is light, and works beside foreign packages of the same names."""
 
 import ast
 import subprocess
@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = {"data", "proposals", "detection", "classification", "tools"}
-LEAVES = {
-    *("detection.boxes", "detection.image", "detection.files", "detection.pictures.contact_sheet"),
-    *("detection.weights.pretrained", "detection.weights.state_dict", "detection.network"),  # of the edge network
-}
+PACKAGES = ("data", "proposals", "detection", "classification", "sppnet")
+OURS = {*PACKAGES, "tools", "benchmarks", "tests"}
+LEAVES = {"detection.boxes", "detection.image", "detection.files", "detection.pictures.contact_sheet"}
+"""What proposals may use of detection."""
+
+LONGEST_TOOL = 80  # lines
 
 
-def modules(package):
-    return sorted((ROOT / package).rglob("*.py"))
+def modules(folder):
+    return sorted((ROOT / folder).rglob("*.py"))
 
 
 def imported(path):
@@ -40,21 +41,25 @@ def imported(path):
 
 
 def allowed(package, path, name, typed):
+    """data imports nothing of ours; proposals leaves of detection; detection proposals in detector.py alone;
+    classification detection; sppnet all of these; nothing imports tools, tests or benchmarks."""
     target = name.split(".")[0]
     if target == package:
         return True
+    if package == "sppnet":
+        return target in PACKAGES
+    if typed and name.startswith("data."):
+        return package != "data"
     if package == "proposals":
-        return any(name.startswith(leaf) for leaf in LEAVES) or (typed and name.startswith("data.records"))
+        return any(name.startswith(leaf) for leaf in LEAVES)
     if package == "classification":
-        return target == "detection" or (typed and name.startswith("data."))
+        return target == "detection"
     if package == "detection":
-        if target == "proposals":
-            return path.name == "detector.py"
-        return typed and name.startswith("data.records")
+        return target == "proposals" and path.name == "detector.py"
     return False
 
 
-@pytest.mark.parametrize("package", ["data", "proposals", "detection", "classification"])
+@pytest.mark.parametrize("package", PACKAGES)
 def test_packages_import_only_what_the_layers_allow(package):
     for path in modules(package):
         for name, typed in imported(path):
@@ -63,37 +68,99 @@ def test_packages_import_only_what_the_layers_allow(package):
 
 def test_the_rules_catch_a_forbidden_import(tmp_path):
     file = tmp_path / "x.py"
-    file.write_text("from data.voc import load\nimport tools.common\nfrom detection.svm import train\n")
+    file.write_text(
+        "from data.voc import load\nimport tools.train\nfrom detection.svm import train\nimport sppnet.run\n"
+    )
     found = list(imported(file))
-    assert len(found) == 3
+    assert len(found) == 4
     assert not any(allowed("proposals", file, *item) for item in found)
-    assert not any(allowed("detection", file, *item) for item in found[:2])
-    assert not any(allowed("classification", file, *item) for item in found[:2])
+    assert not any(allowed("detection", file, *item) for item in (found[0], found[1], found[3]))
+    assert not any(allowed("classification", file, *item) for item in (found[0], found[1], found[3]))
+    assert [allowed("sppnet", file, *item) for item in found] == [True, False, True, True]
 
 
-def test_detection_works_beside_a_foreign_data_package(tmp_path):
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "__init__.py").write_text("raise RuntimeError('not the data package of this project')\n")
-    code = f"""
-import sys
-sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]
+def test_tools_are_thin_and_imported_by_nothing():
+    tools = modules("tools")
+    assert len(tools) >= 20
+    for path in tools:
+        assert len(path.read_text().splitlines()) <= LONGEST_TOOL, path.name
+        assert {name for name, _ in imported(path)} == {"sppnet.cli.main"}, path.name
+    for folder in (*PACKAGES, "benchmarks", "tests"):
+        for path in modules(folder):
+            assert not [name for name, _ in imported(path) if name.split(".")[0] == "tools"], path
+
+
+def test_benchmarks_import_no_command():
+    for path in modules("benchmarks"):
+        assert not [name for name, _ in imported(path) if name.startswith("sppnet.cli")], path
+
+
+def test_argparse_stays_in_the_command_line():
+    for package in PACKAGES:
+        for path in modules(package):
+            if "cli" not in path.relative_to(ROOT).parts:
+                assert "argparse" not in path.read_text(), path
+
+
+FOREIGN = "raise RuntimeError('not the package of this project')\n"
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A folder with packages of our names that must not be touched, and a `data` folder without code."""
+    for name in ("detection", "proposals", "classification"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(FOREIGN)
+    (tmp_path / "data.py").write_text(FOREIGN)
+    return tmp_path
+
+
+def run_beside(folder, code):
+    """Run code whose own folder is searched first, as for a script; sppnet is found behind it."""
+    code = f"import sys\nsys.path[:0] = [{str(folder)!r}]\nsys.path.append({str(ROOT)!r})\n{code}"
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=folder)
+
+
+def test_detection_works_beside_foreign_packages(foreign):
+    code = """
+import sppnet
 import numpy as np
-from detection import SPPDetector, network
+from detection import network
 from detection.config import PAPER
 from detection.model import Model
 from detection.svm import LinearDetectors
+from data import minivoc
 body = network.build("alexnet", weights=None)
 svms = LinearDetectors(np.zeros((1, body.channels * 50), np.float32), np.ones(1, np.float32), 1.0)
 model = Model(("thing",), PAPER.with_scales((160,)), "alexnet", body.weights_hash, svms)
 photo = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
-print(len(SPPDetector(body, model).detect(photo)))
+print(len(sppnet.SPPDetector(body, model).detect(photo)))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path)
+    done = run_beside(foreign, code)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 0
 
 
-def test_importing_the_package_is_light():
-    code = "import sys, detection; print('torch' in sys.modules, detection.__version__)"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT).stdout
-    assert out.startswith("False")
+def test_a_foreign_module_that_is_imported_already_is_named(foreign):
+    (foreign / "data.py").write_text("mine = True\n")
+    done = run_beside(foreign, "import data, sppnet")
+    assert done.returncode == 1
+    assert "sppnet has a package 'data', but another module of that name is imported already" in done.stderr
+
+
+def test_importing_sppnet_is_light():
+    code = "import sys, sppnet; print({'torch', 'cv2', 'numba', 'yaml'} & sys.modules.keys(), sppnet.__version__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.startswith("set()"), done
+
+
+def test_public_names_of_sppnet_are_those_of_their_homes():
+    import sppnet
+    from detection.detections import Detections
+    from detection.detector import SPPDetector
+
+    assert (sppnet.SPPDetector, sppnet.Detections) == (SPPDetector, Detections)
+    assert all(getattr(sppnet, name) is not None for name in sppnet.__all__)
+    assert set(sppnet.__all__) <= set(dir(sppnet))
+    with pytest.raises(AttributeError, match="has no attribute 'SPPDetectors'"):
+        _ = sppnet.SPPDetectors

@@ -54,7 +54,11 @@ def wrap(text: str) -> str:
     for paragraph in text.split("\n\n"):
         lines = [line.strip() for line in paragraph.splitlines()]
         shown = all(line.startswith(("sppnet ", "torchrun ")) for line in lines)
-        paragraphs.append("\n".join(f"  {line}" for line in lines) if shown else textwrap.fill(" ".join(lines), WIDTH, break_on_hyphens=False))
+        paragraphs.append(
+            "\n".join(f"  {line}" for line in lines)
+            if shown
+            else textwrap.fill(" ".join(lines), WIDTH, break_on_hyphens=False)
+        )
     return "\n\n".join(paragraphs)
 
 

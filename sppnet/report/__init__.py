@@ -1,1 +1,1 @@
-"""TODO"""
+"""The HTML report of a tested detector: scores, curves, kinds of error, examples."""

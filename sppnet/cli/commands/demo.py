@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from sppnet.cli.resolving import resolve_run as resolve
 from sppnet.settings.detector import DemoSettings
 
 SETTINGS = DemoSettings
+__all__ = ["SETTINGS", "resolve", "run"]
 
 
 def run(settings: DemoSettings) -> dict[str, Any]:

@@ -4,8 +4,8 @@ import json
 
 from detection import SPPDetector
 from detection.model import load
+from tests import commands
 from tests.data.test_formats import write_yolo
-from tools import detect, train
 
 QUICK = ["--backbone", "alexnet", "--precision", "fp32", "--scales", "160", "-j", "1"]
 
@@ -13,17 +13,17 @@ QUICK = ["--backbone", "alexnet", "--precision", "fp32", "--scales", "160", "-j"
 def test_a_yolo_folder_becomes_a_detector_that_the_last_line_uses(work, weights, tmp_path, capsys, monkeypatch):
     write_yolo(work.devkit, tmp_path / "things", "folders")
     monkeypatch.chdir(tmp_path)
-    assert train.main(["--data", "things", *QUICK, "--weights", str(weights)]) == 0
+    assert commands.train(["--data", "things", *QUICK, "--weights", str(weights)]) == 0
     said = capsys.readouterr().out
-    assert "the detector: runs/things/model" in said
+    assert "detector: runs/things/model" in said
     report = json.loads((tmp_path / "runs" / "things" / "train.json").read_text())
     assert list(report["result"]["stage_seconds"]) == ["windows", "features", "SVMs", "box regressors", "test"]
     assert 0 <= report["result"]["regressed"]["mean_ap"] <= 1
     photo = next((tmp_path / "things" / "images" / "test").iterdir())
     command = said.strip().splitlines()[-1].split()
-    assert command[:3] == ["use", "it:", "sppnet-detect"]
-    argv = [str(photo) if part == "PHOTOS" else part for part in command[3:]]
-    assert detect.main([*argv, "--weights", str(weights)]) == 0
+    assert command[:4] == ["use", "it:", "sppnet", "detect"]
+    argv = [str(photo) if part == "PHOTOS" else part for part in command[4:]]
+    assert commands.detect([*argv, "--weights", str(weights)]) == 0
     assert (tmp_path / "found" / photo.name).is_file()
     assert "<h2" in (tmp_path / "runs" / "things" / "report.html").read_text()
     detector = SPPDetector.from_pretrained(tmp_path / "runs/things/model", weights=weights)
@@ -33,14 +33,14 @@ def test_a_yolo_folder_becomes_a_detector_that_the_last_line_uses(work, weights,
 def test_finished_stages_are_not_done_again(work, capfd):
     models = sorted((work.run / "model").rglob("*.safetensors"))
     made = [path.stat().st_mtime_ns for path in models]
-    assert train.main([*work.extract, "--backbone", "alexnet", "--precision", "fp32"]) == 0
+    assert commands.train([*work.extract, "--backbone", "alexnet", "--precision", "fp32"]) == 0
     assert models
     assert [path.stat().st_mtime_ns for path in models] == made
 
 
 def test_fully_connected_layers_are_fine_tuned_on_the_way_if_asked_for(work, weights, tmp_path):
     argv = ["--devkit", str(work.devkit), "--run", str(tmp_path / "tuned"), *QUICK, "--weights", str(weights)]
-    assert train.main([*argv, "--features", "fc7", "--mirror", "--schedule", "3:1e-3"]) == 0
+    assert commands.train([*argv, "--features", "fc7", "--mirror", "--schedule", "3:1e-3"]) == 0
     assert load(tmp_path / "tuned" / "model").fc.layer == "fc7"
     stages = json.loads((tmp_path / "tuned" / "train.json").read_text())["result"]["stage_seconds"]
     assert list(stages)[2:4] == ["mirrored features", "fully connected layers"]

@@ -2,18 +2,18 @@
 
 import json
 
-from tools import extract_features, test_net
+from tests import commands
 
 
 def test_quiet_is_silent_on_stderr_and_keeps_the_result(work, capfd):
-    assert test_net.main([*work.data, "--overwrite", "--quiet"]) == 0
+    assert commands.test_net([*work.data, "--overwrite", "--quiet"]) == 0
     out, err = capfd.readouterr()
     assert "mAP" in out
     assert err == ""
 
 
 def test_json_lines_can_be_read_by_machines(work, capfd):
-    assert extract_features.main([*work.extract, "--overwrite", "--log-format", "json"]) == 0
+    assert commands.extract_features([*work.extract, "--overwrite", "--log-format", "json"]) == 0
     lines = [json.loads(line) for line in capfd.readouterr().err.splitlines()]
     assert {"time", "level", "logger", "message"} == set(lines[0])
     assert any("proposals of" in line["message"] for line in lines)
@@ -21,8 +21,8 @@ def test_json_lines_can_be_read_by_machines(work, capfd):
 
 
 def test_levels_leave_lines_out(work, capfd):
-    assert test_net.main([*work.data, "--overwrite", "--log-level", "debug"]) == 0
+    assert commands.test_net([*work.data, "--overwrite", "--log-level", "debug"]) == 0
     told = capfd.readouterr().err
-    assert test_net.main([*work.data, "--overwrite", "--log-level", "error"]) == 0
+    assert commands.test_net([*work.data, "--overwrite", "--log-level", "error"]) == 0
     assert "reading" in told
     assert "reading" not in capfd.readouterr().err

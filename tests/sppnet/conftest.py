@@ -8,7 +8,7 @@ import pytest
 
 from data import minivoc
 from detection import network
-from tools import extract_features, test_net, train_svms
+from tests import commands
 
 SCALES = ["--scales", "160"]
 
@@ -30,9 +30,9 @@ def finished(devkit, weights, tmp_path_factory):
     """A run after the three commands, not to be changed."""
     run = tmp_path_factory.mktemp("runs") / "whole"
     data = ["--devkit", str(devkit), "--run", str(run)]
-    assert extract_features.main([*data, *SCALES, "--weights", str(weights), "-j", "1"]) == 0
-    assert train_svms.main(data) == 0
-    assert test_net.main([*data, "--json", str(run / "test.json"), "--pictures", "3"]) == 0
+    assert commands.extract_features([*data, *SCALES, "--weights", str(weights), "-j", "1"]) == 0
+    assert commands.train_svms(data) == 0
+    assert commands.test_net([*data, "--json", str(run / "test.json"), "--pictures", "3"]) == 0
     return run
 
 

@@ -12,7 +12,7 @@ from detection.detections import load_npz
 from detection.model import load
 from detection.networks.fc_head import FcHead
 from detection.training.batches import WindowBatches
-from tools import demo, extract_features, extract_proposals, finetune, make_minivoc, test_net, train_svms
+from tests import commands
 
 
 def boxes_of(run):
@@ -23,14 +23,14 @@ def boxes_of(run):
 @pytest.mark.parametrize("flags", [["--max-boxes", "9"], ["--min-side", "60"], ["--max-side", "150"], ["--seed", "5"]])
 def test_proposal_flags_change_the_proposals(work, finished, flags):
     shutil.rmtree(work.run / "proposals")
-    assert extract_proposals.main([*work.data, "-j", "1", "--limit", "2", *flags]) == 0
+    assert commands.extract_proposals([*work.data, "-j", "1", "--limit", "2", *flags]) == 0
     ours = boxes_of(work.run)
     assert not np.array_equal(ours, boxes_of(finished)[: len(ours)])
 
 
 def test_workers_do_not_change_the_proposals(work, finished):
     shutil.rmtree(work.run / "proposals")
-    assert extract_proposals.main([*work.data, "-j", "2"]) == 0
+    assert commands.extract_proposals([*work.data, "-j", "2"]) == 0
     for split in ("trainval", "test"):
         name = f"proposals/ss/{split}.npz"
         assert (work.run / name).read_bytes() == (finished / name).read_bytes()
@@ -38,7 +38,7 @@ def test_workers_do_not_change_the_proposals(work, finished):
 
 @pytest.mark.parametrize("flags", [["--max-negatives-per-image", "1"], ["--solver", "liblinear"]])
 def test_svm_flags_change_the_svms(work, finished, flags):
-    assert train_svms.main([*work.data, "--overwrite", "--no-bbox-regression", *flags]) == 0
+    assert commands.train_svms([*work.data, "--overwrite", "--no-bbox-regression", *flags]) == 0
     assert not np.array_equal(load(work.run / "model").svms.weights, load(finished / "model").svms.weights)
 
 
@@ -46,46 +46,46 @@ def test_features_and_head_reach_training_and_test(work, tmp_path):
     head = FcHead.random(12800, 16)
     head.save(tmp_path / "head.safetensors")
     argv = [*work.data, "--features", "fc6", "--head", str(tmp_path / "head.safetensors")]
-    assert train_svms.main([*argv, "--overwrite"]) == 0
+    assert commands.train_svms([*argv, "--overwrite"]) == 0
     model = load(work.run / "model")
     assert (model.svms.weights.shape[1], model.fc.layer, model.regressors[0].weights.shape) == (16, "fc6", (12801, 4))
-    assert train_svms.main(argv) == 0  # finished, and known as the same
-    assert test_net.main(work.data) == 0
+    assert commands.train_svms(argv) == 0  # finished, and known as the same
+    assert commands.test_net(work.data) == 0
 
 
 def test_a_head_of_another_network_or_pyramid_is_refused_before_any_work(work, tmp_path, capsys):
     FcHead.random(5376, 16).save(tmp_path / "head.safetensors")
-    assert train_svms.main([*work.data, "--features", "fc6", "--head", str(tmp_path / "head.safetensors")]) == 1
+    assert commands.train_svms([*work.data, "--features", "fc6", "--head", str(tmp_path / "head.safetensors")]) == 1
     assert "expected an fc6.weight of (width, 12800), got (16, 5376)" in capsys.readouterr().err
 
 
 def test_levels_reach_training_and_test(work, capsys):
     argv = [*work.data, "--levels", "1", "2"]
-    assert train_svms.main(argv) == 1
+    assert commands.train_svms(argv) == 1
     assert "holds a model of levels [1, 2, 3, 6], now [1, 2]; give --overwrite" in capsys.readouterr().err
-    assert train_svms.main([*argv, "--overwrite"]) == 0
+    assert commands.train_svms([*argv, "--overwrite"]) == 0
     model = load(work.run / "model")
     assert (model.config.pooling.levels, model.svms.weights.shape[1]) == ((1, 2), 5 * 256)
-    assert test_net.main(work.data) == 0
+    assert commands.test_net(work.data) == 0
 
 
 def test_a_run_holds_several_models(work, finished, tmp_path, capsys):
     second = work.run / "few"
-    assert train_svms.main([*work.data, "--model", str(second), "--max-negatives-per-image", "1"]) == 0
+    assert commands.train_svms([*work.data, "--model", str(second), "--max-negatives-per-image", "1"]) == 0
     assert load(second).notes["max_negatives_per_image"] == 1
     assert load(work.run / "model").notes == load(finished / "model").notes
-    assert test_net.main([*work.data, "--model", str(second)]) == 0
+    assert commands.test_net([*work.data, "--model", str(second)]) == 0
     names = {p.name for p in (work.run / "results").iterdir()}
     assert names == {f"test-{kind}{stage}" for kind in ("", "few-") for stage in ("windows", "regressed")}
-    assert train_svms.main([*work.data, "--model", str(tmp_path / "elsewhere")]) == 1
-    assert "expected a folder in the run" in capsys.readouterr().err
+    assert commands.train_svms([*work.data, "--model-name", "../elsewhere"]) == 1
+    assert "expected the name of a folder in the run" in capsys.readouterr().err
 
 
 def test_a_random_head_is_full_size_and_seeded(work, monkeypatch):
     made = []
     monkeypatch.setattr(FcHead, "random", lambda inputs, seed: made.append((inputs, seed)) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        train_svms.main([*work.data, "--features", "fc7", "--head", "random", "--seed", "3"])
+        commands.train_svms([*work.data, "--features", "fc7", "--head", "random", "--seed", "3"])
     assert made == [(12800, 3)]
 
 
@@ -98,12 +98,12 @@ def test_a_random_head_is_full_size_and_seeded(work, monkeypatch):
     ],
 )
 def test_a_head_without_its_layer_and_the_reverse_are_errors(work, capsys, flags, words):
-    assert train_svms.main([*work.data, *flags]) == 1
+    assert commands.train_svms([*work.data, *flags]) == 1
     assert words in capsys.readouterr().err
 
 
 def test_no_difficult_reaches_the_configuration(work, finished):
-    assert train_svms.main([*work.data, "--overwrite", "--no-bbox-regression", "--no-difficult"]) == 0
+    assert commands.train_svms([*work.data, "--overwrite", "--no-bbox-regression", "--no-difficult"]) == 0
     assert [load(run / "model").config.svm.difficult for run in (work.run, finished)] == [False, True]
 
 
@@ -111,34 +111,34 @@ def test_memory_reaches_the_row_store_in_bytes(work, monkeypatch):
     seen = []
     monkeypatch.setattr(svm.HardWindows, "__init__", lambda self, dim, n, memory, folder: seen.append(memory) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        train_svms.main([*work.data, "--overwrite", "--memory", "0.5"])
+        commands.train_svms([*work.data, "--overwrite", "--memory", "0.5"])
     assert seen == [2**29]
 
 
 def test_preset_reaches_scales_and_constants(work):
-    assert extract_features.main([*work.extract, "--preset", "released", "--overwrite"]) == 0
-    assert train_svms.main([*work.data, "--overwrite", "--no-bbox-regression"]) == 0  # takes the features' preset
+    assert commands.extract_features([*work.extract, "--preset", "released", "--overwrite"]) == 0
+    assert commands.train_svms([*work.data, "--overwrite", "--no-bbox-regression"]) == 0  # takes the features' preset
     config = load(work.run / "model").config
     assert (config.preset, config.pooling.offset, config.svm.thinning_iou) == ("released", 6.5, None)
     assert config.pooling.scales == (160,)
 
 
 def test_backbone_picks_the_network(work, capsys):
-    assert extract_features.main([*work.extract, "--backbone", "vgg16"]) == 1
+    assert commands.extract_features([*work.extract, "--backbone", "vgg16"]) == 1
     assert "weights of vgg16" in capsys.readouterr().err
 
 
 def test_metric_is_the_one_reported(work, tmp_path):
     for metric in ("voc07", "area"):
-        assert test_net.main([*work.data, "--metric", metric, "--json", str(tmp_path / "r.json")]) == 0
+        assert commands.test_net([*work.data, "--metric", metric, "--json", str(tmp_path / "r.json")]) == 0
         assert json.loads((tmp_path / "r.json").read_text())["result"]["windows"]["metric"] == metric
 
 
 def test_debug_shows_the_traceback(tmp_path, capsys):
     missing = ["--devkit", str(tmp_path / "none"), "--run", str(tmp_path)]
-    assert extract_proposals.main(missing) == 1
+    assert commands.extract_proposals(missing) == 1
     assert "Traceback" not in capsys.readouterr().err
-    assert extract_proposals.main([*missing, "--debug"]) == 1
+    assert commands.extract_proposals([*missing, "--debug"]) == 1
     assert "Traceback" in capsys.readouterr().err
 
 
@@ -151,18 +151,18 @@ def test_download_fetches_a_devkit_that_is_not_there(devkit, tmp_path, monkeypat
 
     monkeypatch.setattr("data.download.download_voc", stand_in)
     argv = ["--voc2007", "--data-root", str(tmp_path), "--download", "--run", str(tmp_path / "run"), "--limit", "1"]
-    assert extract_proposals.main([*argv, "-j", "1"]) == 0
+    assert commands.extract_proposals([*argv, "-j", "1"]) == 0
     assert asked == [(tmp_path, "2007")]
 
 
 def test_voc2007_names_the_run_folder(devkit, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert extract_proposals.main(["--voc2007", "--devkit", str(devkit), "--limit", "1", "-j", "1"]) == 0
+    assert commands.extract_proposals(["--voc2007", "--devkit", str(devkit), "--limit", "1", "-j", "1"]) == 0
     assert (tmp_path / "runs" / "voc2007" / "proposals" / "ss" / "test.npz").is_file()
 
 
 def test_make_minivoc_writes_what_was_asked(tmp_path, capsys):
-    assert make_minivoc.main([str(tmp_path / "set"), "--train", "2", "--test", "1", "--seed", "3"]) == 0
+    assert commands.make_minivoc([str(tmp_path / "set"), "--train", "2", "--test", "1", "--seed", "3"]) == 0
     assert capsys.readouterr().out.strip() == str(tmp_path / "set")
     again = minivoc.generate(tmp_path / "again", 2, 1, 3)
     for path in again.rglob("*.jpg"):
@@ -172,7 +172,7 @@ def test_make_minivoc_writes_what_was_asked(tmp_path, capsys):
 def test_demo_ends_in_a_table_both_figures_and_pictures(weights, tmp_path, capsys):
     folders = ["--devkit", str(tmp_path / "set"), "--run", str(tmp_path / "run")]
     argv = [*folders, "--train", "6", "--test", "13", "--scales", "160", "--weights", str(weights), "-j", "1"]
-    assert demo.main(argv) == 0
+    assert commands.demo(argv) == 0
     out = capsys.readouterr().out
     assert "mean" in out
     assert "before box regression" in out
@@ -191,22 +191,22 @@ def test_a_model_of_given_weights_loads_with_them(work, weights):
 def test_a_source_of_proposals_goes_through_every_stage(work):
     shutil.rmtree(work.run / "proposals")
     flags = ["--proposals", "edgeboxes", "--max-boxes", "300"]
-    assert extract_features.main([*work.extract, *flags]) == 0
-    assert train_svms.main([*work.data, "--overwrite"]) == 0  # the only ones there are
+    assert commands.extract_features([*work.extract, *flags]) == 0
+    assert commands.train_svms([*work.data, "--overwrite"]) == 0  # the only ones there are
     model = load(work.run / "model")
     assert (model.proposals["source"], model.proposals["max_boxes"]) == ("edgeboxes", 300)
-    assert extract_proposals.main([*work.data, "-j", "1"]) == 0
-    assert test_net.main(work.data) == 0  # takes those that the model learned from
+    assert commands.extract_proposals([*work.data, "-j", "1"]) == 0
+    assert commands.test_net(work.data) == 0  # takes those that the model learned from
     detections, meta = load_npz(work.run / "detections" / "test-windows.npz")
     assert meta["models"][0]["proposals"] == model.proposals
-    assert test_net.main([*work.data, "--proposals", "ss"]) == 0
+    assert commands.test_net([*work.data, "--proposals", "ss"]) == 0
     others, _ = load_npz(work.run / "detections" / "test-windows.npz")
     assert any(len(others[i]) != len(detections[i]) for i in detections)
 
 
 def test_several_sources_ask_which(work, capsys):
-    assert extract_proposals.main([*work.data, "-j", "1", "--proposals", "edgeboxes"]) == 0
-    assert train_svms.main([*work.data, "--overwrite"]) == 1
+    assert commands.extract_proposals([*work.data, "-j", "1", "--proposals", "edgeboxes"]) == 0
+    assert commands.train_svms([*work.data, "--overwrite"]) == 1
     assert "has proposals of edgeboxes, ss; say which with --proposals" in capsys.readouterr().err
 
 
@@ -215,20 +215,20 @@ def test_somebodys_boxes_are_taken_from_files(work, tmp_path):
         shutil.copy(work.run / "proposals" / "ss" / f"{split}.npz", tmp_path / f"boxes_{split}.npz")
     shutil.rmtree(work.run / "proposals")
     flags = ["--proposals", str(tmp_path / "boxes_{split}.npz")]
-    assert extract_features.main([*work.extract, *flags]) == 0
+    assert commands.extract_features([*work.extract, *flags]) == 0
     assert not (work.run / "proposals").exists()
-    assert train_svms.main([*work.data, *flags, "--overwrite", "--max-boxes", "50"]) == 0
+    assert commands.train_svms([*work.data, *flags, "--overwrite", "--max-boxes", "50"]) == 0
     assert load(work.run / "model").proposals["max_boxes"] == 50
-    assert test_net.main([*work.data, *flags]) == 0
+    assert commands.test_net([*work.data, *flags]) == 0
 
 
 @pytest.fixture
 def tuned(work):
     """A run with mirrored features and layers fine-tuned for a moment."""
-    assert extract_features.main([*work.extract, "--mirror"]) == 0
+    assert commands.extract_features([*work.extract, "--mirror"]) == 0
     schedule = ["--schedule", "6:1e-3,2:1e-4", "--width", "24", "--block", "4", "--validate-every", "4"]
     work.tune = [*work.data, "--mirror", *schedule]
-    assert finetune.main(work.tune) == 0
+    assert commands.finetune(work.tune) == 0
     return work
 
 
@@ -237,11 +237,11 @@ def test_fine_tuned_layers_go_into_svms_and_softmax_scores(tuned, tmp_path):
     names = {"fc_head.safetensors", "classifier.safetensors", "finetune.json", "curve.csv", "curve.png"}
     assert names == {p.name for p in head.iterdir()}
     assert [p["iteration"] for p in json.loads((head / "finetune.json").read_text())["curve"]] == [4, 8]
-    assert train_svms.main([*tuned.data, "--features", "fc7", "--overwrite"]) == 0
+    assert commands.train_svms([*tuned.data, "--features", "fc7", "--overwrite"]) == 0
     assert load(tuned.run / "model").fc.layer == "fc7"
     assert load(tuned.run / "model").svms.weights.shape == (6, 24)
     out = tmp_path / "softmax.json"
-    assert test_net.main([*tuned.data, "--scores", "softmax", "--json", str(out)]) == 0
+    assert commands.test_net([*tuned.data, "--scores", "softmax", "--json", str(out)]) == 0
     found, _ = load_npz(tuned.run / "detections" / "test-softmax-windows.npz")
     scores = np.concatenate([d.scores for d in found.values()])
     assert 0.001 < scores.min() <= scores.max() < 1
@@ -250,10 +250,10 @@ def test_fine_tuned_layers_go_into_svms_and_softmax_scores(tuned, tmp_path):
 
 def test_finished_layers_are_kept_and_others_refused(tuned, capsys):
     before = (tuned.run / "head" / "fc_head.safetensors").stat().st_mtime_ns
-    assert finetune.main(tuned.tune) == 0
+    assert commands.finetune(tuned.tune) == 0
     assert (tuned.run / "head" / "fc_head.safetensors").stat().st_mtime_ns == before
     capsys.readouterr()
-    assert finetune.main([*tuned.tune, "--seed", "1"]) == 1
+    assert commands.finetune([*tuned.tune, "--seed", "1"]) == 1
     assert "holds layers of other data or settings; give --overwrite" in capsys.readouterr().err
 
 
@@ -268,44 +268,44 @@ def test_finished_layers_are_kept_and_others_refused(tuned, capsys):
     ],
 )
 def test_fine_tuning_that_cannot_start_says_why_and_leaves_nothing(work, capsys, flags, words):
-    assert finetune.main([*work.data, *flags]) == 1
+    assert commands.finetune([*work.data, *flags]) == 1
     assert words in capsys.readouterr().err
     assert not list(work.run.glob("head/*.*afetensors"))
 
 
 def test_a_class_without_windows_is_named(work, capsys, caplog, monkeypatch):
     monkeypatch.setattr(WindowBatches, "classes", lambda self: {0, 2, 3, 4})
-    assert finetune.main([*work.data, "--schedule", "2:1e-3", "--width", "8", "--block", "2"]) == 0
+    assert commands.finetune([*work.data, "--schedule", "2:1e-3", "--width", "8", "--block", "2"]) == 0
     assert "no training image has a window of cat, umbrella, which will not be found" in caplog.text
 
 
 def test_softmax_of_other_classes_is_refused(work, capsys):
-    assert finetune.main([*work.data, "--schedule", "2:1e-3", "--width", "8", "--block", "2"]) == 0
+    assert commands.finetune([*work.data, "--schedule", "2:1e-3", "--width", "8", "--block", "2"]) == 0
     settings = work.run / "head" / "finetune.json"
     settings.write_text(settings.read_text().replace('"cat"', '"dog"'))
-    assert test_net.main([*work.data, "--scores", "softmax"]) == 1
+    assert commands.test_net([*work.data, "--scores", "softmax"]) == 1
     assert "fine-tuned for other classes than the model" in capsys.readouterr().err
 
 
 def test_softmax_scores_need_fine_tuned_layers(work, capsys):
-    assert test_net.main([*work.data, "--scores", "softmax"]) == 1
-    assert "no fine-tuned layers; run finetune" in capsys.readouterr().err
+    assert commands.test_net([*work.data, "--scores", "softmax"]) == 1
+    assert "no fine-tuned layers; run `sppnet stage finetune`" in capsys.readouterr().err
 
 
 def test_models_of_two_runs_score_together(work, weights, tmp_path):
     second = tmp_path / "second"
     data = [*work.data[:2], "--run", str(second)]
-    assert extract_features.main([*data, "--scales", "128", "--weights", str(weights), "-j", "1"]) == 0
-    assert train_svms.main([*data, "--max-negatives-per-image", "5"]) == 0
+    assert commands.extract_features([*data, "--scales", "128", "--weights", str(weights), "-j", "1"]) == 0
+    assert commands.train_svms([*data, "--max-negatives-per-image", "5"]) == 0
     models = [flag for run in (work.run, second) for flag in ("--model", str(run / "model"))]
     out = tmp_path / "together.json"
-    assert test_net.main([*work.data, *models, "--json", str(out)]) == 0
+    assert commands.test_net([*work.data, *models, "--json", str(out)]) == 0
     together, meta = load_npz(work.run / "detections" / "test-union-windows.npz")
     alone, _ = load_npz(work.run / "detections" / "test-windows.npz")
     assert len(meta["models"]) == 2
     assert any(not np.isin(together[i].scores, alone[i].scores).all() for i in alone)
     first = [flag for _ in range(2) for flag in ("--model", str(work.run / "model"))]
-    assert test_net.main([*work.data, *first, "--combine", "mean"]) == 0
+    assert commands.test_net([*work.data, *first, "--combine", "mean"]) == 0
     mean, _ = load_npz(work.run / "detections" / "test-mean-windows.npz")
     assert all(np.array_equal(mean[i].boxes, alone[i].boxes) for i in alone)
     configuration = json.loads(out.read_text())["result"]["configuration"]
@@ -318,5 +318,5 @@ def test_models_of_other_classes_do_not_score_together(work, tmp_path, capsys):
     settings = json.loads((other / "model.json").read_text())
     settings["classes"][0] = "unicorn"
     (other / "model.json").write_text(json.dumps(settings))
-    assert test_net.main([*work.data, "--model", str(work.run / "model"), "--model", str(other)]) == 1
+    assert commands.test_net([*work.data, "--model", str(work.run / "model"), "--model", str(other)]) == 1
     assert "expected models of the same classes" in capsys.readouterr().err
