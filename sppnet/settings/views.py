@@ -94,6 +94,4 @@ class EvidenceViewSettings(NetworkViewSettings):
     class_name: str | None = option(
         None, "class whose score is shown (default: the best detection's)", metavar="NAME", flags=("--class",)
     )
-    strongest: int = option(
-        3, "number of strongest pairs of bin and channel to show", metavar="N", minimum=1
-    )
+    strongest: int = option(3, "number of strongest pairs of bin and channel to show", metavar="N", minimum=1)

@@ -146,6 +146,11 @@ def test_the_table_prints_zero_as_zero_and_absent_as_na(result):
     ]
 
 
+def test_the_first_column_is_aligned_left_and_the_others_right():
+    assert results.format_rows([["name", "n"], ["a", "10"], ["b", ""]]) == ["name   n", "a     10", "b"]
+    assert results.format_rows([]) == []
+
+
 def test_a_table_of_other_classes_is_refused(result):
     with pytest.raises(ValueError, match="AP: results of 4 classes, expected 2"):
         results.format_table(CLASSES, {"AP": result})

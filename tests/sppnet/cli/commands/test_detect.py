@@ -51,13 +51,13 @@ def test_pictures_json_csv_and_cut_outs_agree(photos, command, work, weights, tm
     assert drawn == {"a.jpg", "b.jpg", "below/a.jpg"}
     for place in drawn:
         wanted = detector.detect(photos / place).filter(-1).draw().astype(int)
-        assert np.abs(read(out / place) - wanted).mean() < 4  # but for jpeg's losses
+        assert np.abs(read(out / place) - wanted).mean() < 4  # JPEG is lossy
     assert len(list(crops.rglob("*.jpg"))) == len(rows)
     assert {p.relative_to(crops).parts[0] for p in crops.rglob("*.jpg")} == {r["class"] for r in rows}
     assert f"{photos / 'a.jpg'}: " in capsys.readouterr().out
 
 
-def test_a_bad_photo_is_named_and_the_others_are_done(photos, command, tmp_path, capsys):
+def test_a_bad_photo_is_reported_and_the_others_are_processed(photos, command, tmp_path, capsys):
     (photos / "aa.jpg").write_bytes((photos / "a.jpg").read_bytes()[:500])
     report, table = tmp_path / "r.json", tmp_path / "t.csv"
     assert detect([str(photos), *command, "--json", str(report), "--csv", str(table)]) == 1
@@ -70,7 +70,7 @@ def test_a_bad_photo_is_named_and_the_others_are_done(photos, command, tmp_path,
     assert table.is_file()
 
 
-def test_threshold_and_classes_choose(photos, command, work, weights, tmp_path):
+def test_threshold_and_classes_select_detections(photos, command, work, weights, tmp_path):
     detector = SPPDetector.from_pretrained(work.run / "model", weights=weights)
     found = [d for f in photos.rglob("*.jpg") for d in detector.detect(f).records()]
     name = found[0]["class"]
@@ -82,30 +82,34 @@ def test_threshold_and_classes_choose(photos, command, work, weights, tmp_path):
     assert len(kept) == sum(d["class"] == name and d["score"] >= np.float32(threshold) for d in found)
 
 
-def test_files_patterns_and_repeats_are_each_done_once(photos, command, tmp_path):
+def test_files_named_several_times_are_processed_once(photos, command, tmp_path):
     report, out = tmp_path / "r.json", tmp_path / "out"
     argv = [str(photos / "b.jpg"), str(photos / "**" / "*.jpg"), *command, "--json", str(report), "--save", str(out)]
     assert detect(argv) == 0
     files = [row["file"] for row in json.loads(report.read_text())["result"]["images"]]
     assert files == [str(photos / p) for p in ("b.jpg", "a.jpg", "below/a.jpg")]
-    assert {p.name for p in out.iterdir()} == {"a.jpg", "a-2.jpg", "b.jpg"}  # two files of one name keep apart
+    assert {p.name for p in out.iterdir()} == {
+        "a.jpg",
+        "a-2.jpg",
+        "b.jpg",
+    }  # files of the same name do not overwrite each other
 
 
-def test_a_film_comes_back_as_a_film(photos, command, tmp_path, capsys):
-    photo, film, out = read(photos / "a.jpg"), tmp_path / "film.mp4", tmp_path / "out"
-    with FilmWriter(film, 5) as writer:
+def test_detections_are_drawn_on_every_frame_of_a_video(photos, command, tmp_path, capsys):
+    photo, video, out = read(photos / "a.jpg"), tmp_path / "video.mp4", tmp_path / "out"
+    with FilmWriter(video, 5) as writer:
         for _ in range(3):
             writer.write(photo)
     report, table = tmp_path / "r.json", tmp_path / "t.csv"
-    argv = [str(film), *command, "--save", str(out), "--json", str(report), "--csv", str(table)]
+    argv = [str(video), *command, "--save", str(out), "--json", str(report), "--csv", str(table)]
     assert detect(argv) == 0
-    drawn = Film(out / "film.mp4")
+    drawn = Film(out / "video.mp4")
     assert (drawn.count, drawn.rate) == (3, 5)
     row = json.loads(report.read_text())["result"]["images"][0]
     assert len(row["frames"]) == 3
     assert [int(r["frame"]) for r in read_table(table)] == [i for i, found in enumerate(row["frames"]) for _ in found]
-    assert "film.mp4: 3 frames, " in capsys.readouterr().out
-    (tmp_path / "broken.mp4").write_bytes(film.read_bytes()[:200])
+    assert "video.mp4: 3 frames, " in capsys.readouterr().out
+    (tmp_path / "broken.mp4").write_bytes(video.read_bytes()[:200])
     assert detect([str(tmp_path / "broken.mp4"), *command, "--save", str(out)]) == 1
     assert "not a video" in capsys.readouterr().err
     assert not (out / "broken.mp4").exists()
@@ -119,7 +123,7 @@ def test_a_film_comes_back_as_a_film(photos, command, tmp_path, capsys):
         (["--classes", "unicorn"], "--classes unicorn: the model knows"),
     ],
 )
-def test_what_cannot_be_meant_is_said(argv, message, photos, command, capsys):
+def test_wrong_arguments_are_errors_that_name_them(argv, message, photos, command, capsys):
     sources = [] if argv[0] == "nowhere.jpg" else [str(photos)]
     assert detect([*sources, *command, *argv] if sources else [*argv, *command]) == 1
     assert message in capsys.readouterr().err
@@ -151,7 +155,7 @@ def test_a_photo_may_be_a_path_an_array_a_pillow_image_or_a_tensor(photos, work,
             detector.detect(wrong)
 
 
-def test_many_photos_stop_at_a_bad_one_unless_told(photos, work, weights, tmp_path):
+def test_detect_many_stops_at_a_bad_photo_unless_on_bad_is_given(photos, work, weights, tmp_path):
     detector = SPPDetector.from_pretrained(work.run / "model", weights=weights)
     paths = [photos / "a.jpg", tmp_path / "missing.jpg", photos / "b.jpg"]
     found = detector.detect_many(paths)
@@ -169,11 +173,11 @@ def write_two(writer):
     raise ValueError("the second frame is not uint8")
 
 
-def test_a_film_that_cannot_be_written_says_so_and_leaves_nothing(tmp_path):
+def test_a_video_that_cannot_be_written_is_an_error_and_leaves_nothing(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"), FilmWriter(tmp_path / "file" / "film.mp4", 5) as writer:
+    with pytest.raises(OSError, match="file"), FilmWriter(tmp_path / "file" / "video.mp4", 5) as writer:
         writer.write(np.zeros((20, 20, 3), np.uint8))
-    with pytest.raises(ValueError, match="uint8"), FilmWriter(tmp_path / "film.mp4", 5) as writer:
+    with pytest.raises(ValueError, match="uint8"), FilmWriter(tmp_path / "video.mp4", 5) as writer:
         write_two(writer)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["file"]
     with pytest.raises(FileNotFoundError, match="no such file"):
