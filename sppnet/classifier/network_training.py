@@ -146,7 +146,7 @@ def _initial_network(s: NetworkTrainingSettings, n_classes: int) -> SPPNet:
     return net
 
 
-def _colours(photos: DecodedPhotos, seed: int) -> Colours:
+def _colours(photos: DecodedPhotos, seed: int) -> ColourComponents:
     """Principal components of the colours of evenly spaced photos."""
     step = -(-len(photos) // COLOUR_PHOTOS)
     return ColourComponents.fit((photos[i] for i in range(0, len(photos), step)), seed)
