@@ -102,6 +102,8 @@ def _reader(kind: Kind, option: Option) -> Callable[[str], Any]:
     """One value from text; argparse prints what was expected if it cannot be read."""
 
     def read(text: str) -> Any:
+        if text is argparse.SUPPRESS:  # argparse also converts the default of an absent positional argument
+            return text
         if kind.choices:
             return text  # argparse compares it with the choices
         try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +25,7 @@ def channel_view(settings: ChannelViewSettings) -> View:
     Raises:
         OSError, ValueError: the photo or the detector cannot be read, or there is no such channel.
     """
-    detector, photo = _detector(settings), image.read(settings.image)
+    photo, detector = image.read(settings.image), _detector(settings)
     pyramid = features.compute_pyramid(photo, detector.body, detector.model.config.pooling.scales[:1])
     picture, shown = network_views.channel_sheet(photo, pyramid, settings.channels, settings.count, settings.columns)
     return View(picture, {"network": detector.body.name, "scale": pyramid.scales[0], "channels": shown})
@@ -38,7 +40,7 @@ def bin_view(settings: BinViewSettings) -> View:
     Raises:
         OSError, ValueError: the photo or the detector cannot be read, or there is no proposal of this rank.
     """
-    detector, photo = _detector(settings), image.read(settings.image)
+    photo, detector = image.read(settings.image), _detector(settings)
     box = settings.box or _proposal(detector, photo, settings.rank)
     pooling = detector.model.config.pooling
     pyramid = features.compute_pyramid(photo, detector.body, pooling.scales)
@@ -58,13 +60,13 @@ def evidence_view(settings: EvidenceViewSettings) -> View:
         OSError, ValueError: the photo or the detector cannot be read, the model does not know the class, nothing is
             found, or a box is given without a class.
     """
-    s, detector = settings, _detector(settings)
-    model, name, box = detector.model, s.class_name, s.box
+    s, photo, detector = settings, image.read(settings.image), _detector(settings)
+    model, name = detector.model, s.class_name
+    box: Sequence[float] | None = s.box
     if name and name not in model.classes:
         raise ValueError(f"--class {name}: the model knows {', '.join(model.classes)}")
     if box and not name:
         raise ValueError("--box: which class should be shown? name it with --class")
-    photo = image.read(s.image)
     if not (box and name):
         box, name = _best_detection(detector, photo, s)
     pyramid = features.compute_pyramid(photo, detector.body, model.config.pooling.scales)
@@ -78,19 +80,18 @@ def _detector(settings: NetworkViewSettings) -> SPPDetector:
     return SPPDetector.from_pretrained(s.model, device=s.device, weights=s.weights or "pretrained")
 
 
-def _proposal(detector: SPPDetector, photo: Photo, rank: int) -> tuple[float, ...]:
+def _proposal(detector: SPPDetector, photo: Photo, rank: int) -> list[float]:
     """The proposal of a rank, counted from 1."""
     boxes = detector.propose(photo)
     if rank > len(boxes):
         raise ValueError(f"--rank {rank}: the photo has {len(boxes)} proposals")
-    return tuple(boxes[rank - 1].tolist())
+    found: list[float] = boxes[rank - 1].tolist()
+    return found
 
 
-def _best_detection(
-    detector: SPPDetector, photo: Photo, settings: EvidenceViewSettings
-) -> tuple[tuple[float, ...], str]:
+def _best_detection(detector: SPPDetector, photo: Photo, settings: EvidenceViewSettings) -> tuple[list[float], str]:
     """Box and class of the detection with the highest score, of the named class if there is one."""
     found = detector.detect(photo).filter(labels=settings.class_name).top(1)
     if not len(found):
         raise ValueError(f"{settings.image}: nothing was found; name a window with --box and a class with --class")
-    return tuple(found.boxes[0].tolist()), found.names[0]
+    return found.boxes[0].tolist(), found.names[0]
