@@ -33,7 +33,9 @@ def main() -> None:
     if options.point:
         sweep, value = options.point
         seconds = SWEEPS[sweep][0](float(value), options)
-        print(json.dumps({"seconds": seconds, "peak_memory_bytes": harness.peak_memory()}))
+        from sppnet import environment
+
+        print(json.dumps({"seconds": seconds, "peak_memory_bytes": environment.peak_memory()}))
         return
     started = time.monotonic()
     result = json.loads(options.json.read_text())["result"] if options.json.is_file() else {}  # keep other sweeps
@@ -154,9 +156,8 @@ def _train(options: argparse.Namespace, chosen: Callable[[Any], Any], n_classes:
     from detection import svm
     from detection.training.images import TrainingImages
 
-    argv = ["--voc2007", "--devkit", str(options.devkit), "--run", str(options.run)]
-    argv += ["--train-split", options.train_split, "--backbone", "alexnet", "--scales", "688"]
-    _, found, _, config = harness.training_images(argv)
+    data = harness.training_set(options, backbone="alexnet", scales=(688,))
+    found, config = data.images, data.config
     records = chosen(found)
     some = TrainingImages(records, found.proposals, found.cache, found.pooling, n_classes)
     with tempfile.TemporaryDirectory() as folder:

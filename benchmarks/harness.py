@@ -144,37 +144,29 @@ def run_for_json(*arguments: str) -> dict[str, Any]:
     return found
 
 
-def training_images(flags: Sequence[str]) -> Any:
+def training_set(options: argparse.Namespace, **settings: Any) -> Any:
     """Open the training photos of a run folder with their windows and features, as SVM training does.
 
     Args:
-        flags: flags of the training command that name data, run, network and proposals.
+        options: --devkit, --run and --train-split of the benchmark.
+        settings: further fields of `SVMSettings`.
 
     Returns:
-        (dataset, `TrainingImages`, how the proposals were made, configuration).
+        a `sppnet.detector.training_images.TrainingSet`.
     """
-    from sppnet.detector.svms import training_images as opened
+    from sppnet.detector.training_images import open_training_set
+    from sppnet.run import Run
+    from sppnet.settings import SVMSettings
 
-    commands = _commands()
-    kinds = (commands.data_flags, commands.network_flags, commands.pyramid_flags, commands.proposal_flags)
-    return opened(commands.Run.of(commands.parser("one training", *kinds).parse_args(flags)))
-
-
-def peak_memory() -> int | None:
-    """Return the peak resident bytes of this process or one of its finished children."""
-    peak: int | None = _commands().peak_memory()
-    return peak
+    data = {"voc2007": True, "devkit": options.devkit, "run": options.run, "train_split": options.train_split}
+    chosen = SVMSettings(**data, **settings)
+    return open_training_set(Run.open(chosen), chosen)
 
 
 def keep(options: argparse.Namespace, result: dict[str, Any], started: float) -> None:
     """Write the JSON report: result, settings without paths, versions, hardware and seconds since `started`."""
+    from sppnet.json_report import write_report
+
     settings = {k: v for k, v in vars(options).items() if not isinstance(v, Path)}
-    _commands().write_json(options.json, result, argparse.Namespace(**settings), time.monotonic() - started)
+    write_report(options.json, result, settings, time.monotonic() - started)
     print(f"written: {options.json}")
-
-
-def _commands() -> Any:
-    """Return the module with run folder, flags and JSON reports of the commands."""
-    from tools import common
-
-    return common

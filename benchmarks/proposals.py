@@ -26,7 +26,7 @@ import harness
 from harness import ROOT, Row, interleaved, quartiles
 
 from detection.image import read
-from proposals.selective_search import MODES
+from proposals.hierarchical_search import MODES
 from proposals.sources import ProposalSettings, propose
 
 PEER = Path(__file__).with_name("peers") / "opencv_search.py"

@@ -28,8 +28,10 @@ def train(side: str, options: argparse.Namespace) -> dict[str, Any]:
     from peers.private_svms import PrivateMiner
 
     from detection import model, svm
+    from sppnet import environment
 
-    dataset, images, proposals, config = harness.training_images(data_flags(options))
+    data = harness.training_set(options, limit=options.limit)
+    dataset, images, config = data.dataset, data.images, data.config
     folder = options.run / f"bench-{side.split()[0]}"
     mining = svm.MiningOptions(folder / "training", 6 * 2**30, "shared", max_negatives=None, seed=0)
     kind = svm._Miner if side == OURS else PrivateMiner
@@ -42,11 +44,11 @@ def train(side: str, options: argparse.Namespace) -> dict[str, Any]:
         last = index == len(images) - 1
         miner.visit(index)
         miner.retrain(miner.due(last), mining.tolerance if last else mining.mining_tolerance)
-    found = {"seconds": time.monotonic() - started, "peak_memory_bytes": harness.peak_memory()}
+    found = {"seconds": time.monotonic() - started, "peak_memory_bytes": environment.peak_memory()}
     name, weights = images.cache.manifest["network"], images.cache.manifest["weights"]
     notes = {"training": side, "data": dataset.name, "images": len(images)}
     svms = miner.detectors()
-    model.Model(dataset.classes, config, name, weights, svms, notes=notes, proposals=proposals).save(folder)
+    model.Model(dataset.classes, config, name, weights, svms, notes=notes, proposals=data.proposals).save(folder)
     if side == OURS and options.objectives:
         found["objectives"] = objectives(miner)
     return found
@@ -67,22 +69,22 @@ def objectives(miner: Any) -> list[float]:
 
 def data_flags(options: argparse.Namespace) -> list[str]:
     """Return the command-line flags that name the data."""
-    return [
-        "--voc2007", "--devkit", str(options.devkit), "--run", str(options.run),
-        "--train-split", options.train_split, "--test-split", options.test_split, "--limit", str(options.limit),
-    ]  # fmt: skip
+    return ["--devkit", str(options.devkit), "--run", str(options.run), "--limit", str(options.limit)]
 
 
 def child(side: str, options: argparse.Namespace, last: bool) -> dict[str, Any]:
     """Run `train` in a separate process, so that no side profits from what the other has loaded."""
     more = ["--objectives"] if last else []
-    return harness.run_for_json(__file__, "--side", side, *data_flags(options)[1:], *more)
+    return harness.run_for_json(
+        __file__, "--side", side, *data_flags(options), "--train-split", options.train_split, *more
+    )
 
 
 def tested(side: str, options: argparse.Namespace) -> float:
     """Test the SVMs of a side and return their mAP before box regression."""
     report = options.run / f"bench-{side.split()[0]}.json"
-    argv = [*data_flags(options), "--model", str(options.run / f"bench-{side.split()[0]}"), "--json", str(report)]
+    argv = ["--voc2007", *data_flags(options), "--test-split", options.test_split, "--json", str(report)]
+    argv += ["--model", str(options.run / f"bench-{side.split()[0]}")]
     harness.run_python("tools/test_net.py", *argv, stdout=subprocess.DEVNULL)
     return json.loads(report.read_text())["result"]["windows"]["mean_ap"]
 

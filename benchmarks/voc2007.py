@@ -33,6 +33,12 @@ LAYERS = {
     "ftfc6": ["--features", "fc6"],
     "ftfc7": ["--features", "fc7"],
 }
+SPLITS = {  # that each command reads
+    "extract_features": ("train", "test"),
+    "finetune": ("train",),
+    "train_svms": ("train",),
+    "test_net": ("test",),
+}
 # At 688 on two cores; five scales take 6 times as long.
 SECONDS_PER_PHOTO = {"alexnet": 0.1, "vgg16": 1.05, "lite0": 0.12, "lite2": 0.2}
 CHANNELS = {"alexnet": 256, "vgg16": 512, "lite0": 320, "lite2": 352}
@@ -44,12 +50,13 @@ class Table:
 
     Args:
         data: command-line flags that name the data.
+        splits: names of the "train" and "test" splits.
         runs: folder of the run folders, one per network and scales.
         photos: number of training photos, for the forecast of the time.
     """
 
-    def __init__(self, data: list[str], runs: Path, photos: int) -> None:
-        self.data, self.runs, self.photos = data, runs, photos
+    def __init__(self, data: list[str], splits: dict[str, str], runs: Path, photos: int) -> None:
+        self.data, self.splits, self.runs, self.photos = data, splits, runs, photos
 
     def cell(self, name: str) -> dict[str, Any]:
         """Return the scores, times and commands of one cell."""
@@ -77,12 +84,13 @@ class Table:
         ]
         if layer.startswith("ft"):
             done.append(self._stage(f"{network} layers", "finetune", flags, run / "finetune.json"))
-        flags += ["--model", str(run / layer), *LAYERS[layer]]
+        flags += ["--model-name", layer, *LAYERS[layer]]
         return [*done, self._stage(f"{network} {layer}", "train_svms", flags, run / f"{layer}-svms.json")]
 
     def _stage(self, what: str, tool: str, flags: list[str], report: Path) -> dict[str, Any]:
         """Run a command unless its report exists; return the report."""
-        command = [f"tools/{tool}.py", *self.data, *flags]
+        splits = [flag for kind in SPLITS[tool] for flag in (f"--{kind}-split", self.splits[kind])]
+        command = [f"tools/{tool}.py", *self.data, *splits, *flags]
         print(f"{what}: {'done' if report.is_file() else 'python ' + ' '.join(command)}", flush=True)
         if not report.is_file():
             harness.run_python(*command, "--json", str(report.resolve()))
@@ -130,8 +138,8 @@ def main() -> int:
     lists = options.devkit / "VOC2007/ImageSets/Main"
     photos = len((lists / f"{options.train_split}.txt").read_text().split())
     data = ["--voc2007", "--devkit", str(options.devkit.resolve())]
-    data += ["--train-split", options.train_split, "--test-split", options.test_split]
-    table = Table(data, options.runs.resolve(), photos)
+    splits = {"train": options.train_split, "test": options.test_split}
+    table = Table(data, splits, options.runs.resolve(), photos)
     results = json.loads(options.json.read_text()) if options.json.is_file() else {}
     for name in options.cells:
         results[f"{options.train_split} {options.test_split} {name}"] = cell = table.cell(name)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -55,11 +57,15 @@ class SPPClassifier:
     Args:
         extractor: the network.
         model: the trained classifier that `extractor` belongs to; None for a network that only represents photos.
+
+    Attributes:
+        scores: test scores by name, read-only; empty unless `sppnet.train_classifier` trained the classifier.
     """
 
     def __init__(self, extractor: Extractor, model: Model | None = None) -> None:
         self.extractor, self.model = extractor, model
         self.classes: tuple[str, ...] = model.classes if model else ()
+        self.scores: Mapping[str, Any] = MappingProxyType({})
 
     @classmethod
     def from_pretrained(

@@ -118,8 +118,8 @@ class SPPDetector:
             boxes: (R, 4) windows to score, image pixels; None: windows made like those of the training.
 
         Returns:
-            boxes float32 (N, 4) image pixels, scores float32 (N,), labels int64 (N,) into `classes`; `photo` holds
-            the decoded pixels.
+            boxes float32 (N, 4) image pixels, scores float32 (N,), labels int64 (N,) into `classes`. Their `photo`
+            holds the decoded pixels; `detect_many` keeps the paths of files instead.
 
         Raises:
             ValueError, OSError: the photo cannot be read; or `boxes` is None and this program cannot make the

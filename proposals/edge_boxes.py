@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from detection.image import as_rgb
 from proposals.edge_groups import EdgeGroups, group_edges
 from proposals.edges import EdgeMap, detect_edges, thin
+from proposals.hierarchical_search import MAX_SIDE, MIN_SIDE
 from proposals.resize import enlarge, shrink
-from proposals.selective_search import MAX_SIDE, MIN_SIDE
 
 WEAKEST_PATH = 0.05  # smallest product of affinities along a path that connects two groups
 

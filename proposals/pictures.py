@@ -14,11 +14,11 @@ from detection.image import as_rgb
 from detection.pictures.contact_sheet import INK, Picture, tile
 from proposals.colour import planes
 from proposals.grouping import merge_tree
+from proposals.hierarchical_search import MAX_SIDE
 from proposals.recall import CURVE, RecallResult
 from proposals.regions import describe, pixel_bins
 from proposals.resize import shrink
 from proposals.segmentation import build_graph, segment
-from proposals.selective_search import MAX_SIDE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proposals.edge_boxes import EdgeBoxesSettings, edge_boxes
-from proposals.selective_search import MAX_SIDE, MIN_SIDE, SIDE_BITS, selective_search
+from proposals.hierarchical_search import MAX_SIDE, MIN_SIDE, SIDE_BITS, selective_search
 
 Boxes = NDArray[np.float32]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -190,17 +190,26 @@ def format_table(classes: Sequence[str], columns: Mapping[str, EvaluationResult]
     rows = [["class", *columns]]
     rows += [[name, *(_percent(r.ap[k]) for r in columns.values())] for k, name in enumerate(classes)]
     rows += [["mean", *(_percent(r.mean_ap) for r in columns.values())]]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = list(_aligned(rows, widths))
+    lines = format_rows(rows)
     rule = "-" * max(map(len, lines))
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
-def _aligned(rows: Iterable[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:
-    """Align the first column to the left and the others to the right."""
+def format_rows(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align the columns of a table: the first to the left, the others to the right.
+
+    Args:
+        rows: text of each cell; every row has the same number of cells.
+
+    Returns:
+        one line per row.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
     for first, *rest in rows:
         cells = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:], strict=True))]
-        yield "  ".join(cells).rstrip()
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def _percent(value: float) -> str:

@@ -140,9 +140,9 @@ def contributions(model: Model, pyramid: FeaturePyramid, cells: Cells, label: in
     """
     pooled = torch.as_tensor(features.pool(pyramid, cells, model.config.pooling.levels)).cpu().float()
     pooled.requires_grad_()
-    features_of_svm = model.fc.head(pooled, model.fc.layer) if model.fc else pooled
+    svm_input = model.fc.head(pooled, model.fc.layer) if model.fc else pooled
     weights = torch.from_numpy(model.svms.weights[label] * np.float32(model.svms.feature_scale))
-    score = (features_of_svm @ weights + float(model.svms.bias[label]))[0]
+    score = (svm_input @ weights + float(model.svms.bias[label]))[0]
     (gradient,) = torch.autograd.grad(score, pooled)
     parts: NDArray[np.float32] = (gradient * pooled).detach().numpy()
     return parts.reshape(-1, len(pyramid.maps[0])), float(score.detach())

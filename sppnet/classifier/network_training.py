@@ -1,18 +1,11 @@
-"""A trained classifier of a run."""
+"""Training of a network by gradient descent on a run's photos."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
-import math
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+import contextlib
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import torch
-from tools.common import Options, exclusive
 from tqdm import tqdm
 
 from classification import network as networks
@@ -20,179 +13,149 @@ from classification.augment import Augmentation, ColourComponents
 from classification.config import CROP, PYRAMIDS, TrainConfig
 from classification.distributed import ProcessGroup, local_device
 from classification.extractor import Extractor
-from classification.model import MODEL, notes_of, softmax_model
+from classification.model import MODEL, softmax_model
 from classification.network import SPPNet
 from classification.photos import CentreViews, DecodedPhotos, TrainingViews
 from classification.training import CHECKPOINT, EpochPoint, Training, TrainOptions
 from classification.views import View
 from data.class_folders import LabelledPhotos
 from detection import network
-from detection.files import write_atomically
 from detection.network import ConvBody, resolve_device
-from sppnet.classifier import photos
-from sppnet.classifier.photos import ALL, refuse
-from sppnet.detector.finetuning import write_curve
-from sppnet.progress import log, progress
+from sppnet.classifier.photos import ALL, CLASSIFIER, divide_by_share, photos_of_folder, refuse, run_folder
+from sppnet.classifier.training_record import RECORD, Record, finished_record, new_record, read_record, write_record
+from sppnet.curves import write_curve
+from sppnet.progress import advance, log, progress
+from sppnet.run import exclusive
+from sppnet.settings.classifier import NetworkTrainingSettings
 
 FROM_SCRATCH = ("zf5", "zf5-small")
-CLASSIFIER, SETTINGS = "classifier", "training.json"
-COLOUR_PHOTOS = 2_000  # that the principal components of colour are taken of
+COLOUR_PHOTOS = 2_000  # at most so many photos are used for the principal components of colour
 
 
-def train(o: Options, folder: Path) -> dict[str, Any]:
-    """Train on the photos of --data, and leave a classifier in the run."""
-    config = _config(o)
-    splits = photos.of_folder(o)
-    train_photos, held_out = photos.halves(splits[ALL], o.train_share, o.seed) if ALL in splits else splits.values()
-    device = local_device(resolve_device(o.device))
-    processes = ProcessGroup.join(device)
+def train_network(settings: NetworkTrainingSettings) -> Record:
+    """Train a network on labelled photos and keep it in the run folder, or find it trained.
+
+    Where torchrun started several processes, each of them calls this function; they share every batch.
+
+    Returns:
+        the record of the training, as training.json holds it.
+
+    Raises:
+        FileNotFoundError: there are no such photos, or no such network.
+        ValueError: the photos or settings cannot be used, or the run holds another classifier.
+        RuntimeError: another process is working on the classifier.
+        OSError: a file cannot be read or written.
+    """
+    s, folder, config = settings, run_folder(settings), train_config(settings)
+    splits = photos_of_folder(s.data, s.limit)
+    train, held_out = divide_by_share(splits[ALL], s.train_share, s.seed) if ALL in splits else splits.values()
+    processes = ProcessGroup.join(local_device(resolve_device(s.device)))
     try:
-        if processes.rank:
-            o.json = None
-            log.setLevel(logging.WARNING)  # one bar is enough
-            return _train(o, folder, config, (train_photos, held_out), device, processes)
-        with exclusive(folder / CLASSIFIER):
-            return _train(o, folder, config, (train_photos, held_out), device, processes)
+        with exclusive(folder / CLASSIFIER) if processes.rank == 0 else contextlib.nullcontext():
+            return _train(s, folder, config, (train, held_out), processes)
     finally:
         processes.leave()
 
 
+def start_of(settings: NetworkTrainingSettings) -> str:
+    """Return how the convolutions start: "random", "frozen" (pretrained and kept) or "tuned" (trained further)."""
+    scratch = settings.backbone in FROM_SCRATCH and settings.weights is None
+    return settings.start or ("random" if scratch else "frozen")
+
+
+def train_config(settings: NetworkTrainingSettings) -> TrainConfig:
+    """Return the constants of the training.
+
+    Raises:
+        ValueError: settings contradict each other.
+    """
+    s, ranges = settings, settings.size_ranges
+    random = any(len(r) > 1 for r in ranges)
+    if random and len(ranges) > 1:
+        raise ValueError("--sizes: give sizes to take in turn, or one range, not both")
+    sizes = tuple(size for r in ranges for size in r)
+    if s.pyramid == "none" and sizes != (CROP,):
+        raise ValueError(f"--pyramid none: a network without SPP is trained at {CROP} pixels; leave --sizes out")
+    if max(sizes) > CROP:
+        raise ValueError(f"--sizes {max(sizes)}: crops have {CROP} pixels; give {CROP} or less")
+    if s.norm and s.batch == 1:
+        raise ValueError("--batch 1: batch normalisation needs two or more photos; give 2 or more, or --no-norm")
+    if s.start == "random":
+        refuse(s, "--start random uses no weights", "weights")
+    return TrainConfig(sizes, random, s.epochs, s.batch, s.rate, s.patience, mirror=s.mirror, colour=s.colour)
+
+
 def _train(
-    o: Options,
+    s: NetworkTrainingSettings,
     folder: Path,
     config: TrainConfig,
     data: tuple[LabelledPhotos, LabelledPhotos],
-    device: torch.device,
     processes: ProcessGroup,
-) -> dict[str, Any]:
-    photos, held_out = data
-    settings = _settings(o, config, photos, held_out)
-    done = None if o.overwrite else _finished(folder, settings["training"])
+) -> Record:
+    record = new_record(s, config, *data)
+    done = None if s.overwrite else finished_record(folder, record["training"])
     if done:
         return done
-    decoded, validation = DecodedPhotos(photos.paths), DecodedPhotos(held_out.paths)
-    net = _network(o, len(photos.classes))
-    seen = net.body.preprocessing
-    some = map(decoded.__getitem__, range(0, len(decoded), -(-len(decoded) // COLOUR_PHOTOS)))
-    colours = ColourComponents.fit(some, o.seed) if config.colour else None
-    views = TrainingViews(decoded, photos.labels, Augmentation(seen, colours, config.colour, config.mirror), o.seed)
-    options = TrainOptions(folder, device, o.seed, o.precision != "fp32", o.workers)
-    if o.overwrite:
+    training = _prepared(s, folder, config, data, processes, record["training"])
+    if s.overwrite:
         _clear(folder, processes)
-    training = Training(
-        net, views, CentreViews(validation, held_out.labels, seen), config, options, settings["training"], processes
-    )
     with progress(config.epochs, 0, "epoch", "training") as bar:
         training.run(lambda point: _show(bar, point))
-    return _keep(folder, training, photos, settings) if processes.rank == 0 else {}
+    if processes.rank == 0:
+        _save(folder, training, data[0].classes, record)
+    processes.barrier()  # until the record is there for the others, too
+    kept = read_record(folder, record["training"])
+    assert kept is not None
+    return kept
 
 
-def _config(o: Options) -> TrainConfig:
-    """What the flags say about the training.
-
-    Raises:
-        ValueError: they contradict each other.
-    """
-    random = any(len(s) > 1 for s in o.sizes)
-    if random and len(o.sizes) > 1:
-        raise ValueError("--sizes: give sizes to take in turn, or one range, not both")
-    found = tuple(v for s in o.sizes for v in s)
-    if o.pyramid == "none" and found != (CROP,):
-        raise ValueError(f"--pyramid none: a network without SPP is trained at {CROP} pixels; leave --sizes out")
-    if max(found) > CROP:
-        raise ValueError(f"--sizes {max(found)}: crops have {CROP} pixels; give {CROP} or less")
-    if not 0 <= o.dropout < 1:
-        raise ValueError(f"--dropout {o.dropout}: expected 0 or more, less than 1")
-    if not 0 <= o.colour < math.inf:
-        raise ValueError(f"--colour {o.colour}: expected 0 or more")
-    if o.norm and o.batch == 1:
-        raise ValueError("--batch 1: one photo has no statistics to be normalised by; give 2 or more, or --no-norm")
-    if o.start == "random":
-        refuse(o, "--start random takes no weights", "weights")
-    return TrainConfig(found, random, o.epochs, o.batch, o.rate, o.patience, mirror=o.mirror, colour=o.colour)
+def _prepared(
+    s: NetworkTrainingSettings,
+    folder: Path,
+    config: TrainConfig,
+    data: tuple[LabelledPhotos, LabelledPhotos],
+    processes: ProcessGroup,
+    key: str,
+) -> Training:
+    """The training, ready to begin or continue."""
+    train, held_out = data
+    photos, validation_photos = DecodedPhotos(train.paths), DecodedPhotos(held_out.paths)
+    net = _initial_network(s, len(train.classes))
+    preprocessing = net.body.preprocessing
+    augmentation = Augmentation(preprocessing, _colours(photos, s.seed) if s.colour else None, s.colour, s.mirror)
+    views = TrainingViews(photos, train.labels, augmentation, s.seed)
+    validation = CentreViews(validation_photos, held_out.labels, preprocessing)
+    device = local_device(resolve_device(s.device))
+    options = TrainOptions(folder, device, s.seed, s.precision != "fp32", s.workers)
+    return Training(net, views, validation, config, options, key, processes)
 
 
-def _network(o: Options, n_classes: int) -> SPPNet:
+def _initial_network(s: NetworkTrainingSettings, n_classes: int) -> SPPNet:
     """The network to train."""
-    start = o.start or ("random" if o.backbone in FROM_SCRATCH and o.weights is None else "frozen")
+    start = start_of(s)
     body: ConvBody
     if start == "random":
-        body = networks.random_body(o.backbone, o.seed)
+        body = networks.random_body(s.backbone, s.seed)
     else:
-        body = network.build(o.backbone, o.weights or "pretrained")
+        body = network.build(s.backbone, s.weights or "pretrained")
         body.layers.requires_grad_(start == "tuned")
-    levels = None if o.pyramid == "none" else PYRAMIDS[o.pyramid]
-    net = networks.build(body, n_classes, levels, o.width, o.seed, o.norm)
-    net.head.dropout.p = o.dropout
-    net.check((min(min(s) for s in o.sizes),) * 2)
+    levels = None if s.pyramid == "none" else PYRAMIDS[s.pyramid]
+    net = networks.build(body, n_classes, levels, s.width, s.seed, s.norm)
+    net.head.dropout.p = s.dropout
+    net.check((min(map(min, s.size_ranges)),) * 2)
     return net
 
 
-def _settings(o: Options, config: TrainConfig, photos: LabelledPhotos, held_out: LabelledPhotos) -> dict[str, Any]:
-    """All that decides the result, and its digest."""
-    network_flags = {name: getattr(o, name) for name in ("backbone", "start", "pyramid", "width", "norm", "dropout")}
-    weights = hashlib.sha256(o.weights.read_bytes()).hexdigest() if o.weights else None
-    settings: dict[str, Any] = {
-        "data": photos.name,
-        "classes": list(photos.classes),
-        "photos": len(photos),
-        "held_out": len(held_out),
-        **network_flags,
-        "weights": weights,
-        "precision": o.precision,
-        "seed": o.seed,
-        "config": asdict(config),
-    }
-    with ThreadPoolExecutor() as threads:
-        files = [list(threads.map(_digest, part.paths)) for part in (photos, held_out)]
-    truths = [part.truth.tolist() for part in (photos, held_out)]
-    settings["test"] = [[str(p.resolve()), int(k)] for p, k in zip(held_out.paths, held_out.labels, strict=True)]
-    settings["training"] = hashlib.sha256(json.dumps([settings, files, truths]).encode()).hexdigest()
-    return settings
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _finished(folder: Path, key: str) -> dict[str, Any] | None:
-    """What the run holds of this training already.
-
-    Raises:
-        ValueError: it holds another classifier, or its files are damaged.
-    """
-    notes = notes_of(folder / CLASSIFIER)
-    if notes is None:
-        return None
-    if notes.get("training") != key:
-        raise ValueError(f"{folder}: holds a classifier of other data or settings; give --overwrite, or another --run")
-    found = settings_of(folder, key)
-    if found:
-        log.info("the classifier is trained already: %s", folder / CLASSIFIER)
-    return found
-
-
-def settings_of(folder: Path, key: str | None) -> dict[str, Any] | None:
-    """The settings that a training left in its run, the held-out photos among them; None if it left none.
-
-    Raises:
-        ValueError: they are damaged.
-    """
-    path = folder / SETTINGS
-    if key is None or not path.is_file():
-        return None
-    try:
-        found: dict[str, Any] = json.loads(path.read_text())
-        found["test"] = [[str(photo), int(k)] for photo, k in found["test"]]
-        return found if found["training"] == key else None
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: damaged ({error}); train again with --overwrite, or in another --run") from error
+def _colours(photos: DecodedPhotos, seed: int) -> ColourComponents:
+    """Principal components of the colours of evenly spaced photos."""
+    step = -(-len(photos) // COLOUR_PHOTOS)
+    return ColourComponents.fit((photos[i] for i in range(0, len(photos), step)), seed)
 
 
 def _clear(folder: Path, processes: ProcessGroup) -> None:
-    """Take away what a run holds, so that the training starts anew and, interrupted, goes on without --overwrite."""
+    """Remove what an earlier training left. This one, if interrupted, then continues without --overwrite."""
     if processes.rank == 0:
-        for path in (folder / CHECKPOINT, folder / SETTINGS, folder / CLASSIFIER / MODEL):
+        for path in (folder / CHECKPOINT, folder / RECORD, folder / CLASSIFIER / MODEL):
             path.unlink(missing_ok=True)
     processes.barrier()
 
@@ -201,24 +164,16 @@ def _show(bar: tqdm, point: EpochPoint) -> None:
     held_out = "" if point.validation_accuracy is None else f"; held out {point.validation_accuracy:.3f}"
     log.debug("epoch %d, %d pixels: accuracy %.3f%s", point.epoch, point.size, point.accuracy, held_out)
     bar.set_postfix_str(f"loss {point.loss:.3f}{held_out}", refresh=False)
-    bar.update(point.epoch - bar.n)
+    advance(bar, point.epoch)
 
 
-def _keep(folder: Path, training: Training, photos: LabelledPhotos, settings: dict[str, Any]) -> dict[str, Any]:
-    """Write the classifier, the curve and the settings; the checkpoint goes."""
+def _save(folder: Path, training: Training, classes: tuple[str, ...], record: Record) -> None:
+    """Write the classifier, the curve and the record; remove the checkpoint."""
     net = training.net
     own, view = not net.frozen, View("crop") if net.fixed_size else View("full")
-    notes = {name: settings[name] for name in ("data", "photos", "pyramid", "seed", "config", "training")}
-    model = softmax_model(
-        Extractor.of(net), net.fc8, classes=photos.classes, view=view, own_convolutions=own, notes=notes
-    )
+    notes = {name: record[name] for name in ("data", "photos", "pyramid", "seed", "config", "training")}
+    model = softmax_model(Extractor.of(net), net.fc8, classes=classes, view=view, own_convolutions=own, notes=notes)
     model.save(folder / CLASSIFIER)
-    points = [replace(p, seconds=0.0) for p in training.curve]
-    write_curve(folder, points, "epoch")
-    result = settings | {"curve": [asdict(p) for p in training.curve]}
-    write_atomically(folder / SETTINGS, [(json.dumps(result, indent=1) + "\n").encode()])
+    write_curve(folder, [replace(point, seconds=0.0) for point in training.curve], "epoch")
+    write_record(folder, record, training.curve)
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    last = training.curve[-1]
-    right = f"{100 * (last.validation_accuracy or 0):.1f} % of {settings['held_out']} held-out photos right"
-    print(f"{right} (centre crops) after {last.epoch} epochs: {folder / CLASSIFIER}")
-    return result

@@ -1,8 +1,7 @@
-"""Which labelled photos a command works on, how a network looks at them, and where the work is kept."""
+"""The labelled photos and the run folder that settings name."""
 
 from __future__ import annotations
 
-import argparse
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -12,152 +11,151 @@ import numpy as np
 from data import class_folders
 from data.class_folders import LabelledPhotos
 from data.voc import is_voc
-from tools import common
+from sppnet.settings.base import Settings
+from sppnet.settings.classifier import BenchmarkSettings, PhotoSettings
 
-ALL = "all"  # the split of photos that are not divided
-
-
-def photo_flags(p: argparse.ArgumentParser) -> None:
-    """Which photos, and where the work is kept."""
-    p.add_argument("--data", type=Path, metavar="FOLDER", help="a folder a class; or train and test of such folders")
-    p.add_argument("--run", type=Path, help="folder of this run's artefacts (runs/<name of the data>-classification)")
-    p.add_argument("--limit", type=common.positive, help="use only N photos, of each class or split")
-    p.add_argument("--overwrite", action="store_true", help="do finished work again")
-    p.add_argument("--seed", type=common.seed, default=0, help="of everything random (%(default)s)")
+ALL = "all"  # the split of photos without train and test folders
+CLASSIFIER = "classifier"  # folder of the trained classifier within the run folder
 
 
-def benchmark_flags(p: argparse.ArgumentParser) -> None:
-    """Which of the data sets that the paper uses."""
-    p.add_argument("--voc2007", action="store_true", help="Pascal VOC 2007: which classes are in a photo")
-    p.add_argument("--caltech101", action="store_true", help="Caltech-101: 30 photos of each class to train on")
-    p.add_argument("--devkit", type=Path, help="a VOCdevkit, with --voc2007")
-    p.add_argument("--data-root", type=Path, default=Path("datasets"), help="where data sets lie (%(default)s)")
-    p.add_argument("--download", action="store_true", help="fetch the data set into the data root if it is not there")
-    p.add_argument("--train-split", metavar="NAME", help="of VOC 2007 (trainval)")
-    p.add_argument("--test-split", metavar="NAME", help="of VOC 2007 (test)")
-
-
-def network_flags(p: argparse.ArgumentParser) -> None:
-    """How the network computes."""
-    p.add_argument("--weights", type=Path, metavar="FILE", help="of the convolutions, instead of the pretrained ones")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (%(default)s)")
-    p.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the convolutions (%(default)s)")
-
-
-def folder_of(options: common.Options) -> Path:
-    """The run folder.
+def run_folder(settings: PhotoSettings) -> Path:
+    """Return the run folder that is set, or runs/NAME-classification of the data set.
 
     Raises:
-        ValueError: nothing says which.
+        ValueError: no data set is named.
     """
-    if options.run:
-        return Path(options.run)
-    known = next((name for name in ("voc2007", "caltech101") if getattr(options, name, False)), None)
-    return Path("runs") / f"{known or Path(os.path.abspath(_data(options))).name}-classification"
+    if settings.run:
+        return settings.run
+    benchmarks = ("voc2007", "caltech101") if isinstance(settings, BenchmarkSettings) else ()
+    known = next((name for name in benchmarks if getattr(settings, name)), None)
+    return Path("runs") / f"{known or Path(os.path.abspath(_named(settings.data))).name}-classification"
 
 
-def refuse(options: common.Options, why: str, *names: str) -> None:
-    """Flags that would change nothing.
+def refuse(settings: Settings, why: str, *names: str) -> None:
+    """Refuse settings that would change nothing.
 
     Raises:
-        ValueError: one was given.
+        ValueError: one of them is set.
     """
     for name in names:
-        if getattr(options, name, None):
+        if getattr(settings, name, None):
             raise ValueError(f"--{name.replace('_', '-')}: {why}; leave it out")
 
 
-def of_folder(options: common.Options) -> dict[str, LabelledPhotos]:
-    """Photos of --data by split: its train and test folders, or "all".
+def photos_of_folder(data: Path | None, limit: int | None = None) -> dict[str, LabelledPhotos]:
+    """Read the photos of a folder by split.
+
+    Args:
+        data: a folder with one folder of photos per class, or with train and test folders of such folders.
+        limit: only the first so many photos of each class; None: all.
+
+    Returns:
+        "train" and "test" -> photos, or `ALL` -> photos where there are no such folders.
 
     Raises:
-        FileNotFoundError, ValueError: the folder is not as expected.
+        FileNotFoundError, ValueError: no folder is named, or it is not as expected.
     """
-    root = _data(options)
+    root = _named(data)
     if is_voc(root):
-        raise ValueError(f"{root}: VOC's layout; expected a folder a class (classify takes VOC by --voc2007)")
+        raise ValueError(
+            f"{root}: a data set in VOC layout; give one folder of photos per class, or `sppnet classifier train "
+            "--voc2007`"
+        )
     names = class_folders.splits(root)
-    if names:
-        train = class_folders.from_folder(root / names[0])
-        test = class_folders.from_folder(root / names[1], train.classes)
-        return {"train": limited(train, options.limit), "test": limited(test, options.limit)}
-    return {ALL: limited(class_folders.from_folder(root), options.limit)}
+    if names is None:
+        return {ALL: limited(class_folders.from_folder(root), limit)}
+    train = class_folders.from_folder(root / names[0])
+    test = class_folders.from_folder(root / names[1], train.classes)
+    return {"train": limited(train, limit), "test": limited(test, limit)}
 
 
-def of_benchmark(options: common.Options) -> dict[str, LabelledPhotos]:
-    """Photos by split, of the data set that the flags name.
+def photos_of_benchmark(settings: BenchmarkSettings) -> dict[str, LabelledPhotos]:
+    """Read the photos of VOC 2007, Caltech-101 or a folder by split.
+
+    Args:
+        settings: name the data set.
+
+    Returns:
+        split -> photos: the training split first, then the test split; or as `photos_of_folder`.
 
     Raises:
-        FileNotFoundError, ValueError: no such data set, or not as expected.
-        OSError: it cannot be downloaded.
+        FileNotFoundError, ValueError: there is no such data set, it is not as expected, or settings contradict each
+            other.
+        OSError: the download fails.
     """
-    if options.voc2007 and (options.data or options.caltech101):
-        raise ValueError("--voc2007 names the data set: leave --data and --caltech101 out, or give --devkit")
-    if options.voc2007:
-        return _voc(options)
-    refuse(options, "goes with --voc2007", "devkit", "train_split", "test_split", "metric")
-    if options.caltech101 and options.data is None:
-        options.data = _caltech(options)
-    else:
-        refuse(options, "fetches VOC 2007 or Caltech-101, not what --data names", "download")
-    return of_folder(options)
+    s = settings
+    if s.voc2007 and (s.data or s.caltech101):
+        raise ValueError("--voc2007 names the data set; leave --data and --caltech101 out (--devkit says where it is)")
+    if s.voc2007:
+        return _voc(s)
+    refuse(s, "only for --voc2007", "devkit", "train_split", "test_split", "metric")
+    if s.caltech101 and s.data is None:
+        return photos_of_folder(_caltech(s), s.limit)
+    refuse(s, "fetches VOC 2007 or Caltech-101, not the photos of --data", "download")
+    return photos_of_folder(s.data, s.limit)
 
 
-def halves(
-    photos: LabelledPhotos, share: float, seed: int, at_most: int | None = None
+def divide_by_share(
+    photos: LabelledPhotos, share: float, seed: int, max_test: int | None = None
 ) -> tuple[LabelledPhotos, LabelledPhotos]:
-    """A share of each class' photos, at least one, and at most so many of the others, at least one, drawn by a seed.
+    """Draw a share of each class for training; the other photos are for testing.
+
+    Args:
+        photos: with one class each.
+        share: fraction of each class to train on, in (0, 1); at least one photo is drawn and at least one is left.
+        seed: random seed.
+        max_test: use at most so many test photos per class; None: all.
 
     Raises:
-        ValueError: a class is too small.
+        ValueError: a class has only one photo.
     """
-    if not 0 < share < 1:
-        raise ValueError(f"--train-share {share}: expected more than 0, less than 1")
     train, test = [], []
     for k, name in enumerate(photos.classes):
         order = np.random.default_rng([seed, k]).permutation(np.flatnonzero(photos.labels == k))
         if len(order) < 2:
-            raise ValueError(f"{photos.name}: class {name} has one photo; one is needed to train on, one to hold out")
+            raise ValueError(
+                f"{photos.name}: class {name} has one photo, expected at least one for training and one for testing"
+            )
         count = min(max(1, round(share * len(order))), len(order) - 1)
         train.append(order[:count])
-        test.append(order[count:][:at_most])
+        test.append(order[count:][:max_test])
     return photos[np.sort(np.concatenate(train))], photos[np.sort(np.concatenate(test))]
 
 
 def limited(photos: LabelledPhotos, limit: int | None) -> LabelledPhotos:
-    """The first so many of each class."""
+    """Return the first `limit` photos of each class; None: all photos."""
     if limit is None:
         return photos
     rows = [np.flatnonzero(photos.labels == k)[:limit] for k in range(len(photos.classes))]
     return replace(photos[np.sort(np.concatenate(rows))], name=f"{photos.name} (--limit {limit})")
 
 
-def _data(options: common.Options) -> Path:
-    if options.data is None:
-        raise ValueError("which photos? give --data with a folder that has a folder a class")
-    return Path(options.data)
+def _named(data: Path | None) -> Path:
+    if data is None:
+        raise ValueError("which photos? give --data with a folder that holds one folder of photos per class")
+    return data
 
 
-def _voc(options: common.Options) -> dict[str, LabelledPhotos]:
+def _voc(s: BenchmarkSettings) -> dict[str, LabelledPhotos]:
     from data import voc
     from data.download import download_voc
 
-    first, second = options.train_split or "trainval", options.test_split or "test"
+    first, second = s.train_split or "trainval", s.test_split or "test"
     if first == second:
-        raise ValueError(f"--test-split {second}: these photos are trained on; name another split")
-    if options.download and options.devkit:
+        raise ValueError(f"--test-split {second}: this is the training split; name another split")
+    if s.download and s.devkit:
         raise ValueError("--download fetches VOC 2007 into --data-root; leave --devkit out, or --download")
-    devkit = download_voc(options.data_root, "2007") if options.download else options.devkit
-    root = devkit or options.data_root / "VOCdevkit"
+    devkit = download_voc(s.data_root, "2007") if s.download else s.devkit
+    root = devkit or s.data_root / "VOCdevkit"
     train = voc.load(root, "2007", first)
     test = voc.load(root, "2007", second, classes=train.classes)
-    return {name: class_folders.of_objects(part)[: options.limit] for name, part in ((first, train), (second, test))}
+    return {name: class_folders.of_objects(part)[: s.limit] for name, part in ((first, train), (second, test))}
 
 
-def _caltech(options: common.Options) -> Path:
-    """Caltech-101 in the data root."""
+def _caltech(s: BenchmarkSettings) -> Path:
+    """The folder of Caltech-101 in the data root."""
     from data.download import download_caltech101
 
-    if options.download:
-        return download_caltech101(options.data_root)
-    return Path(options.data_root) / "caltech101" / "101_ObjectCategories"
+    if s.download:
+        return download_caltech101(s.data_root)
+    return s.data_root / "caltech101" / "101_ObjectCategories"

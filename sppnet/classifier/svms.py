@@ -1,125 +1,123 @@
-"""SVMs of a run's photos: VOC 2007's and Caltech-101's protocols, and that of anybody's photos."""
+"""Linear SVMs on vectors of a run's photos, by the protocols of VOC 2007 and Caltech-101 or on any photos."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-from tools.common import Options, exclusive
 
 from classification import evaluation, linear_classifier
+from classification.extractor import Extractor
+from classification.linear_classifier import LinearClassifier
 from classification.model import Model, notes_of
+from classification.representations import Rows
 from classification.views import View
 from data import class_folders
 from data.class_folders import LabelledPhotos
-from sppnet.classifier.photos import ALL, halves, refuse
-from sppnet.classifier.representations import extractor_of, represent
+from sppnet.classifier.photos import ALL, CLASSIFIER, divide_by_share, photos_of_benchmark, refuse, run_folder
+from sppnet.classifier.representations import load_extractor, represent
+from sppnet.classifier.scores import DivisionScores, PrecisionScores, Scores, SplitScores
 from sppnet.progress import log, progress
+from sppnet.run import exclusive
+from sppnet.settings.classifier import ClassifierSettings
 
-CALTECH = (30, 50)  # photos of a class to train on, and at most to test on; section 3.3
-SHARE, DIVISIONS = 0.5, 10  # to train on, of anybody's photos; and how often they are divided
-CLASSIFIER = "classifier"
+CALTECH = (30, 50)  # photos per class to train on, and at most to test on; section 3.3
+SHARE, DIVISIONS = 0.5, 10  # of any photos: share to train on, number of random divisions
+Splits = Mapping[str, LabelledPhotos]
 
 
-def train_and_test(o: Options, folder: Path, splits: dict[str, LabelledPhotos]) -> dict[str, Any]:
-    """Figures of the SVMs, and a classifier of all training photos.
+@dataclass(frozen=True, eq=False)
+class TrainedSVMs:
+    """The result of SVM training.
+
+    Attributes:
+        folder: holds the classifier.
+        model: the classifier, trained on all training photos.
+        scores: on the test photos, or over random divisions.
+    """
+
+    folder: Path
+    model: Model
+    scores: Scores
+
+
+def train_svms(settings: ClassifierSettings) -> TrainedSVMs:
+    """Train one SVM per class, test them and keep a classifier in the run folder.
+
+    Vectors that the run holds are not computed again.
 
     Raises:
-        ValueError: the photos or the flags do not do, or the run's classifier is a trained network.
-        RuntimeError: another process is at work on it.
+        FileNotFoundError: there are no such photos, or no such network.
+        ValueError: the photos or settings cannot be used, or the run's classifier is a trained network.
+        RuntimeError: another process is working on the classifier.
         OSError: a file cannot be read or written.
     """
-    if ALL not in splits:
-        refuse(o, "the photos are divided already", "train", "test", "divisions")
-        _check_classes(next(iter(splits.values())))
+    s, folder, splits = settings, run_folder(settings) / CLASSIFIER, photos_of_benchmark(settings)
+    if ALL in splits:
+        _divided(s, splits[ALL], s.seed)  # raises now if the photos are too few
     else:
-        _divided(o, splits[ALL], o.seed)  # told now if that cannot be
-    with exclusive(folder / CLASSIFIER):
-        if not o.overwrite and "training" in (notes_of(folder / CLASSIFIER) or {}):
-            raise ValueError(f"{folder / CLASSIFIER}: a trained network; give another --run, or --overwrite")
-        return _train_and_test(o, folder, splits)
+        refuse(s, "the photos are divided into training and test already", "train", "test", "divisions")
+        _check_classes(next(iter(splits.values())))
+    with exclusive(folder):
+        if not s.overwrite and "training" in (notes_of(folder) or {}):
+            raise ValueError(f"{folder}: holds a trained network; give another --run, or --overwrite")
+        extractor = load_extractor(s)
+        rows = {split: arrays[s.layer] for split, arrays in represent(s, extractor, splits, [s.layer]).items()}
+        svms, scores = _train_and_test(s, splits, rows)
+        model = _model(s, extractor, svms, next(iter(splits.values())))
+        model.save(folder)
+    return TrainedSVMs(folder, model, scores)
 
 
 def _check_classes(photos: LabelledPhotos) -> None:
-    """Refuse a class that nothing can be learned of, before the network is asked."""
+    """Refuse a class that cannot be learned, before the vectors are computed."""
     for name, column in zip(photos.classes, photos.truth.T, strict=True):
         there, count = int((column == 1).sum()), int((column != 0).sum())
         if there in (0, count):
-            raise ValueError(f"{photos.name}: {name} is in {there} of {count} photos; needs some with it, some without")
+            raise ValueError(
+                f"{photos.name}: {name} is in {there} of {count} photos, expected some with and some without it"
+            )
 
 
-def _train_and_test(o: Options, folder: Path, splits: dict[str, LabelledPhotos]) -> dict[str, Any]:
-    extractor = extractor_of(o)
-    vectors = represent(o, folder, extractor, splits, [o.layer])
-    rows = {split: arrays[o.layer] for split, arrays in vectors.items()}
-    if o.voc2007:
-        result, svms = _multi_label(o, splits, rows)
-    elif ALL in splits:
-        result, svms = _divisions(o, splits[ALL], rows[ALL])
-    else:
-        result, svms = _one_split(o, splits, rows)
-    photos = next(iter(splits.values()))
-    notes = {"data": photos.name, "photos": len(photos), "backbone": o.backbone, "cost": o.cost}
-    own = bool(extractor.head)  # of a classifier that was trained here
-    model = Model(photos.classes, extractor, svms, o.layer, View(o.view, o.short_side), own, notes)
-    model.save(folder / CLASSIFIER)
-    print(f"the classifier: {folder / CLASSIFIER}")
-    print(f"use it: sppnet-predict PHOTOS --model {folder / CLASSIFIER}")
-    return result
-
-
-def _multi_label(
-    o: Options, splits: dict[str, LabelledPhotos], rows: dict[str, NDArray[np.float32]]
-) -> tuple[dict[str, Any], linear_classifier.LinearClassifier]:
-    """VOC 2007: average precision of each class."""
+def _train_and_test(s: ClassifierSettings, splits: Splits, rows: Mapping[str, Rows]) -> tuple[LinearClassifier, Scores]:
+    """SVMs of all training photos, and scores by the protocol of the data set."""
+    if ALL in splits:
+        scores = _over_divisions(s, splits[ALL], rows[ALL])
+        log.info("the saved classifier is trained on all %d photos", len(splits[ALL]))
+        return linear_classifier.fit(rows[ALL], splits[ALL].truth, s.cost, s.seed), scores
     (train, test), (seen, unseen) = splits.values(), rows.values()
-    svms = linear_classifier.fit(seen, train.truth, o.cost, o.seed)
-    ap = evaluation.class_ap(svms(unseen), test.truth, o.metric or "voc07")
-    for name, value in zip(test.classes, ap, strict=True):
-        print(f"{name:15s}{100 * value:6.1f}")
-    print(f"{'mAP':15s}{100 * np.nanmean(ap):6.1f}  {train.name} -> {test.name}")
-    return {"ap": dict(zip(test.classes, ap.tolist(), strict=True)), "mean_ap": float(np.nanmean(ap))}, svms
+    svms = linear_classifier.fit(seen, train.truth, s.cost, s.seed)
+    margins = svms(unseen)
+    if s.voc2007:
+        ap = evaluation.class_ap(margins, test.truth, s.metric or "voc07")
+        return svms, PrecisionScores(dict(zip(test.classes, ap.tolist(), strict=True)), train.name, test.name)
+    accuracy = evaluation.top_accuracy(margins, test.labels)
+    return svms, SplitScores(accuracy, evaluation.mean_class_accuracy(margins, test.labels), len(test))
 
 
-def _one_split(
-    o: Options, splits: dict[str, LabelledPhotos], rows: dict[str, NDArray[np.float32]]
-) -> tuple[dict[str, Any], linear_classifier.LinearClassifier]:
-    """Photos that are divided."""
-    (train, test), (seen, unseen) = splits.values(), rows.values()
-    svms = linear_classifier.fit(seen, train.truth, o.cost, o.seed)
-    scores = svms(unseen)
-    accuracy, of_class = (
-        evaluation.top_accuracy(scores, test.labels),
-        evaluation.mean_class_accuracy(scores, test.labels),
-    )
-    print(f"{100 * accuracy:.1f} % of {len(test)} test photos right, mean over the classes {100 * of_class:.1f} %")
-    return {"accuracy": accuracy, "mean_class_accuracy": of_class}, svms
-
-
-def _divisions(
-    o: Options, photos: LabelledPhotos, rows: NDArray[np.float32]
-) -> tuple[dict[str, Any], linear_classifier.LinearClassifier]:
-    """Photos that are not: several random divisions, then all photos for the classifier that is kept."""
+def _over_divisions(s: ClassifierSettings, photos: LabelledPhotos, rows: Rows) -> DivisionScores:
+    """Scores over several random divisions of the photos."""
     place = {path: i for i, path in enumerate(photos.paths)}
-    found, divisions = [], o.divisions or DIVISIONS
+    found, divisions = [], s.divisions or DIVISIONS
     with progress(divisions, 0, "division", "SVMs") as bar:
-        for number in range(divisions):
-            seed = o.seed + number
-            parts = _divided(o, photos, seed)
-            seen, unseen = ([place[path] for path in part.paths] for part in parts)
-            svms = linear_classifier.fit(rows[seen], parts[0].truth, o.cost, seed)
-            found.append(evaluation.mean_class_accuracy(svms(rows[unseen]), parts[1].labels))
+        for seed in range(s.seed, s.seed + divisions):
+            train, test = _divided(s, photos, seed)
+            seen, unseen = ([place[path] for path in part.paths] for part in (train, test))
+            svms = linear_classifier.fit(rows[seen], train.truth, s.cost, seed)
+            found.append(evaluation.mean_class_accuracy(svms(rows[unseen]), test.labels))
             bar.update()
-    mean, deviation = float(np.mean(found)), float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
-    print(f"{100 * mean:.2f} +- {100 * deviation:.2f} % mean accuracy a class, {len(found)} random divisions")
-    log.info("the classifier that is kept learns from all %d photos", len(photos))
-    figures = {"accuracies": found, "mean": mean, "deviation": deviation}
-    return figures, linear_classifier.fit(rows, photos.truth, o.cost, o.seed)
+    return DivisionScores(found)
 
 
-def _divided(o: Options, photos: LabelledPhotos, seed: int) -> tuple[LabelledPhotos, LabelledPhotos]:
-    """Photos to train on, and to test on."""
-    n_train, n_test = (o.train or CALTECH[0], o.test or CALTECH[1]) if o.caltech101 else (o.train, o.test)
-    return class_folders.divide(photos, n_train, n_test, seed) if n_train else halves(photos, SHARE, seed, n_test)
+def _divided(s: ClassifierSettings, photos: LabelledPhotos, seed: int) -> tuple[LabelledPhotos, LabelledPhotos]:
+    """Photos to train on and photos to test on."""
+    n_train, n_test = (s.train or CALTECH[0], s.test or CALTECH[1]) if s.caltech101 else (s.train, s.test)
+    if n_train:
+        return class_folders.divide(photos, n_train, n_test, seed)
+    return divide_by_share(photos, SHARE, seed, n_test)
+
+
+def _model(s: ClassifierSettings, extractor: Extractor, svms: LinearClassifier, photos: LabelledPhotos) -> Model:
+    notes = {"data": photos.name, "photos": len(photos), "backbone": s.backbone, "cost": s.cost}
+    own = bool(extractor.head)  # a network that was trained here is saved with the SVMs
+    return Model(photos.classes, extractor, svms, s.layer, View(s.view, s.short_side), own, notes)

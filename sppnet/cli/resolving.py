@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeVar
 
+from sppnet.settings.classifier import PhotoSettings
 from sppnet.settings.shared import RunSettings
 
 S = TypeVar("S", bound=RunSettings)
+P = TypeVar("P", bound=PhotoSettings)
 
 
 def resolve_run(settings: S) -> S:
@@ -14,3 +17,10 @@ def resolve_run(settings: S) -> S:
     from sppnet.run import Run
 
     return Run.open(settings).resolved(settings)
+
+
+def resolve_classifier_run(settings: P) -> P:
+    """Fill in the run folder that is used."""
+    from sppnet.classifier.photos import run_folder
+
+    return replace(settings, run=run_folder(settings))

@@ -119,9 +119,7 @@ class DetectorQueue:
             offered = self.offered[name]
             try:
                 detector = SPPDetector.from_pretrained(offered.folder, device=self.device, weights=offered.weights)
-                detector.detect(
-                    np.zeros((64, 64, 3), np.uint8)
-                )  # compiles the kernels, tries the proposals
+                detector.detect(np.zeros((64, 64, 3), np.uint8))  # compiles the kernels, tries the proposals
             except FAILURES as error:
                 raise RequestRefused(503, f"{name} cannot be used: {one_line(error)}") from error
             self.loaded[name] = detector

@@ -13,6 +13,7 @@ from sppnet.settings.shared import DeviceSettings, Metric, OverwriteSettings, Pr
 Layer = Literal["conv4", "conv5", "6x6", "spp", "fc6", "fc7"]
 ViewName = Literal["crop", "warp", "full", "ten"]
 TestViewName = Literal["crop", "ten", "full", "maps", "maps+full"]
+PyramidName = Literal["none", "21", "30", "50"]
 SIZES = re.compile(r"([1-9]\d*)(?:-([1-9]\d*))?")
 
 
@@ -20,7 +21,7 @@ SIZES = re.compile(r"([1-9]\d*)(?:-([1-9]\d*))?")
 class ComputeSettings(WeightsSettings, DeviceSettings):
     """How a network computes."""
 
-    precision: Precision | None = option("fp32", "precision of the convolutions")
+    precision: Precision = option("fp32", "precision of the convolutions")
 
 
 @dataclass(frozen=True)
@@ -31,16 +32,19 @@ class PhotoSettings(SeedSettings, OverwriteSettings):
         None, "a folder with one folder of photos per class; or train and test folders of such folders", metavar="DIR"
     )
     run: Path | None = option(None, "folder of this run's files (default: runs/NAME-classification)", metavar="DIR")
-    limit: int | None = option(None, "use only N photos per class or split", metavar="N", minimum=1)
+    limit: int | None = option(None, "use only the first N photos per class", metavar="N", minimum=1)
 
 
 @dataclass(frozen=True)
 class BenchmarkSettings(PhotoSettings):
-    """Which of the data sets that the paper uses."""
+    """Which labelled photos, or which of the data sets that the paper uses."""
 
-    voc2007: bool = option(False, "use Pascal VOC 2007: which classes are in a photo")
-    caltech101: bool = option(False, "use Caltech-101 with 30 training photos per class")
-    devkit: Path | None = option(None, "a VOCdevkit, with --voc2007", metavar="DIR")
+    limit: int | None = option(
+        None, "use only the first N photos per class; with --voc2007, per split", metavar="N", minimum=1
+    )
+    voc2007: bool = option(False, "use Pascal VOC 2007, where a photo may show several classes")
+    caltech101: bool = option(False, "use Caltech-101, with 30 training photos per class")
+    devkit: Path | None = option(None, "VOCdevkit of --voc2007 (default: that of the data root)", metavar="DIR")
     data_root: Path = option(Path("datasets"), "folder that holds downloaded data sets", metavar="DIR")
     download: bool = option(False, "download the data set into the data root if it is missing")
     train_split: str | None = option(None, "split of VOC 2007 to train on (default: trainval)", metavar="NAME")
@@ -48,20 +52,23 @@ class BenchmarkSettings(PhotoSettings):
 
 
 @dataclass(frozen=True)
-class ViewSettings(ComputeSettings):
-    """Which network, and which view of a photo it gets."""
+class VectorSettings(BenchmarkSettings, ComputeSettings):
+    """Which photos become vectors, by which network, and how it sees them."""
 
     backbone: str = option(
         "lite0",
         "alexnet, vgg16, lite0, lite2, torchvision:NAME, timm:NAME, or the folder of a trained classifier",
         metavar="NAME|DIR",
     )
-    view: ViewName = option("full", "part of a photo that the network sees")
+    view: ViewName = option(
+        "full",
+        "what the network sees of a photo: its centre crop; all of it made square; all of it; or ten crops, averaged",
+    )
     short_side: int = option(224, "short side that photos are resized to, pixels", metavar="N", minimum=1)
 
 
 @dataclass(frozen=True)
-class ClassifierSettings(BenchmarkSettings, ViewSettings):
+class ClassifierSettings(VectorSettings):
     """Settings of `sppnet classifier train` and `sppnet.train_classifier`: linear SVMs on a pretrained network."""
 
     MAIN: ClassVar = ("data", "run", "backbone", "short_side", "layer")
@@ -71,30 +78,35 @@ class ClassifierSettings(BenchmarkSettings, ViewSettings):
     divisions: int | None = option(
         None, "random divisions of photos without train and test folders (default: 10)", metavar="N", minimum=1
     )
-    train: int | None = option(None, "training photos per class (default: half, or 30)", metavar="N", minimum=1)
-    test: int | None = option(
-        None, "at most N test photos per class (default: all others, or 50)", metavar="N", minimum=1
+    train: int | None = option(
+        None, "training photos per class (default: half of them; Caltech-101: 30)", metavar="N", minimum=1
     )
-    metric: Metric | None = option(None, "average precision with --voc2007 (default: voc07)")
+    test: int | None = option(
+        None, "at most N test photos per class (default: all others; Caltech-101: 50)", metavar="N", minimum=1
+    )
+    metric: Metric | None = option(None, "11-point (voc07) or area average precision, with --voc2007 (default: voc07)")
 
 
 @dataclass(frozen=True)
-class NetworkTrainingSettings(PhotoSettings, ComputeSettings):
+class NetworkTrainingSettings(PhotoSettings, WeightsSettings, DeviceSettings):
     """Settings of `sppnet classifier train-network`: training by gradient descent."""
 
     MAIN: ClassVar = ("data", "run", "backbone", "pyramid", "epochs")
 
-    precision: Precision | None = option(None, "precision of the products (default: the faster one)")
+    precision: Precision | None = option(
+        None, "precision of the matrix products (default: bf16 where the device has it, else fp32)"
+    )
     backbone: str = option("zf5-small", "convolutions", metavar="NAME")
     start: Literal["random", "frozen", "tuned"] | None = option(
         None,
         "convolutions: random; pretrained and kept; pretrained and trained further (default: random for zf5 and "
-        "zf5-small, else frozen)",
+        "zf5-small without --weights, else frozen)",
     )
-    pyramid: Literal["none", "21", "30", "50"] = option("50", "bins of the pyramid; none: no spatial pyramid pooling")
+    pyramid: PyramidName = option("50", "number of bins of the pyramid; none: no spatial pyramid pooling")
     sizes: tuple[str, ...] = option(
         ("224",),
-        "sides of training images in pixels, one per epoch in turn; or a range as 180-224 to draw from",
+        "side of training images in pixels: several are used in turn, one per epoch, the first in the last epoch; "
+        "from a range as 180-224 each epoch draws one",
         metavar="N|N-N",
     )
     width: int = option(512, "outputs of fc6 and fc7", metavar="N", minimum=1)
@@ -127,7 +139,7 @@ class NetworkTrainingSettings(PhotoSettings, ComputeSettings):
 
     @property
     def size_ranges(self) -> tuple[tuple[int, ...], ...]:
-        """`sizes` as numbers: (N,) for a size, (first, last) for a range."""
+        """`sizes` as numbers, pixels: (N,) for a size, (first, last) for a range."""
         return tuple(tuple(map(int, text.split("-"))) for text in self.sizes)
 
 
@@ -146,15 +158,22 @@ class ClassifierTestSettings(ComputeSettings):
 
     run: Path = option(None, "run folder of a trained classifier", metavar="DIR", required=True)
     data: Path | None = option(
-        None, "a folder with one folder of photos per class (default: the photos held out in training)", metavar="DIR"
+        None,
+        "a folder with one folder of photos per class, or with a test folder of such folders (default: the photos "
+        "held out in training)",
+        metavar="DIR",
     )
-    limit: int | None = option(None, "use only N photos per class", metavar="N", minimum=1)
-    views: tuple[TestViewName, ...] = option(("crop", "full"), "views of a photo to test")
+    limit: int | None = option(None, "use only the first N photos per class", metavar="N", minimum=1)
+    views: tuple[TestViewName, ...] = option(
+        ("crop", "full"),
+        "what the network sees of a photo: its centre crop; ten crops; all of it; 96 windows of its feature maps; or "
+        "these and all of it",
+    )
     short_side: int = option(256, "short side of photos for crop, ten and full, pixels", metavar="N", minimum=1)
 
 
 @dataclass(frozen=True)
-class RepresentationSettings(BenchmarkSettings, ViewSettings):
+class RepresentationSettings(VectorSettings):
     """Settings of `sppnet classifier represent`."""
 
     MAIN: ClassVar = ("data", "run", "backbone", "layers", "short_side")

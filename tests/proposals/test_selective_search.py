@@ -13,7 +13,7 @@ from proposals.regions import TEXTURE_BINS, describe, pixel_bins
 from proposals.segmentation import build_graph, segment
 from tests.reference import selective_search as literal
 
-module = sys.modules["proposals.selective_search"]
+module = sys.modules["proposals.hierarchical_search"]
 
 
 def random_image(height: int, width: int, seed: int) -> np.ndarray:

@@ -147,6 +147,11 @@ def test_the_table_shows_zero_as_zero_and_classes_without_objects_as_na(result):
     ]
 
 
+def test_the_first_column_is_aligned_left_and_the_others_right():
+    assert results.format_rows([["name", "n"], ["a", "10"], ["b", ""]]) == ["name   n", "a     10", "b"]
+    assert results.format_rows([]) == []
+
+
 def test_results_of_other_classes_are_refused(result):
     with pytest.raises(ValueError, match="AP: expected results of 2 classes, got 4"):
         results.format_table(CLASSES, {"AP": result})

@@ -75,9 +75,7 @@ def test_a_stopping_server_finishes_one_photo_and_refuses_the_others(slow):
         (KeyError("secret"), 500, "internal error; see the server's terminal"),
     ],
 )
-def test_a_failure_is_one_sentence_and_the_server_goes_on(
-    error, status, message, slow, monkeypatch, caplog
-):
+def test_a_failure_is_one_sentence_and_the_server_goes_on(error, status, message, slow, monkeypatch, caplog):
     def fail(*_):
         raise error
 

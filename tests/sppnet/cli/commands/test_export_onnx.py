@@ -1,32 +1,14 @@
-"""What other programs see: torch.hub, ONNX runtimes, reports of defects."""
+"""`sppnet export onnx`: ONNX runtimes compute what the detector computes."""
 
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from detection import SPPDetector, onnx_export
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.svm import LinearDetectors
-from sppnet import environment
-from tools import export_onnx
-
-ROOT = Path(__file__).parents[2]
-
-
-def test_torch_hub_gives_a_detector(finished, weights):
-    found = torch.hub.load(str(ROOT), "sppnet", source="local", name=finished / "model", weights=weights)
-    assert found.classes == SPPDetector.from_pretrained(finished / "model", weights=weights).classes
-
-
-def test_torch_hub_gives_a_network_that_describes_photos(weights):
-    found = torch.hub.load(str(ROOT), "sppnet_classifier", source="local", name="alexnet", weights=weights)
-    vector = found.represent(np.random.default_rng(0).integers(0, 256, (70, 90, 3), np.uint8), short_side=64)
-    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+from sppnet.cli import main
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +16,7 @@ def exported(finished, weights, tmp_path_factory):
     pytest.importorskip("onnxscript")
     folder = tmp_path_factory.mktemp("onnx")
     argv = ["--model", str(finished / "model"), "--weights", str(weights), "--to", str(folder)]
-    assert export_onnx.main(argv) == 0
+    assert main(["export", "onnx", *argv]) == 0
     return folder
 
 
@@ -74,18 +56,3 @@ def test_onnx_scores_go_through_fc_layers(detector, tmp_path):
     pooled = rng.random((5, model.pooled_length), dtype=np.float32)
     margins = session(tmp_path / "head.onnx").run(None, {"pool5": pooled})[0]
     np.testing.assert_allclose(margins, svms.scores(fc(pooled)), atol=1e-5)
-
-
-def test_the_environment_is_told_in_one_command():
-    done = subprocess.run(
-        [sys.executable, "-m", "sppnet.environment"], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    told = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
-    assert told["torch"] == torch.__version__.split("+")[0] or told["torch"] == torch.__version__
-    assert told["python"].startswith(f"{sys.version_info.major}.{sys.version_info.minor}.")
-    assert {"system", "processor", "GPU", "bfloat16", "weights"} <= set(told)
-
-
-def test_two_builds_of_opencv_are_told(monkeypatch):
-    monkeypatch.setattr(environment.metadata, "version", lambda name: "1.0")
-    assert "opencv-python-headless" in environment.report()["beware"]

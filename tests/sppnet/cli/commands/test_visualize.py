@@ -1,4 +1,4 @@
-"""The pictures of a photo; every flag does something."""
+"""The views of a photo; every option has an effect."""
 
 import json
 import shutil
@@ -10,7 +10,11 @@ from PIL import Image
 from data.voc_xml import read_annotation
 from proposals import io, selective_search
 from proposals.recall import best_boxes
-from tools import visualize
+from sppnet.cli import main
+
+
+def visualize(*argv):
+    return main(["visualize", *map(str, argv)])
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +29,10 @@ def photo(devkit):
 
 @pytest.fixture
 def call(tmp_path, photo):
-    """Run a command on the photo: the picture and the json."""
+    """Draw a view of the photo: the picture and the json report's result."""
 
-    def run(command, *flags, name="out.png"):
-        argv = [command, str(photo[0]), "-o", str(tmp_path / name), "--json", str(tmp_path / "r.json"), *flags]
-        assert visualize.main(list(map(str, argv))) == 0
+    def run(view, *flags, name="out.png"):
+        assert visualize(view, photo[0], "-o", tmp_path / name, "--json", tmp_path / "r.json", *flags) == 0
         picture = Image.open(tmp_path / name)
         return np.array(picture), json.loads((tmp_path / "r.json").read_text())["result"]
 
@@ -37,13 +40,13 @@ def call(tmp_path, photo):
 
 
 def fails(capsys, argv):
-    assert visualize.main(list(map(str, argv))) == 1
+    assert visualize(*argv) == 1
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
     return lines[0]
 
 
-def test_the_best_proposals_are_those_of_the_search(call, photo, devkit, capsys):
+def test_the_best_proposals_are_chosen_from_a_search(call, photo, devkit, capsys):
     path, annotation = photo
     picture, result = call("proposals", "--devkit", devkit)
     boxes = selective_search(np.array(Image.open(path)))
@@ -56,7 +59,7 @@ def test_the_best_proposals_are_those_of_the_search(call, photo, devkit, capsys)
     assert f"IoU {overlaps[0]:.3f}, box {rank[0] + 1} of {len(boxes)}" in capsys.readouterr().out
 
 
-def test_an_annotation_is_named_or_found_by_the_photos_name(call, photo, devkit, tmp_path):
+def test_an_annotation_is_named_or_has_the_photos_name(call, photo, devkit, tmp_path):
     pictures = [call("proposals", "--devkit", devkit, "--proposals", "ss-single")[0]]
     shutil.copytree(devkit, tmp_path / "VOCdevkit")
     shutil.copytree(devkit / "VOC2007" / "Annotations", tmp_path / "VOCdevkit" / "VOC2012" / "Annotations")
@@ -72,7 +75,7 @@ def test_an_annotation_is_named_or_found_by_the_photos_name(call, photo, devkit,
 
 
 @pytest.mark.parametrize("suffix", ["npz", "mat", "json"])
-def test_boxes_come_from_a_file(call, photo, devkit, tmp_path, suffix):
+def test_boxes_are_read_from_a_file(call, photo, devkit, tmp_path, suffix):
     path, annotation = photo
     objects = annotation.boxes.astype(np.float32)
     boxes, file = {path.stem: [[0, 0, 9, 9], *objects.tolist()]}, tmp_path / f"b.{suffix}"
@@ -90,7 +93,7 @@ def test_boxes_come_from_a_file(call, photo, devkit, tmp_path, suffix):
         assert min(o["iou"] for o in result["objects"]) < 1
 
 
-def test_the_label_has_the_overlap_and_each_object_a_colour(call, photo, devkit, tmp_path, monkeypatch):
+def test_labels_show_the_overlap_and_each_object_has_its_colour(call, photo, devkit, tmp_path, monkeypatch):
     path, annotation = photo
     io.save(tmp_path / "b.npz", {path.stem: annotation.boxes}, {})
     from detection.pictures import drawing
@@ -104,7 +107,7 @@ def test_the_label_has_the_overlap_and_each_object_a_colour(call, photo, devkit,
     assert len({m.color for m in solid}) == min(len(solid), len(drawing.PALETTE))
 
 
-def test_without_annotation_the_best_ranked_are_drawn(call, photo, tmp_path):
+def test_without_an_annotation_the_best_ranked_boxes_are_drawn(call, photo, tmp_path):
     io.save(tmp_path / "b.npz", {photo[0].stem: [[i, i, i + 30, i + 30] for i in range(50)]}, {})
     few, result = call("proposals", "--proposals", tmp_path / "b.npz", "--top", "2")
     assert result == {"boxes": 50, "drawn": 2}
@@ -113,7 +116,7 @@ def test_without_annotation_the_best_ranked_are_drawn(call, photo, tmp_path):
     assert (few != many).any()
 
 
-def test_level_flags_change_the_sheet(call):
+def test_each_option_of_levels_changes_the_sheet(call):
     sheets = {flags: call("levels", "--regions", "9", *flags)[0] for flags in [
         (), ("--fill", "random"), ("--fill", "random", "--seed", "1"), ("--space", "lab"), ("--columns", "1"),
     ]}  # fmt: skip
@@ -122,9 +125,9 @@ def test_level_flags_change_the_sheet(call):
     assert len(set(seen)) == len(sheets)
 
 
-def test_the_picture_goes_where_its_kind_says(photo, call, tmp_path, monkeypatch, capsys):
+def test_the_name_of_the_picture_decides_its_format(photo, call, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert visualize.main(["levels", str(photo[0]), "--regions", "5"]) == 0
+    assert visualize("levels", photo[0], "--regions", 5) == 0
     name = f"{photo[0].stem}-levels.png"
     assert capsys.readouterr().out.strip() == name
     assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
@@ -132,7 +135,7 @@ def test_the_picture_goes_where_its_kind_says(photo, call, tmp_path, monkeypatch
     assert (tmp_path / "new" / "a.jpg").read_bytes().startswith(b"\xff\xd8")
 
 
-def test_mistakes_give_one_line(photo, devkit, tmp_path, capsys):
+def test_errors_are_one_line_that_names_the_cause(photo, devkit, tmp_path, capsys):
     path, _ = photo
     io.save(tmp_path / "b.npz", {"other": [[1, 2, 3, 4]]}, {})
     io.save(tmp_path / "none.npz", {path.stem: []}, {})
@@ -146,16 +149,25 @@ def test_mistakes_give_one_line(photo, devkit, tmp_path, capsys):
         ([path, "--devkit", tmp_path / "years"], "name one with --annotation"),
         ([path, "--proposals", "magic"], "source: expected one of"),
         ([tmp_path / "none.jpg"], "none.jpg"),
-        ([path, *xml, "ss-single", "-o", tmp_path / "a.txt"], "a.txt: --output: expected a name that ends in"),
+        (
+            [path, *xml, "ss-single", "-o", tmp_path / "a.txt"],
+            "a.txt: expected a name that ends in .png, .jpg or .webp",
+        ),
     ):
         assert words in fails(capsys, ["proposals", *argv])
-    assert "counts: expected 1 or more" in fails(capsys, ["levels", path, "--regions", "0"])
 
 
-def test_a_command_is_needed(capsys):
+@pytest.mark.parametrize(("view", "flag"), [("levels", "--regions"), ("levels", "--columns"), ("proposals", "--top")])
+def test_numbers_below_one_are_usage_errors(capsys, photo, view, flag):
     with pytest.raises(SystemExit) as caught:
-        visualize.main([])
+        visualize(view, photo[0], flag, 0)
     assert caught.value.code == 2
+    assert f"{flag}: expected an integer, at least 1, got '0'" in capsys.readouterr().err
+
+
+def test_a_wrong_picture_name_fails_before_the_work(capsys, photo, tmp_path, monkeypatch):
+    monkeypatch.setattr("detection.image.read", lambda *args: pytest.fail("the photo was read"))
+    assert "a.gif: expected a name" in fails(capsys, ["levels", photo[0], "-o", tmp_path / "a.gif"])
 
 
 @pytest.fixture
@@ -163,21 +175,21 @@ def trained(finished, weights):
     return ["--model", finished / "model", "--weights", weights]
 
 
-def test_channels_are_those_asked_for(call, trained):
+def test_channels_are_named_or_counted(call, trained):
     assert call("channels", *trained, "--channels", 7, 200)[1]["channels"] == [7, 200]
     picture, result = call("channels", *trained, "--count", 5, "--columns", 3)
     assert len(result["channels"]) == 5
     assert picture.shape[1] < call("channels", *trained, "--count", 5, "--columns", 6)[0].shape[1]
 
 
-def test_bins_are_of_the_box_or_of_the_proposal_of_a_rank(call, trained):
+def test_bins_are_those_of_a_box_or_of_a_ranked_proposal(call, trained):
     first, third = call("bins", *trained)[1], call("bins", *trained, "--rank", 3)[1]
     assert first["box"] != third["box"]
     again = call("bins", *trained, "--box", *third["box"])[1]
     assert again["cells"] == third["cells"]
 
 
-def test_evidence_is_of_the_best_detection_or_of_what_is_named(call, trained, finished):
+def test_evidence_is_of_the_best_detection_or_of_a_named_class_and_box(call, trained, finished):
     from detection.model import load
 
     classes = load(finished / "model").classes
@@ -188,7 +200,7 @@ def test_evidence_is_of_the_best_detection_or_of_what_is_named(call, trained, fi
     assert (told["class"], told["box"], len(told["strongest"])) == (classes[0], best["box"], 1)
 
 
-def test_views_of_a_network_say_what_is_wrong(capsys, photo, trained):
+def test_errors_of_network_views_name_the_option(capsys, photo, trained):
     path = photo[0]
     assert "the map has 0 to 255, got 999" in fails(capsys, ["channels", path, *trained, "--channels", 999])
     assert "--rank 99999: the photo has" in fails(capsys, ["bins", path, *trained, "--rank", 99999])

@@ -1,16 +1,14 @@
-"""What the command tells of a data set, and when it asks for it to be mended."""
+"""What `sppnet check` reports about a data set, and when it fails."""
 
 import json
 import shutil
 
-import numpy as np
 import pytest
 
-from data import checks, datasets, minivoc
-from data.records import Dataset, ImageRecord
+from data import datasets, minivoc
 from detection.image import read
+from sppnet.cli import main
 from tests.data.test_formats import write_coco, write_yolo
-from tools import check_dataset
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +17,7 @@ def devkit(tmp_path_factory):
 
 
 def check(capsys, tmp_path, *argv):
-    code = check_dataset.main([*map(str, argv), "--json", str(tmp_path / "report.json")])
+    code = main(["check", *map(str, argv), "--json", str(tmp_path / "report.json")])
     return code, json.loads((tmp_path / "report.json").read_text())["result"], capsys.readouterr()
 
 
@@ -34,20 +32,14 @@ def test_counts_are_those_of_the_annotations(devkit, tmp_path, capsys):
             row = result["counts"][split][name]
             assert row["images"] == sum(k in r.labels for r in found)
             assert row["small"] + row["medium"] + row["large"] == row["objects"]
-    assert "set trainval: 3 photos" in said.out
+    assert "set trainval: 3 photos, 0 of them without objects" in said.out
+    assert max(map(len, said.out.splitlines()[:-1])) <= 80
     height, width, _ = read(tmp_path / "sheets" / "sheet.png").shape
     assert width > 3 * 400
     assert 300 < height < 400
 
 
-def test_sizes_are_cocos():
-    boxes = np.array([[0, 0, 30, 31], [0, 0, 31, 31], [0, 0, 94, 95], [0, 0, 95, 95]], np.float32)
-    record = ImageRecord("a", None, (200, 200), boxes, np.zeros(4, int), np.array([0, 1, 0, 0], bool))
-    row = checks.class_counts(Dataset("x", ("cat",), (record,)))["cat"]
-    assert row == {"images": 1, "objects": 4, "difficult": 1, "small": 1, "medium": 2, "large": 1}
-
-
-def test_faults_are_named_and_ask_for_mending(devkit, tmp_path, capsys):
+def test_faults_are_listed_and_make_the_check_fail(devkit, tmp_path, capsys):
     root = write_yolo(devkit, tmp_path / "set", "folders")
     train = sorted((root / "images" / "trainval").iterdir())
     labels = root / "labels" / "trainval" / f"{train[0].stem}.txt"
@@ -64,15 +56,31 @@ def test_faults_are_named_and_ask_for_mending(devkit, tmp_path, capsys):
     assert result["faults"]["test"]["unusable photos"] == {}
     names = [{place for _, place in group} for group in result["in_several_splits"]]
     assert names == [{str(train[2]), str(root / "images" / "test" / "again.jpg")}]
-    assert "1 photos in several splits" in said.out
-    assert said.err.splitlines()[-1].startswith(f"error: {root}: 1 unusable photos, 1 in several splits; mend")
+    assert "trainval: unusable photos: 1" in said.out
+    assert "photos in several splits: 1" in said.out
+    assert said.err.splitlines()[-1].startswith(
+        f"error: {root}: 1 unusable photos, 1 photos in several splits; correct"
+    )
     assert read(tmp_path / "sheet.png").shape[1] > 400
 
 
-def test_splits_are_chosen(devkit, tmp_path, capsys):
+def test_only_named_splits_are_checked(devkit, tmp_path, capsys):
     code, result, _ = check(capsys, tmp_path, devkit, "--splits", "test")
     assert code == 0
     assert list(result["counts"]) == ["test"]
-    code = check_dataset.main([str(tmp_path / "nothing")])
+    code = main(["check", str(tmp_path / "nothing")])
     assert code == 1
     assert "no such data set" in capsys.readouterr().err
+
+
+def test_a_sheet_needs_a_picture_name_and_readable_photos(devkit, tmp_path, capsys):
+    assert main(["check", str(devkit), "--sheet", str(tmp_path / "sheet.txt")]) == 1
+    assert "sheet.txt: expected a name that ends in .png" in capsys.readouterr().err
+    copy = tmp_path / "copy"
+    shutil.copytree(devkit, copy)
+    for photo in (copy / "VOC2007" / "JPEGImages").iterdir():
+        photo.write_bytes(b"")
+    assert main(["check", str(copy), "--sheet", str(tmp_path / "sheet.png")]) == 1
+    said = capsys.readouterr()
+    assert "no photo can be read" in said.err
+    assert "trainval: unusable photos: 3" in said.out

@@ -1,4 +1,4 @@
-"""The table, the json and the plot of proposals; every flag does something."""
+"""Tables, json report and plot of measured proposals; every option has an effect."""
 
 import json
 import shutil
@@ -9,7 +9,9 @@ import pytest
 from data import voc
 from proposals import io, recall
 from proposals.batch import time_file
-from tools import evaluate_proposals
+from tests import commands
+
+evaluate_proposals = commands.command("stage evaluate-proposals")
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +21,7 @@ def records(devkit):
 
 @pytest.fixture(scope="module")
 def boxes(records):
-    """Of each image 40 random boxes and then its objects, which are covered by all boxes alone."""
+    """40 random boxes of each image and then its objects, so that only all boxes cover the objects."""
     rng = np.random.default_rng(0)
     found = {}
     for r in records:
@@ -42,19 +44,19 @@ def folder(tmp_path, boxes):
 def evaluate(devkit, folder, *files, flags=()):
     argv = ["--devkit", str(devkit), "--json", str(folder / "r.json")]
     told = ["--proposals", *(str(folder / f) for f in files)] if files else []
-    assert evaluate_proposals.main([*argv, *told, *flags]) == 0
+    assert evaluate_proposals([*argv, *told, *flags]) == 0
     return json.loads((folder / "r.json").read_text())["result"]
 
 
 def fails(capsys, argv):
-    assert evaluate_proposals.main(list(map(str, argv))) == 1
+    assert evaluate_proposals(argv) == 1
     lines = capsys.readouterr().err.splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
     assert len(errors) == 1
     return errors[0]
 
 
-def test_a_row_a_file_whatever_its_format(devkit, folder, records, boxes, capsys):
+def test_files_of_all_formats_get_one_row_each(devkit, folder, records, boxes, capsys):
     result = evaluate(devkit, folder, "ours.npz", "{split}.mat", "coco.json", "part.npz")
     assert list(result) == ["ours", "test", "coco", "part"]
     expected = recall.evaluate(boxes, records)
@@ -64,6 +66,7 @@ def test_a_row_a_file_whatever_its_format(devkit, folder, records, boxes, capsys
     assert result["part"]["average_recall"] < expected.average_recall
     assert [r["seconds_per_image"] for r in result.values()] == [0.25, None, None, None]
     lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
     row = next(line.split() for line in lines if line.startswith("ours"))
     figures = (*expected.recall.values(), expected.average_recall, expected.mean_best_overlap)
     shown = [f"{v:.3f}" for v in (*figures, expected.class_mean_best_overlap)]
@@ -73,7 +76,7 @@ def test_a_row_a_file_whatever_its_format(devkit, folder, records, boxes, capsys
     assert {line.split()[0] for line in lines[title + 1 :]} == names
 
 
-def test_json_has_the_curves(devkit, folder, records, boxes):
+def test_the_json_report_has_the_curves(devkit, folder, records, boxes):
     result = evaluate(devkit, folder, "ours.npz")["ours"]
     most = max(map(len, boxes.values()))
     assert [p["max_boxes"] for p in result["over_boxes"]] == [1, 3, 10, 30, most]
@@ -84,13 +87,13 @@ def test_json_has_the_curves(devkit, folder, records, boxes):
     assert result["meta"] == {"source": "ss"}
 
 
-def test_max_boxes_takes_the_first(devkit, folder, records, boxes):
+def test_max_boxes_uses_the_first_boxes(devkit, folder, records, boxes):
     result = evaluate(devkit, folder, "ours.npz", flags=["--max-boxes", "10"])["ours"]
     assert result["average_recall"] == recall.evaluate(boxes, records, 10).average_recall
     assert [p["max_boxes"] for p in result["over_boxes"]] == [1, 3, 10]
 
 
-def test_order_is_that_of_matlab_files(devkit, folder, records, boxes):
+def test_order_is_the_column_order_of_mat_files(devkit, folder, records, boxes):
     turned = recall.evaluate({k: v[:, [1, 0, 3, 2]] for k, v in boxes.items()}, records)
     result = evaluate(devkit, folder, "test.mat", flags=["--order", "xyxy"])["test"]
     assert result["mean_best_overlap"] == pytest.approx(turned.mean_best_overlap)
@@ -104,7 +107,7 @@ def test_split_and_limit_choose_the_images(devkit, folder, boxes):
     assert (result["images"], result["average_recall"]) == (len(train), 1)
 
 
-def test_without_files_all_of_the_run_are_measured(devkit, folder, boxes):
+def test_without_proposals_all_sources_of_the_run_are_measured(devkit, folder, boxes):
     for source in ("ss", "edgeboxes"):
         io.save(folder / "run" / "proposals" / source / "test.npz", boxes, {"source": source})
     io.save(folder / "run" / "proposals" / "other" / "trainval.npz", boxes, {})
@@ -113,7 +116,7 @@ def test_without_files_all_of_the_run_are_measured(devkit, folder, boxes):
     assert list(evaluate(devkit, folder, flags=[*flags, "--proposals", "ss"])) == ["ss"]
 
 
-def test_files_of_one_name_are_told_apart(devkit, folder, boxes):
+def test_files_of_the_same_name_are_shown_with_their_folder(devkit, folder, boxes):
     for source in ("a", "b"):
         io.save(folder / source / "test.npz", boxes, {})
     assert list(evaluate(devkit, folder, "a/test.npz", "b/test.npz", "ours.npz")) == ["a/test", "b/test", "ours"]
@@ -122,13 +125,13 @@ def test_files_of_one_name_are_told_apart(devkit, folder, boxes):
 def test_voc2007_and_data_root_name_the_data(devkit, folder, tmp_path, monkeypatch):
     shutil.copytree(devkit, tmp_path / "sets" / "VOCdevkit")
     argv = ["--voc2007", "--data-root", str(tmp_path / "sets"), "--proposals", str(folder / "ours.npz")]
-    assert evaluate_proposals.main(argv) == 0
+    assert evaluate_proposals(argv) == 0
     io.save(tmp_path / "runs" / "voc2007" / "proposals" / "ss" / "test.npz", io.load(folder / "ours.npz")[0], {})
     monkeypatch.chdir(tmp_path)
-    assert evaluate_proposals.main(argv[:3]) == 0
+    assert evaluate_proposals(argv[:3]) == 0
 
 
-def test_skip_bad_goes_on_without_bad_annotations(devkit, folder, tmp_path, records, capsys):
+def test_skip_bad_leaves_out_images_with_bad_annotations(devkit, folder, tmp_path, records, capsys):
     copy = tmp_path / "copy"
     shutil.copytree(devkit, copy)
     (copy / "VOC2007" / "Annotations" / f"{records[1].id}.xml").write_text("<annotation>")
@@ -137,13 +140,13 @@ def test_skip_bad_goes_on_without_bad_annotations(devkit, folder, tmp_path, reco
 
 
 @pytest.mark.parametrize(("suffix", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("PDF", b"%PDF")])
-def test_the_plot_is_of_the_kind_that_its_name_tells(devkit, folder, suffix, start):
+def test_the_name_of_the_plot_decides_its_format(devkit, folder, suffix, start):
     path = folder / "new" / f"plot.{suffix}"
     evaluate(devkit, folder, "ours.npz", "part.npz", flags=["--plot", str(path)])
     assert path.read_bytes().startswith(start)
 
 
-def test_mistakes_give_one_line(devkit, folder, boxes, records, capsys):
+def test_errors_are_one_line_that_names_the_cause(devkit, folder, boxes, records, capsys):
     data = ["--devkit", devkit]
     assert "which data?" in fails(capsys, [])
     assert "no proposals of test" in fails(capsys, [*data, "--run", folder / "empty"])
