@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WEIGHTS ?= alexnet
 
-.PHONY: demo test test-all lint weights bench bench-proposals bench-growth clean
+.PHONY: demo test test-all lint docs weights bench bench-proposals bench-growth clean
 
 demo: .venv/ready weights
 	$(BIN)/python tools/demo.py
@@ -22,6 +22,10 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation as a site in site/, with the API reference; it opens without a server.
+docs: .venv/ready
+	$(BIN)/mkdocs build --strict
 
 weights: .venv/ready
 	$(BIN)/python tools/fetch_weights.py $(WEIGHTS)

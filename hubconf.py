@@ -1,4 +1,4 @@
-"""For torch.hub: `torch.hub.load(REPOSITORY, "sppnet", name="lite0-voc2007")` gives an `SPPDetector`."""
+"""Entry points of torch.hub: `torch.hub.load(REPOSITORY, "sppnet", name="lite0-voc2007")` gives an `SPPDetector`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ dependencies = ["torch", "torchvision", "cv2", "numba", "safetensors", "sklearn"
 
 
 def sppnet(name: str = "lite0-voc2007", **options: Any) -> Any:
-    """A trained detector, ready for `.detect(photo)`.
+    """Load a trained detector, ready for `.detect(photo)`.
 
     Args:
-        name: of a detector that comes along (docs/models.md), or a model folder.
-        options: device, weights, precision; see `SPPDetector.from_pretrained`.
+        name: name of a bundled detector (docs/models.md), or a model folder.
+        options: device, weights, precision, scales; see `SPPDetector.from_pretrained`.
 
     Raises:
         FileNotFoundError, ValueError: as `SPPDetector.from_pretrained`.
@@ -28,10 +28,10 @@ def sppnet(name: str = "lite0-voc2007", **options: Any) -> Any:
 
 
 def sppnet_classifier(name: str = "lite0", **options: Any) -> Any:
-    """A classifier for `.classify(photo)`, or a pretrained network for `.represent(photo)`.
+    """Load a classifier for `.classify(photo)`, or a pretrained network for `.represent(photo)`.
 
     Args:
-        name: a classifier's folder, or a network (docs/classification.md).
+        name: folder of a classifier, or name of a network (docs/classification.md).
         options: device, weights, precision; see `SPPClassifier.from_pretrained`.
 
     Raises:
@@ -45,7 +45,7 @@ def sppnet_classifier(name: str = "lite0", **options: Any) -> Any:
 
 @contextmanager
 def _importable() -> Iterator[None]:
-    """torch.hub takes this folder off the path again before an entry is called."""
+    """Make the packages beside this file importable; torch.hub removes the folder from sys.path before the call."""
     folder = str(Path(__file__).parent)
     sys.path.insert(0, folder)
     try:

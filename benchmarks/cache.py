@@ -1,8 +1,9 @@
-"""The feature cache beside raw maps: bytes, and reading a photo's maps back beside computing them.
+"""Compare the feature cache with raw maps: bytes on disk, and time to read maps back instead of computing them.
 
     python benchmarks/cache.py --devkit datasets/VOCdevkit
 
-AlexNet's maps at the paper's five scales. Raw maps are float32 without compression. Reading is out of the page cache.
+The maps are AlexNet's at the paper's five scales. Raw maps are uncompressed float32. Files are read from the operating
+system's page cache.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ VOC07_IMAGES = 9963
 
 
 def main() -> None:
-    """Run and report."""
+    """Run the benchmark and write its report."""
     options = harness.parser(__doc__, "cache", "devkit", "threads").parse_args()
     harness.use_threads(options.threads)
     started, photos = time.monotonic(), harness.photos(options)
@@ -37,8 +38,8 @@ def main() -> None:
             raw += sum(m.nbytes for m in pyramid.maps)
             stored += cache.path(path.stem).stat().st_size
         rows = {
-            "compute": harness.clocked(lambda path: features.compute_pyramid(read(path), body, scales)),
-            "read back": harness.clocked(lambda path: features.load_pyramid(cache, Path(path).stem)),
+            "compute": harness.timed(lambda path: features.compute_pyramid(read(path), body, scales)),
+            "read back": harness.timed(lambda path: features.load_pyramid(cache, Path(path).stem)),
         }
         times = harness.seconds(harness.interleaved(rows, photos))
     result: dict[str, Any] = {

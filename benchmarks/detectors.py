@@ -1,10 +1,11 @@
-"""Photo to detections, everything included, beside detectors people would use instead.
+"""Compare the time from photo to detections with torchvision's detectors.
 
     python benchmarks/detectors.py --devkit datasets/VOCdevkit
 
-Every row takes a JPEG file and ends with boxes after suppression. sppnet's rows decode it, search windows, convolve,
-pool, score 20 classes, suppress and regress. torchvision's detectors run as their documentation shows, with random
-weights: their time does not depend on them but for the suppression, of which random weights leave them next to none.
+Every row starts with a JPEG file and ends with boxes after non-maximum suppression. sppnet's rows decode the file,
+search windows, run the convolutions, pool, score 20 classes, suppress and regress. torchvision's detectors run as in
+their documentation, with random weights. Weights affect their time only through suppression, and random weights leave
+almost nothing to suppress.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torchvision.models import detection as peers
 from torchvision.transforms.functional import to_tensor
 
 from detection import SPPDetector, zoo
-from detection.detector import Evidence, detect_windows
+from detection.ensemble import Evidence, detect_windows
 from detection.features import compute_pyramid
 from detection.image import read
 from detection.model import Model
@@ -38,7 +39,7 @@ PEERS: dict[str, Callable[..., Any]] = {
 
 
 def torchvision_row(make: Callable[..., Any]) -> Callable[[Path], Any]:
-    """One of torchvision's detectors."""
+    """Build a row that runs one of torchvision's detectors."""
     model = make(weights=None, weights_backbone=None, num_classes=21).eval()
 
     @torch.inference_mode()
@@ -49,7 +50,7 @@ def torchvision_row(make: Callable[..., Any]) -> Callable[[Path], Any]:
 
 
 def ours(name: str, source: str | None = None) -> Callable[[Path], Any]:
-    """A detector that comes along, with its own source of windows or another."""
+    """Build a row that runs a bundled detector; `source` replaces its own source of windows."""
     detector = SPPDetector.from_pretrained(name)
     if source is None:
         return detector.detect
@@ -58,7 +59,7 @@ def ours(name: str, source: str | None = None) -> Callable[[Path], Any]:
 
 
 def stages(name: str, photos: list[Path]) -> dict[str, dict[str, float]]:
-    """Median seconds of each stage of a detector, and what the stage cannot do without: operations, bytes."""
+    """Return median seconds of each stage of a detector; for convolutions and scoring also GFLOP."""
     detector = SPPDetector.from_pretrained(name)
     model, body = detector.model, detector.body
     taken: dict[str, list[float]] = {}
@@ -77,13 +78,13 @@ def stages(name: str, photos: list[Path]) -> dict[str, dict[str, float]]:
         detect_windows(evidence)
         marks.append(time.perf_counter())
         spent = [b - a for a, b in itertools.pairwise(marks)]
-        spent[-1] -= spent[-2]  # suppression and regression: the whole less pooling and scores
+        spent[-1] -= spent[-2]  # suppression and regression: total minus pooling and scoring
         for stage, value in zip(("decode", "windows", "convolve", "pool and score", "boxes"), spent, strict=True):
             taken.setdefault(stage, []).append(value)
         with FlopCounterMode(display=False) as counter:
             compute_pyramid(image, body, model.config.pooling.scales)
         work["convolve"].append(counter.get_total_flops() / 1e9)
-        work["pool and score"].append(2e-9 * len(scored.cells.windows) * weights_of(model))
+        work["pool and score"].append(2e-9 * len(scored.windows.cells.windows) * weights_of(model))
     found = {stage: {"seconds": statistics.median(values[1:])} for stage, values in taken.items()}
     for stage, values in work.items():
         found[stage]["gflop"] = statistics.median(values[1:])
@@ -91,13 +92,13 @@ def stages(name: str, photos: list[Path]) -> dict[str, dict[str, float]]:
 
 
 def weights_of(model: Model) -> int:
-    """How many numbers a window is multiplied by: those of fc6 and fc7, if there are any, and of the SVMs."""
+    """Count the weights applied to each window: fc6 and fc7, if there are any, and the SVMs."""
     layers = model.fc.head.parameters() if model.fc else []
     return model.svms.weights.size + sum(p.numel() for p in layers if p.ndim == 2)
 
 
 def main() -> None:
-    """Run and report."""
+    """Run the benchmark and write its report."""
     options = harness.parser(__doc__, "detectors", "devkit", "threads").parse_args()
     harness.use_threads(options.threads)
     started, photos = time.monotonic(), harness.photos(options)
@@ -105,7 +106,7 @@ def main() -> None:
     rows |= {f"sppnet {zoo.names()[0]}, windows of edgeboxes": ours(zoo.names()[0], "edgeboxes")}
     mine = list(rows)
     rows |= {name: torchvision_row(make) for name, make in PEERS.items()}
-    times = harness.seconds(harness.interleaved({n: harness.clocked(r) for n, r in rows.items()}, photos))
+    times = harness.seconds(harness.interleaved({n: harness.timed(r) for n, r in rows.items()}, photos))
     result: dict[str, Any] = {"table": harness.table(times), "ratios": {}, "stages": {}}
     for name in mine:
         for peer in PEERS:

@@ -1,9 +1,10 @@
-"""Scoring 500,000 detections by VOC's rules beside the same rules written down box by box.
+"""Compare the VOC evaluation of 500,000 detections with a literal box-by-box implementation of the same rules.
 
     python benchmarks/evaluation.py --devkit datasets/VOCdevkit
 
-The peer is the tests' literal twin of the devkit's and py-faster-rcnn's evaluation. Detections are shifted objects and
-random boxes with random scores over the photos of the split; both sides' average precisions must agree.
+The peer is the tests' reference implementation of the devkit's and py-faster-rcnn's evaluation. The detections are
+shifted objects and random boxes with random scores on the photos of the split. The largest difference between both
+sides' average precisions is reported.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Found = dict[str, Detections]
 
 
 def detections(dataset: Dataset, total: int, seed: int) -> Found:
-    """Random boxes, one in ten of them near an object of its class: image id -> detections."""
+    """Draw random boxes, one in ten of them near an object and with its class: image id -> detections."""
     rng = np.random.default_rng(seed)
     count = total // len(dataset)
     found = {}
@@ -44,12 +45,12 @@ def detections(dataset: Dataset, total: int, seed: int) -> Found:
 
 
 def main() -> None:
-    """Run and report."""
+    """Run the benchmark and write its report."""
     flags = harness.parser(__doc__, "evaluation")
     flags.add_argument("--devkit", type=Path, required=True, help="a VOCdevkit with VOC2007")
-    flags.add_argument("--split", default="test", help="its list of photos (%(default)s)")
-    flags.add_argument("--boxes", type=int, default=500_000, help="in all (%(default)s)")
-    flags.add_argument("--repeats", type=int, default=3)
+    flags.add_argument("--split", default="test", help="split of the photos (%(default)s)")
+    flags.add_argument("--boxes", type=int, default=500_000, help="total number of detections (%(default)s)")
+    flags.add_argument("--repeats", type=int, default=3, help="sets of random detections (%(default)s)")
     options = flags.parse_args()
     started, dataset = time.monotonic(), voc.load(options.devkit, "2007", options.split)
     classes = len(dataset.classes)
@@ -58,8 +59,8 @@ def main() -> None:
     theirs = np.array([np.nan if ap is None else ap for *_, ap, _ in voc_eval.evaluate(sets[0], dataset, classes)])
     difference = float(np.nanmax(np.abs(mine - theirs)))
     rows = {
-        "sppnet": harness.clocked(lambda found: evaluate(found, dataset)),
-        "box by box": harness.clocked(lambda found: voc_eval.evaluate(found, dataset, classes)),
+        "sppnet": harness.timed(lambda found: evaluate(found, dataset)),
+        "box by box": harness.timed(lambda found: voc_eval.evaluate(found, dataset, classes)),
     }
     times = harness.seconds(harness.interleaved(rows, sets))
     result: dict[str, Any] = {

@@ -1,17 +1,16 @@
-"""How time and memory grow with images, windows, scales, classes, photo size and workers.
+"""Measure how time and memory grow with images, windows, scales, classes, photo size and workers.
 
     python benchmarks/growth.py --devkit datasets/VOCdevkit --run runs/mini
 
-Every point is a process of its own, so that its peak memory is its own. `--run` is a run folder with AlexNet's features
-of the training split at a short side of 688, for the sweeps of SVM training. Writes a json and a picture.
+Every point runs in a separate process, so that peak memory is measured per point. `--run` is a run folder with
+AlexNet's features of the training split at a short side of 688; the sweeps of SVM training use it. Writes a JSON report
+and a picture.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,24 +21,24 @@ from typing import Any
 import harness
 import numpy as np
 
-from tools import common
-
 Point = dict[str, float]
 REPEATS = 5
 
 
 def main() -> None:
-    """Run and report."""
+    """Run the benchmark and write its report."""
     options = _flags().parse_args()
     options.devkit, options.run = options.devkit.resolve(), options.run.resolve()
     harness.use_threads(options.threads)
     if options.point:
         sweep, value = options.point
         seconds = SWEEPS[sweep][0](float(value), options)
-        print(json.dumps({"seconds": seconds, "peak_memory_bytes": common.peak_memory()}))
+        from sppnet import environment
+
+        print(json.dumps({"seconds": seconds, "peak_memory_bytes": environment.peak_memory()}))
         return
     started = time.monotonic()
-    result = json.loads(options.json.read_text())["result"] if options.json.is_file() else {}  # other sweeps stay
+    result = json.loads(options.json.read_text())["result"] if options.json.is_file() else {}  # keep other sweeps
     for sweep in options.sweeps:
         values = SWEEPS[sweep][1]
         result[sweep] = [{"value": value} | child(sweep, value, options) for value in values]
@@ -52,22 +51,20 @@ def main() -> None:
 
 
 def child(sweep: str, value: float, options: argparse.Namespace) -> Point:
-    """One point, in a process of its own."""
-    command = [sys.executable, __file__, "--point", sweep, str(value), "--devkit", str(options.devkit)]
-    command += ["--run", str(options.run), "--train-split", options.train_split, "--threads", str(options.threads)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    found: Point = json.loads(done.stdout.splitlines()[-1])
-    return found
+    """Measure one point in a separate process."""
+    arguments = [__file__, "--point", sweep, str(value), "--devkit", str(options.devkit), "--run", str(options.run)]
+    arguments += ["--train-split", options.train_split, "--threads", str(options.threads)]
+    return harness.run_for_json(*arguments)
 
 
 def median(work: Callable[[], Any]) -> float:
-    """Seconds of a call, once it has been made unseen."""
+    """Return the median seconds of a call, after one warm-up call."""
     work()
-    return harness.quartiles([harness.clocked(lambda _: work())(None)[0] for _ in range(REPEATS)])["median"]
+    return harness.quartiles([harness.timed(lambda _: work())(None)[0] for _ in range(REPEATS)])["median"]
 
 
 def photo(options: argparse.Namespace, pixels: float | None = None) -> Any:
-    """A photo of the split, enlarged to some pixels."""
+    """Return the first test photo, uint8 RGB (H, W, 3), enlarged to a number of pixels if given."""
     import cv2
 
     from detection.image import read
@@ -81,9 +78,9 @@ def photo(options: argparse.Namespace, pixels: float | None = None) -> Any:
 
 
 def windows(value: float, options: argparse.Namespace) -> float:
-    """Score, suppress and regress that many windows of one photo, Lite0."""
+    """Score, suppress and regress `value` windows of one photo, with Lite0."""
     from detection import SPPDetector, zoo
-    from detection.detector import Evidence, detect_windows
+    from detection.ensemble import Evidence, detect_windows
     from detection.features import compute_pyramid
 
     detector, image = SPPDetector.from_pretrained(zoo.names()[0]), photo(options)
@@ -95,7 +92,7 @@ def windows(value: float, options: argparse.Namespace) -> float:
 
 
 def scales(value: float, options: argparse.Namespace) -> float:
-    """Convolve one photo at the first so many of the paper's scales, AlexNet."""
+    """Run AlexNet's convolutions on one photo at the first `value` of the paper's scales."""
     from detection import network
     from detection.config import PAPER
     from detection.features import compute_pyramid
@@ -105,7 +102,7 @@ def scales(value: float, options: argparse.Namespace) -> float:
 
 
 def megapixels(value: float, options: argparse.Namespace) -> float:
-    """From a JPEG file of that size to detections, Lite0."""
+    """Detect from a JPEG file of `value` megapixels, with Lite0."""
     import cv2
 
     from detection import SPPDetector, zoo
@@ -119,12 +116,12 @@ def megapixels(value: float, options: argparse.Namespace) -> float:
 
 
 def images(value: float, options: argparse.Namespace) -> float:
-    """Convolve so many photos into a new cache, AlexNet at 688, by the tool."""
+    """Extract AlexNet's features at 688 of `value` photos into a new cache, by the command."""
     return _tool("extract_features", options, "--limit", str(int(value)), "--scales", "688")
 
 
 def workers(value: float, options: argparse.Namespace) -> float:
-    """Search windows of 200 photos by so many processes, by the tool."""
+    """Search windows of 200 photos with `value` processes, by the command."""
     return _tool("extract_proposals", options, "--limit", "200", "-j", str(int(value)))
 
 
@@ -136,17 +133,17 @@ def _tool(name: str, options: argparse.Namespace, *more: str) -> float:
         splits = ["--train-split", options.train_split, "--test-split", options.train_split]
         argv = ["--voc2007", "--devkit", str(options.devkit), *splits, "--run", folder, *more]
         started = time.perf_counter()
-        subprocess.run([sys.executable, f"tools/{name}.py", *argv], check=True, cwd=harness.ROOT, capture_output=True)
+        harness.run_python(f"tools/{name}.py", *argv, capture_output=True)
         return time.perf_counter() - started
 
 
 def svm_images(value: float, options: argparse.Namespace) -> float:
-    """Mine and train 20 SVMs on so many photos, AlexNet pool5."""
+    """Mine and train 20 SVMs on `value` photos, with AlexNet's pool5."""
     return _train(options, lambda found: found.records[: int(value)], 20)
 
 
 def classes(value: float, options: argparse.Namespace) -> float:
-    """Mine and train so many SVMs on 150 photos, whose objects are of random classes."""
+    """Mine and train `value` SVMs on 150 photos with random classes for their objects."""
     rng = np.random.default_rng(0)
 
     def renamed(found: Any) -> Any:
@@ -158,22 +155,19 @@ def classes(value: float, options: argparse.Namespace) -> float:
 def _train(options: argparse.Namespace, chosen: Callable[[Any], Any], n_classes: int) -> float:
     from detection import svm
     from detection.training.images import TrainingImages
-    from sppnet.detector.svms import training_images
 
-    kinds = (common.data_flags, common.network_flags, common.pyramid_flags, common.proposal_flags)
-    argv = ["--voc2007", "--devkit", str(options.devkit), "--run", str(options.run)]
-    argv += ["--train-split", options.train_split, "--backbone", "alexnet", "--scales", "688"]
-    _, found, _, config = training_images(common.Run.of(common.parser("one training", *kinds).parse_args(argv)))
+    data = harness.training_set(options, backbone="alexnet", scales=(688,))
+    found, config = data.images, data.config
     records = chosen(found)
     some = TrainingImages(records, found.proposals, found.cache, found.pooling, n_classes)
     with tempfile.TemporaryDirectory() as folder:
         started = time.perf_counter()
-        svm.train(some, config.svm, svm.MiningOptions(Path(folder)))
+        svm.train(some, config.svm, svm.MiningOptions(Path(folder), 6 * 2**30, "shared", max_negatives=None, seed=0))
         return time.perf_counter() - started
 
 
 def plot(result: dict[str, list[Point]], path: Path) -> None:
-    """One panel a sweep: seconds, and gigabytes on the right."""
+    """Draw one panel per sweep: seconds on the left axis, gigabytes on the right."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 3.2 * -(-len(result) // 3)), layout="constrained")
@@ -207,9 +201,9 @@ def _flags() -> argparse.ArgumentParser:
     flags = harness.parser(__doc__, "growth", "threads")
     flags.add_argument("--devkit", type=Path, required=True, help="a VOCdevkit with VOC2007")
     flags.add_argument("--run", type=Path, required=True, help="a run folder with AlexNet's features at 688")
-    flags.add_argument("--train-split", default="trainval")
-    flags.add_argument("--sweeps", nargs="+", choices=list(SWEEPS), default=list(SWEEPS))
-    flags.add_argument("--picture", type=Path, default=harness.ROOT / "docs" / "growth.png")
+    flags.add_argument("--train-split", default="trainval", help="split of the training photos (%(default)s)")
+    flags.add_argument("--sweeps", nargs="+", choices=list(SWEEPS), default=list(SWEEPS), help="sweeps to run (all)")
+    flags.add_argument("--picture", type=Path, default=harness.ROOT / "docs" / "growth.png", help="(%(default)s)")
     flags.add_argument("--point", nargs=2, help=argparse.SUPPRESS)
     return flags
 

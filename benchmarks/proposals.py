@@ -1,10 +1,10 @@
-"""Time every source of proposals beside OpenCV contrib's selective search, on the same photos, in one run.
+"""Time all sources of proposals and OpenCV contrib's selective search on the same photos, in one run.
 
     python benchmarks/proposals.py --devkit datasets/VOCdevkit --peer .venv-contrib/bin/python
 
-OpenCV's contrib build owns the folder that `opencv-python` owns, so it runs in an environment of its own and
-answers over a pipe (peers/opencv_search.py). Rows take turns photo by photo, in another order each time; a photo
-is decoded before the clock starts. `make bench-proposals` builds that environment and runs this.
+OpenCV's contrib build cannot be installed beside `opencv-python`, so it runs in its own environment and is called
+through a pipe (peers/opencv_search.py). All rows are timed on one photo before the next, in an order that changes from
+photo to photo; decoding is not timed. `make bench-proposals` builds the environment and runs this file.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ import harness
 from harness import ROOT, Row, interleaved, quartiles
 
 from detection.image import read
-from proposals.selective_search import MODES
+from proposals.hierarchical_search import MODES
 from proposals.sources import ProposalSettings, propose
 
 PEER = Path(__file__).with_name("peers") / "opencv_search.py"
 
 
 def ours(source: str) -> Row:
-    """A source of this project's."""
+    """Return the row of one of this project's sources."""
     settings = ProposalSettings(source)
 
     def run(path: Path) -> tuple[float, float]:
@@ -47,7 +47,7 @@ def ours(source: str) -> Row:
 
 @contextmanager
 def opencv(python: Path) -> Iterator[Callable[[Any], Row]]:
-    """OpenCV's search of the given hierarchies."""
+    """Start OpenCV's process; yields a function that returns the row of the given hierarchies."""
     worker = subprocess.Popen([python, PEER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert worker.stdin is not None
     assert worker.stdout is not None
@@ -69,7 +69,7 @@ def opencv(python: Path) -> Iterator[Callable[[Any], Row]]:
 
 
 def workers(options: argparse.Namespace) -> list[dict[str, float]]:
-    """Photos a second of the tool with one and two processes, its start included, in turn."""
+    """Measure photos per second of `extract_proposals` with one and two processes in turn, start-up included."""
     tool = [sys.executable, str(ROOT / "tools" / "extract_proposals.py"), "--devkit", str(options.devkit), "--voc2007"]
     tool += ["--train-split", options.split, "--test-split", options.split, "--limit", str(options.worker_photos)]
     rates = []
@@ -85,23 +85,23 @@ def workers(options: argparse.Namespace) -> list[dict[str, float]]:
 
 
 def memory(path: Path) -> int:
-    """Most bytes a fresh process has resident that searches one photo with "ss"."""
+    """Measure the peak resident memory in bytes of a new process that searches one photo with "ss"."""
     code = "import sys; from pathlib import Path; from proposals import batch\n"
     code += "batch.search_file(sys.argv[1], batch.ProposalSettings())\n"
-    code += "status = Path('/proc/self/status').read_text()\n"  # getrusage would count what this process has too
+    code += "status = Path('/proc/self/status').read_text()\n"  # getrusage would include the memory of this process
     code += "print(1024 * int(status.split('VmHWM:')[1].split()[0]))"
     done = subprocess.run([sys.executable, "-c", code, path], check=True, capture_output=True, text=True, cwd=ROOT)
     return int(done.stdout)
 
 
 def summary(values: Sequence[tuple[float, float]]) -> dict[str, float]:
-    """Median, quartiles and boxes of a row."""
+    """Return the median and quartiles of the seconds, and the mean number of boxes, of a row."""
     seconds, boxes = zip(*values, strict=True)
     return quartiles(seconds) | {"boxes": statistics.mean(boxes)}
 
 
 def show(table: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]]) -> None:
-    """Print a Markdown table."""
+    """Print the results as a Markdown table."""
     print("| | median s | quartiles | boxes |\n|---|---|---|---|")
     for name, r in table.items():
         print(f"| {name} | {r['median']:.3f} | {r['q1']:.3f} to {r['q3']:.3f} | {r['boxes']:.0f} |")
@@ -110,18 +110,18 @@ def show(table: dict[str, dict[str, float]], ratios: dict[str, dict[str, float]]
 
 
 def main() -> None:
-    """Run and report."""
+    """Run the benchmark and write the results."""
     flags = harness.parser(__doc__, "proposals", "devkit")
     flags.set_defaults(count=40)
-    flags.add_argument("--peer", type=Path, help="python of an environment with opencv-contrib-python")
-    flags.add_argument("--worker-photos", type=int, default=300, help="for one process against two (%(default)s)")
-    flags.add_argument("--repeats", type=int, default=3, help="of one process against two (%(default)s)")
+    flags.add_argument("--peer", type=Path, help="Python interpreter with opencv-contrib-python")
+    flags.add_argument("--worker-photos", type=int, default=300, help="photos for one and two processes (%(default)s)")
+    flags.add_argument("--repeats", type=int, default=3, help="measurements of one and two processes (%(default)s)")
     options = flags.parse_args()
     harness.use_threads(1)
     started, photos = time.monotonic(), harness.photos(options)
     result = compare(photos, options)
     result["peak_memory_bytes_ss"] = memory(photos[0])
-    print(f"a process that searches with ss: {result['peak_memory_bytes_ss'] / 1e6:.0f} MB at most")
+    print(f"peak memory of a process that searches with ss: {result['peak_memory_bytes_ss'] / 1e6:.0f} MB")
     if options.worker_photos:
         result["workers"] = workers(options)
         ratio = [r["2"] / r["1"] for r in result["workers"]]
@@ -131,7 +131,7 @@ def main() -> None:
 
 
 def compare(photos: list[Path], options: argparse.Namespace) -> dict[str, Any]:
-    """All rows; ratios are medians over photos of OpenCV's time over ours for the same hierarchies."""
+    """Time all rows. Ratios are OpenCV's time divided by ours for the same hierarchies, medians over photos."""
     rows = {name: ours(name) for name in ("ss-single", "ss", "ss-quality", "edgeboxes", "ss+edgeboxes")}
     if options.peer is None:
         measured, ratios = interleaved(rows, photos), {}

@@ -1,13 +1,13 @@
-"""Feature extraction beside R-CNN's: 2,000 windows through the network once, or 2,000 crops one by one.
+"""Compare feature extraction with R-CNN's: one pass of the photo for 2,000 windows, or one pass per crop.
 
     python benchmarks/rcnn.py --devkit datasets/VOCdevkit
 
-Both use AlexNet with the same weights, precision, memory layout and threads, from a decoded photo and its windows on:
-resizing the photo here, cutting and warping 2,000 crops to 224 x 224 there. R-CNN's batch is the fastest of several.
-Parts are timed one by one, in turn on each photo, and added up. Windows on the same cells are pooled and scored once;
-no two crops are alike. The fully connected layers are of random numbers, whose time is that of any others; the ranks
-of the compressed ones are those that 90 % of the variance took in a fine-tuned AlexNet (docs/results.md says what that
-costs in mAP).
+Both sides use AlexNet with the same weights, precision, memory layout and threads, and start from a decoded photo and
+its windows. sppnet resizes the photo; R-CNN crops and warps 2,000 windows to 224 x 224. R-CNN runs with the fastest of
+several batch sizes. Parts are timed separately, in turn on each photo, and added up. sppnet pools and scores windows
+that cover the same cells once; R-CNN has no equal crops. The fully connected layers have random weights, which take
+the same time as any others. The ranks of the compressed layers keep 90 % of the variance in a fine-tuned AlexNet
+(docs/results.md gives the cost in mAP).
 """
 
 from __future__ import annotations
@@ -40,7 +40,13 @@ Times = dict[str, list[float]]
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One photo, its 2,000 windows (R, 4), and their crops, uint8 (R, 224, 224, 3)."""
+    """One photo.
+
+    Attributes:
+        image: uint8 RGB (H, W, 3).
+        boxes: float32 (R, 4) xyxy, 2,000 windows.
+        crops: uint8 (R, 224, 224, 3), the warped windows.
+    """
 
     image: NDArray[np.uint8]
     boxes: NDArray[np.float32]
@@ -48,7 +54,7 @@ class Item:
 
 
 def item(path: Path) -> Item:
-    """A photo with the windows of selective search, repeated with a shift of a pixel if they are too few."""
+    """Read a photo and search its windows; if there are fewer than 2,000, they are repeated, shifted by one pixel."""
     image = read(path)
     found = propose(image, ProposalSettings("ss"))
     rounds = np.arange(WINDOWS) // len(found)
@@ -57,7 +63,7 @@ def item(path: Path) -> Item:
 
 
 def crop(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Every window cut out and warped, uint8 (R, 224, 224, 3)."""
+    """Crop and warp every window: uint8 (R, 224, 224, 3)."""
     crops = np.empty((len(boxes), CROP, CROP, 3), np.uint8)
     for out, (x0, y0, x1, y1) in zip(crops, boxes.astype(int), strict=True):
         cv2.resize(image[y0 : y1 + 1, x0 : x1 + 1], (CROP, CROP), dst=out)
@@ -65,7 +71,7 @@ def crop(image: NDArray[np.uint8], boxes: NDArray[np.float32]) -> NDArray[np.uin
 
 
 class RCNN:
-    """Crops through the convolutions, the last pooling and the layers, in batches."""
+    """R-CNN's feature extraction: crops through the convolutions and the last pooling, in batches."""
 
     def __init__(self, body: network.ConvBody, batch: int) -> None:
         self.body, self.batch = body, batch
@@ -73,7 +79,7 @@ class RCNN:
 
     @torch.inference_mode()
     def conv(self, crops: NDArray[np.uint8]) -> torch.Tensor:
-        """float32 (R, 9216)."""
+        """Compute pool5 of crops: uint8 (R, 224, 224, 3) -> float32 (R, 9216)."""
         pre, out = self.body.preprocessing, []
         mean, std = (torch.tensor(v).reshape(1, 3, 1, 1) for v in (pre.mean, pre.std))
         for start in range(0, len(crops), self.batch):
@@ -84,7 +90,7 @@ class RCNN:
 
 
 def tuned(body: network.ConvBody, crops: NDArray[np.uint8]) -> RCNN:
-    """With the batch that is fastest."""
+    """Return an `RCNN` with the fastest batch size on these crops."""
     seconds = {}
     for size in (8, 16, 32, 64, 128, 256):
         candidate = RCNN(body, size)
@@ -98,7 +104,7 @@ def tuned(body: network.ConvBody, crops: NDArray[np.uint8]) -> RCNN:
 
 
 def heads(precision: Precision) -> dict[str, FcFeatures]:
-    """Fully connected layers for both sides, by what they are called in the table."""
+    """Build the fully connected layers of both sides, by their names in the table."""
     low = FcHead.random(12_800, 1024)
     low.fc6, low.fc7 = LowRankLinear(12_800, 1024, RANKS[0]), LowRankLinear(1024, 1024, RANKS[1])
     named = {
@@ -112,7 +118,7 @@ def heads(precision: Precision) -> dict[str, FcFeatures]:
 
 
 def parts(body: network.ConvBody, rcnn: RCNN) -> dict[str, Callable[[Item], Any]]:
-    """What is timed, by name."""
+    """Return the functions to time, by name."""
     fc, pooled9216 = heads(body.precision), torch.rand(WINDOWS, 9216)
 
     def conv(scales: tuple[int, ...]) -> Callable[[Item], Any]:
@@ -156,23 +162,23 @@ def parts(body: network.ConvBody, rcnn: RCNN) -> dict[str, Callable[[Item], Any]
 
 
 def warmed(rows: dict[str, Callable[[Item], Any]]) -> dict[str, harness.Row]:
-    """Rows that run once unseen on each item, so that maps are there; R-CNN's take too long for that."""
+    """Build rows with one warm-up call per item, which computes the maps; R-CNN's rows are too slow for one."""
 
     def row(name: str, run: Callable[[Item], Any]) -> harness.Row:
-        def timed(work: Item) -> tuple[float, float]:
+        timed = harness.timed(run)
+
+        def warm(work: Item) -> tuple[float, float]:
             if not name.startswith("R-CNN"):
                 run(work)
-            started = time.perf_counter()
-            run(work)
-            return time.perf_counter() - started, 0.0
+            return timed(work)
 
-        return timed
+        return warm
 
     return {name: row(name, run) for name, run in rows.items()}
 
 
 def totals(t: Times) -> dict[str, list[float]]:
-    """Sums of parts: what extraction takes."""
+    """Add up the parts of each extraction: seconds per photo, by name."""
 
     def add(*names: str) -> list[float]:
         return [sum(values) for values in zip(*(t[n] for n in names), strict=True)]
@@ -188,7 +194,7 @@ def totals(t: Times) -> dict[str, list[float]]:
 
 
 def pixels(items: list[Item], scales: tuple[int, ...]) -> float:
-    """How many times more pixels R-CNN convolves: the ratio at equal efficiency."""
+    """Return R-CNN's convolved pixels over sppnet's, the speed ratio at equal efficiency; median over the photos."""
     ratios = []
     for work in items:
         sides = [resize_short_side(work.image, s).shape for s in scales]
@@ -197,9 +203,9 @@ def pixels(items: list[Item], scales: tuple[int, ...]) -> float:
 
 
 def main() -> None:
-    """Run and report."""
+    """Run the benchmark and write its report."""
     flags = harness.parser(__doc__, "rcnn", "devkit", "threads")
-    flags.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
+    flags.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"], help="(both)")
     options = flags.parse_args()
     harness.use_threads(options.threads)
     started, result = time.monotonic(), {}

@@ -1,4 +1,4 @@
-"""How long a tool takes to say what it can do, and a fresh process to its first detections.
+"""Measure the time of commands' --help, and from starting a process to its first detections.
 
 python benchmarks/startup.py --devkit datasets/VOCdevkit
 """
@@ -6,7 +6,6 @@ python benchmarks/startup.py --devkit datasets/VOCdevkit
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,15 +16,15 @@ from detection import zoo
 TOOLS = ("extract_features", "train_svms", "test_net")
 
 
-def process(*command: str) -> float:
-    """Seconds of a process."""
+def process(*arguments: str) -> float:
+    """Return the seconds that a Python process takes."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, *command], check=True, cwd=harness.ROOT, stdout=subprocess.DEVNULL)
+    harness.run_python(*arguments, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
 def main() -> None:
-    """Run and report."""
+    """Run the benchmark and write its report."""
     flags = harness.parser(__doc__, "startup", "devkit")
     flags.set_defaults(count=5)
     options = flags.parse_args()

@@ -1,10 +1,10 @@
-"""SVM training beside the authors' way of it: a private copy of negatives a class, a fresh LinearSVC each time.
+"""Compare SVM training with the authors' method: separate negatives for each class, a new LinearSVC each time.
 
     python benchmarks/svms.py --devkit datasets/VOCdevkit --run runs/bench
 
-The run needs features (extract_features). Each side trains in a process of its own, in turn, on the same features with
-the same rule of mining, and its SVMs are tested by test_net. On the windows that this project's training ends with,
-LinearSVC is run too: both objectives are of the same problem.
+The run needs features (`sppnet stage extract-features`). The sides take turns, each in a separate process, on the same
+features and with the same mining rule. Their SVMs are tested by tools/test_net.py. LinearSVC is also trained on the
+windows that sppnet's training ends with, to compare both objectives on the same problem.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import argparse
 import json
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,23 +20,20 @@ from typing import Any
 import harness
 import numpy as np
 
-from tools import common
-
 OURS, PRIVATE = "sppnet", "private copies"
 
 
 def train(side: str, options: argparse.Namespace) -> dict[str, Any]:
-    """One training, in this process."""
+    """Train the SVMs of one side in this process; return seconds, peak memory and, if asked for, objectives."""
     from peers.private_svms import PrivateMiner
 
     from detection import model, svm
-    from sppnet.detector.svms import training_images
+    from sppnet import environment
 
-    kinds = (common.data_flags, common.network_flags, common.pyramid_flags, common.proposal_flags)
-    run = common.Run.of(common.parser("one training", *kinds).parse_args(data_flags(options)))
-    dataset, images, proposals, config = training_images(run)
+    data = harness.training_set(options, limit=options.limit)
+    dataset, images, config = data.dataset, data.images, data.config
     folder = options.run / f"bench-{side.split()[0]}"
-    mining = svm.MiningOptions(folder / "training")
+    mining = svm.MiningOptions(folder / "training", 6 * 2**30, "shared", max_negatives=None, seed=0)
     kind = svm._Miner if side == OURS else PrivateMiner
     started = time.monotonic()
     miner = kind(images, config.svm, mining, config.svm.feature_norm / svm.mean_norm(images), images.pooled_length)
@@ -48,18 +44,18 @@ def train(side: str, options: argparse.Namespace) -> dict[str, Any]:
         last = index == len(images) - 1
         miner.visit(index)
         miner.retrain(miner.due(last), mining.tolerance if last else mining.mining_tolerance)
-    found = {"seconds": time.monotonic() - started, "peak_memory_bytes": common.peak_memory()}
+    found = {"seconds": time.monotonic() - started, "peak_memory_bytes": environment.peak_memory()}
     name, weights = images.cache.manifest["network"], images.cache.manifest["weights"]
     notes = {"training": side, "data": dataset.name, "images": len(images)}
     svms = miner.detectors()
-    model.Model(dataset.classes, config, name, weights, svms, notes=notes, proposals=proposals).save(folder)
+    model.Model(dataset.classes, config, name, weights, svms, notes=notes, proposals=data.proposals).save(folder)
     if side == OURS and options.objectives:
         found["objectives"] = objectives(miner)
     return found
 
 
 def objectives(miner: Any) -> list[float]:
-    """This project's final objective over LinearSVC's, class by class, on the same windows."""
+    """Return sppnet's final objective over LinearSVC's on the same windows, one ratio per class."""
     from detection.training.liblinear import fit_liblinear
     from detection.training.solver import margins, objective_of
 
@@ -72,39 +68,36 @@ def objectives(miner: Any) -> list[float]:
 
 
 def data_flags(options: argparse.Namespace) -> list[str]:
-    """What names the data, for the tools."""
-    return [
-        "--voc2007", "--devkit", str(options.devkit), "--run", str(options.run),
-        "--train-split", options.train_split, "--test-split", options.test_split, "--limit", str(options.limit),
-    ]  # fmt: skip
+    """Return the command-line flags that name the data."""
+    return ["--devkit", str(options.devkit), "--run", str(options.run), "--limit", str(options.limit)]
 
 
 def child(side: str, options: argparse.Namespace, last: bool) -> dict[str, Any]:
-    """`train` in a process of its own; the first reader of the features pays for nobody else."""
-    command = [sys.executable, __file__, "--side", side, *data_flags(options)[1:], *(["--objectives"] if last else [])]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    """Run `train` in a separate process, so that no side profits from what the other has loaded."""
+    more = ["--objectives"] if last else []
+    return harness.run_for_json(
+        __file__, "--side", side, *data_flags(options), "--train-split", options.train_split, *more
+    )
 
 
 def tested(side: str, options: argparse.Namespace) -> float:
-    """mAP of a side's SVMs, before box regression."""
+    """Test the SVMs of a side and return their mAP before box regression."""
     report = options.run / f"bench-{side.split()[0]}.json"
-    argv = [*data_flags(options), "--model", str(options.run / f"bench-{side.split()[0]}"), "--json", str(report)]
-    subprocess.run(
-        [sys.executable, "tools/test_net.py", *argv], check=True, cwd=harness.ROOT, stdout=subprocess.DEVNULL
-    )
+    argv = ["--voc2007", *data_flags(options), "--test-split", options.test_split, "--json", str(report)]
+    argv += ["--model", str(options.run / f"bench-{side.split()[0]}")]
+    harness.run_python("tools/test_net.py", *argv, stdout=subprocess.DEVNULL)
     return json.loads(report.read_text())["result"]["windows"]["mean_ap"]
 
 
 def main() -> None:
-    """Run and report."""
+    """Run the benchmark and write its report."""
     flags = harness.parser(__doc__, "svms", "threads")
-    flags.add_argument("--devkit", type=Path, required=True)
+    flags.add_argument("--devkit", type=Path, required=True, help="a VOCdevkit with VOC2007")
     flags.add_argument("--run", type=Path, required=True, help="a run folder with features of both splits")
-    flags.add_argument("--train-split", default="trainval")
-    flags.add_argument("--test-split", default="test")
-    flags.add_argument("--limit", type=int, default=284, help="photos of each split; the peer's memory grows with them")
-    flags.add_argument("--repeats", type=int, default=3)
+    flags.add_argument("--train-split", default="trainval", help="split of the training photos (%(default)s)")
+    flags.add_argument("--test-split", default="test", help="split of the test photos (%(default)s)")
+    flags.add_argument("--limit", type=int, default=284, help="photos per split; the peer's memory grows with them")
+    flags.add_argument("--repeats", type=int, default=3, help="trainings of each side (%(default)s)")
     flags.add_argument("--side", choices=(OURS, PRIVATE), help=argparse.SUPPRESS)
     flags.add_argument("--objectives", action="store_true", help=argparse.SUPPRESS)
     options = flags.parse_args()

@@ -1,4 +1,4 @@
-"""SPP-net image classification (He, Zhang, Ren, Sun, 2014, sections 2 and 3): photos of any size, one pyramid each."""
+"""SPP-net image classification (He, Zhang, Ren, Sun, 2014, sections 2 and 3): one spatial pyramid per whole photo."""
 
 from __future__ import annotations
 

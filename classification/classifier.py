@@ -1,4 +1,4 @@
-"""`SPPClassifier`: says what is on a photo of any size, and describes it by a vector."""
+"""`SPPClassifier`: classify photos of any size, or represent them as vectors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classification import views
-from classification.extractor import Extractor, Layer
-from classification.linear import normalized
-from classification.model import MODEL, Model, load_model
+from classification.config import Layer
+from classification.extractor import Extractor
+from classification.linear_classifier import normalized
+from classification.model import MODEL, TRAIN_HINT, Model, load_model
 from classification.photos import check_size
 from classification.views import View
 from detection import network
@@ -26,11 +27,11 @@ from detection.networks.built_in import NETWORKS
 
 @dataclass(frozen=True, eq=False)
 class Classification:
-    """What a classifier says about one photo.
+    """Class scores of one photo.
 
     Attributes:
         classes: names of the K classes.
-        scores: float32 (K,): probabilities of a softmax layer, or margins of SVMs, above 0 for yes.
+        scores: float32 (K,), softmax probabilities in [0, 1], or SVM margins, which are positive for "in the photo".
     """
 
     classes: tuple[str, ...]
@@ -38,11 +39,11 @@ class Classification:
 
     @property
     def label(self) -> str:
-        """The class with the highest score."""
+        """Name of the class with the highest score."""
         return self.classes[int(self.scores.argmax())]
 
     def top(self, count: int = 5) -> list[tuple[str, float]]:
-        """The classes with the highest scores and these, best first."""
+        """Return the `count` highest-scoring classes as (name, score), best first."""
         order = np.argsort(-self.scores, kind="stable")[:count]
         return [(self.classes[k], float(self.scores[k])) for k in order]
 
@@ -51,11 +52,11 @@ class Classification:
 
 
 class SPPClassifier:
-    """A network, and a linear classifier of one of its layers if it has been trained.
+    """A network with spatial pyramid pooling and, if trained, a linear classifier on one of its layers.
 
     Args:
         extractor: the network.
-        model: the whole of which it is a part; None for a network that can only describe.
+        model: the trained classifier that `extractor` belongs to; None for a network that only represents photos.
 
     Attributes:
         scores: test scores by name, read-only; empty unless `sppnet.train_classifier` trained the classifier.
@@ -69,78 +70,80 @@ class SPPClassifier:
     @classmethod
     def from_pretrained(
         cls,
-        name: str | Path,
-        weights: str | Path = "pretrained",
+        name_or_dir: str | Path,
+        *,
         device: str = "auto",
+        weights: str | Path = "pretrained",
         precision: Precision = "fp32",
     ) -> SPPClassifier:
-        """A classifier from a folder, or a pretrained network, which can describe photos.
+        """Load a trained classifier, or a pretrained network that represents photos.
 
         Args:
-            name: a folder that train_classifier or classify wrote; or "alexnet", "vgg16", "lite0", "lite2",
-                "torchvision:NAME" or "timm:NAME".
-            weights: of convolutions that are not in the folder: "pretrained" (fetched on first use), or a file.
+            name_or_dir: folder of a classifier that `sppnet classifier train` or `train-network` wrote; or a network:
+                "alexnet", "vgg16", "lite0", "lite2", "torchvision:NAME" or "timm:NAME".
             device: "auto", "cpu", "cuda" or "cuda:N".
-            precision: of the convolutions, "fp32" or "bf16".
+            weights: convolutions that the folder does not hold: "pretrained" (fetched on first use), or a file.
+            precision: "fp32" or "bf16", used by the convolutions.
 
         Raises:
-            FileNotFoundError: neither a folder with a classifier nor a known network.
-            ValueError: the folder is damaged, or the weights are of another network.
+            FileNotFoundError: `name_or_dir` is neither a folder with a classifier nor a known network.
+            ValueError: the folder is damaged, or the weights belong to another network.
             OSError: the weights cannot be read or fetched.
         """
-        text = str(name)
+        text = str(name_or_dir)
         known = text in NETWORKS or (":" in text and library.split(text) is not None)
         if known and not (Path(text) / MODEL).is_file():
             return cls(Extractor(network.build(text, weights, device, precision)))
         if not Path(text).is_dir():
             names = ", ".join(NETWORKS)
             raise FileNotFoundError(
-                f"{text}: neither a folder nor a network; the networks are {names}, torchvision:NAME and timm:NAME"
+                f"{text}: no such classifier folder or network; give a folder, {names}, torchvision:NAME or timm:NAME"
             )
-        model = load_model(Path(name), weights, device)
+        model = load_model(Path(text), device=device, weights=weights)
         body = replace(model.extractor.body, precision=precision)
         extractor = replace(model.extractor, body=body)
         return cls(extractor, replace(model, extractor=extractor))
 
     def save(self, folder: str | Path) -> None:
-        """Write a classifier as a folder that `from_pretrained` reads.
+        """Write the classifier as a folder that `from_pretrained` reads.
 
         Raises:
-            ValueError: there is nothing trained.
-            OSError: it cannot be written.
+            ValueError: the network has not been trained to classify.
+            OSError: the folder cannot be written.
         """
         self._trained().save(Path(folder))
 
     def classify(self, photo: Any, view: View | None = None) -> Classification:
-        """Scores of all classes.
+        """Score all classes.
 
         Args:
             photo: a path; uint8 RGB (H, W, 3) or grey (H, W); a Pillow image; or a tensor (3, H, W).
-            view: how it is looked at; None: `Model.view`. Of several views, probabilities are averaged; SVMs are asked
-                about the mean vector, which they have learned from.
+            view: parts of the photo to show to the network; None: `Model.view`. With several views, softmax
+                probabilities are averaged; SVMs score the mean vector, as in their training.
 
         Raises:
             ValueError: the network has not been trained to classify, the photo cannot be used, or the network does
-                not take this view.
+                not support this view.
             OSError: the file cannot be read.
         """
         model = self._trained()
         found = views.vectors(self.extractor, self._pixels(photo), view or model.view, [model.layer])
-        return Classification(model.classes, model.linear.of_views(found[model.layer]))
+        return Classification(model.classes, model.linear.score_views(found[model.layer]))
 
     def represent(
         self, photo: Any, layer: Layer = "spp", short_side: int = 392, view: View | None = None
     ) -> NDArray[np.float32]:
-        """A vector of length 1 that describes a photo, for retrieval or for classifiers of other kinds.
+        """Represent a photo as a vector of length 1, for retrieval or for other classifiers.
 
         Args:
-            photo: as `classify` takes it.
+            photo: as in `classify`.
             layer: "conv4", "conv5", "6x6", "spp", "fc6" or "fc7"; see `Extractor.vectors`.
-            short_side: pixels that the photo's short side is resized to; all of it is seen.
-            view: how it is looked at, instead; of several views the mean is taken.
+            short_side: short side in pixels that the whole photo is resized to; ignored if `view` is given.
+            view: parts of the photo to show to the network, instead of the whole photo; the vectors of several views
+                are averaged.
 
         Returns:
-            float32 (D,), its L2 norm 1.
+            float32 (D,), with L2 norm 1.
 
         Raises:
             ValueError: the network has no such layer, the layer has no fixed length in this view, or the photo cannot
@@ -158,7 +161,6 @@ class SPPClassifier:
     def _trained(self) -> Model:
         if self.model is None:
             raise ValueError(
-                f"{self.extractor.body.name}: describes photos, but knows no classes; "
-                "train a classifier with train_classifier or classify"
+                f"{self.extractor.body.name}: this network represents photos but has no classes; {TRAIN_HINT}"
             )
         return self.model

@@ -1,4 +1,4 @@
-"""How good a classifier is: errors of the best and the best five, accuracy a class, average precision."""
+"""Metrics of classifiers: top-1 and top-5 accuracy, mean accuracy per class, average precision per class."""
 
 from __future__ import annotations
 
@@ -9,30 +9,46 @@ from detection.evaluation.voc import Metric, average_precision, precision_recall
 
 
 def top_accuracy(scores: NDArray[np.float32], labels: NDArray[np.int64], count: int = 1) -> float:
-    """Share of photos whose class is among the `count` highest scores: (N, K), int64 (N,) -> [0, 1].
+    """Return the fraction of photos whose class is among the `count` highest scores.
 
-    Of equal scores the class that comes first counts as higher.
+    Equal scores rank in class order.
+
+    Args:
+        scores: float32 (N, K).
+        labels: int64 (N,), the true class of each photo.
+        count: k of the top-k accuracy.
+
+    Returns:
+        Fraction in [0, 1].
     """
     best = np.argsort(-scores, axis=1, kind="stable")[:, :count]
     return float((best == labels[:, None]).any(axis=1).mean())
 
 
 def mean_class_accuracy(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Mean over the classes of the share of their photos that are classified right; Caltech-101's figure."""
+    """Return the accuracy averaged over the classes, the metric of Caltech-101.
+
+    Args:
+        scores: float32 (N, K).
+        labels: int64 (N,), the true class of each photo; classes without a photo are left out of the mean.
+
+    Returns:
+        Fraction in [0, 1].
+    """
     right = scores.argmax(axis=1) == labels
     return float(np.mean([right[labels == k].mean() for k in np.unique(labels)]))
 
 
 def class_ap(scores: NDArray[np.float32], truth: NDArray[np.int8], metric: Metric = "voc07") -> NDArray[np.float64]:
-    """Average precision of each class over the photos that count for it.
+    """Compute the average precision of each class over the photos that count for it.
 
     Args:
         scores: float32 (N, K).
-        truth: int8 (N, K): 1 in, -1 out, 0 left out.
-        metric: "voc07", the mean over 11 recalls, or "area".
+        truth: int8 (N, K): 1 where the class is in the photo, -1 where it is not, 0 where the photo does not count.
+        metric: "voc07", the mean precision at 11 recall levels, or "area", the area under the curve.
 
     Returns:
-        float64 (K,), nan for a class that is in no photo.
+        float64 (K,), NaN for a class that is in no photo.
 
     Source: VOCdevkit/VOCcode/VOCevalcls.m.
     """

@@ -1,10 +1,11 @@
-"""A trained classifier on disk, as one folder.
+"""Trained classifiers, saved as one folder each.
 
-    classifier.json        classes, network, pyramid, layer and view it was trained for, notes
-    network.safetensors    convolutions.*, where they were trained, and head.* (fc6, fc7), where there is one
+    classifier.json        classes, network, pyramid, the layer and view the classifier was trained on, notes
+    network.safetensors    convolutions.*, if they were trained, and head.* (fc6, fc7), if there are any
     linear.safetensors     weights (K, D), bias (K,)
 
-Convolutions that were not trained are named by network and hash, and fetched. Loading executes nothing.
+Convolutions that were not trained are stored by network name and weight hash, and fetched on loading. Loading executes
+no code from the folder.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from classification.extractor import Extractor, Layer
-from classification.linear import Kind, LinearClassifier
+from classification.config import Layer
+from classification.extractor import Extractor
+from classification.linear_classifier import Kind, LinearClassifier
 from classification.views import View
 from detection import network
 from detection.files import write_atomically
@@ -32,21 +34,22 @@ from detection.networks.fc_head import FcHead
 
 FORMAT = 1
 MODEL, NETWORK, LINEAR = "classifier.json", "network.safetensors", "linear.safetensors"
+TRAIN_HINT = "train a classifier with `sppnet classifier train` or `sppnet classifier train-network`"
 State = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A trained classifier.
+    """Trained classifier.
 
     Attributes:
-        classes: names, in label order.
+        classes: names of the K classes, in label order.
         extractor: the network.
-        linear: on one of its layers.
-        layer: that one.
-        view: how photos are looked at unless told otherwise; those that SVMs learned from were.
-        own_convolutions: the convolutions were trained, and are kept with the rest, as is what they expect of pixels.
-        notes: how it was trained.
+        linear: linear classifier of the outputs of `layer`.
+        layer: name of the layer.
+        view: default view of a photo; SVMs were trained on this view.
+        own_convolutions: whether the convolutions were trained. If so, they and their preprocessing are saved too.
+        notes: how the classifier was trained, as JSON values.
     """
 
     classes: tuple[str, ...]
@@ -58,10 +61,10 @@ class Model:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def save(self, folder: Path) -> None:
-        """Write the folder; classifier.json comes last, so a folder that has it is whole.
+        """Write the folder. classifier.json is written last, so a folder that has it is complete.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the folder cannot be written.
         """
         folder.mkdir(parents=True, exist_ok=True)
         body, head = self.extractor.body, self.extractor.head
@@ -79,7 +82,7 @@ class Model:
             "weights_hash": None if self.own_convolutions else body.weights_hash,
             "preprocessing": asdict(body.preprocessing) if self.own_convolutions else None,
             "levels": list(self.extractor.levels),
-            "fixed": self.extractor.fixed,
+            "fixed": self.extractor.fixed_size,
             "kind": self.linear.kind,
             "layer": self.layer,
             "view": asdict(self.view),
@@ -92,24 +95,22 @@ class Model:
         write_atomically(folder / MODEL, [(json.dumps(settings, indent=1) + "\n").encode()])
 
 
-def load_model(folder: Path, weights: str | Path = "pretrained", device: str = "cpu") -> Model:
-    """A model folder.
+def load_model(folder: Path, *, device: str = "cpu", weights: str | Path = "pretrained") -> Model:
+    """Load a classifier.
 
     Args:
-        folder: that `Model.save` wrote.
-        weights: of convolutions that are not in it: "pretrained", or a file.
+        folder: folder written by `Model.save`.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        weights: convolutions that the folder does not hold: "pretrained", or a file.
 
     Raises:
-        FileNotFoundError: no model there.
-        ValueError: it is damaged, or the convolutions are not those that it was trained with, or are its own and
-            `weights` names others.
+        FileNotFoundError: the folder holds no classifier.
+        ValueError: the folder is damaged, the convolutions are not those the classifier was trained on, or `weights`
+            is given for a classifier that holds its own convolutions.
         OSError: the weights cannot be read or fetched.
     """
     if not (folder / MODEL).is_file():
-        raise FileNotFoundError(
-            f"{folder}: no classifier there (no {MODEL}); train one with train_classifier or classify"
-        )
+        raise FileNotFoundError(f"{folder}: no classifier here ({MODEL} is missing); {TRAIN_HINT}")
     try:
         settings = _settings(folder)
         state, linear = (_read(folder / name, settings["sha256"][name]) for name in (NETWORK, LINEAR))
@@ -117,7 +118,7 @@ def load_model(folder: Path, weights: str | Path = "pretrained", device: str = "
         classifier = LinearClassifier(linear["weights"].numpy(), linear["bias"].numpy(), kind)
         classes, layer, notes = tuple(settings["classes"]), settings["layer"], dict(settings["notes"])
         if not len(classes) == len(classifier.weights) == len(classifier.bias):
-            raise ValueError(f"{len(classes)} classes, but weights of {len(classifier.weights)}")
+            raise ValueError(f"{len(classes)} classes, but weights for {len(classifier.weights)}")
         view, fixed, weights_hash = View(**settings["view"]), settings["fixed"], settings["weights_hash"]
         head = _part(state, "head.")
         fc = FcHead.of(head, str(folder / NETWORK)) if head else None
@@ -126,20 +127,22 @@ def load_model(folder: Path, weights: str | Path = "pretrained", device: str = "
     except (KeyError, TypeError, ValueError, SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"{folder}: damaged classifier ({error}); train it again") from error
     if own and weights != "pretrained":
-        raise ValueError(f"{folder}: has convolutions of its own; leave --weights out")
+        raise ValueError(f"{folder}: holds its own trained convolutions; leave --weights out")
     body = _own_body(name, own, seen) if seen else network.build(name, weights)
     if not own and body.weights_hash != weights_hash:
-        raise ValueError(f"{folder}: was trained on other weights of {name} than these; give its own with --weights")
+        raise ValueError(
+            f"{folder}: was trained on other weights of {name} than these; give those of the training with --weights"
+        )
     target = network.resolve_device(device)
     extractor = Extractor(body.to(target), levels, fc.to(target) if fc else None, fixed)
     return Model(classes, extractor, classifier, layer, view, bool(own), notes)
 
 
 def notes_of(folder: Path) -> dict[str, Any] | None:
-    """How the classifier of a folder was trained; None if there is none.
+    """Read the training notes of a classifier folder; None if it holds no classifier.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the folder is damaged.
     """
     if not (folder / MODEL).is_file():
         return None
@@ -152,12 +155,12 @@ def notes_of(folder: Path) -> dict[str, Any] | None:
 def _settings(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / MODEL).read_text())
     if found["format"] != FORMAT:
-        raise ValueError(f"format {found['format']}, this version reads {FORMAT}")
+        raise ValueError(f"format {found['format']}, but this version reads format {FORMAT}")
     return found
 
 
 def _own_body(name: str, state: State, preprocessing: Preprocessing) -> ConvBody:
-    """A body of its own weights."""
+    """Build convolutions from weights saved with a classifier."""
     if library.split(name):
         body = network.build(name, None)
         body.layers.load_state_dict(state)
@@ -171,14 +174,14 @@ def _part(state: State, prefix: str) -> State:
 
 
 def _read(path: Path, sha256: str) -> State:
-    """Tensors of one file, once its hash is known to be right."""
+    """Read the tensors of a file after checking its hash."""
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise ValueError(f"{path.name} is not the file that {MODEL} tells of")
+        raise ValueError(f"{path.name} does not match its checksum in {MODEL}")
     return load(data)
 
 
 def softmax_model(extractor: Extractor, fc8: torch.nn.Linear, **rest: Any) -> Model:
-    """A model of a network and its softmax layer; `rest` as `Model`."""
+    """Build the `Model` of a network with its softmax layer; `rest` are further fields of `Model`."""
     weights, bias = (t.detach().cpu().numpy().astype(np.float32) for t in (fc8.weight, fc8.bias))
     return Model(extractor=extractor, linear=LinearClassifier(weights, bias, "softmax"), layer="fc7", **rest)

@@ -1,4 +1,4 @@
-"""Photos as training reads them: decoded once, viewed anew each epoch."""
+"""Photos for training: decoded once, with new random views every epoch."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from classification.augment import Augmentation, corners, cut
+from classification.augment import Augmentation, crop_positions, cut
 from classification.config import CROP, SHORT_SIDE
 from detection import image as pixels
 from detection.image import Preprocessing
 
-MIN_SIDE = 16  # pixels: of a photo's shorter side; what is smaller shows nothing that could be told
-Key = tuple[int, int, int]  # epoch, size, photo
+MIN_SIDE = 16  # pixels: smallest short side of a usable photo
+Key = tuple[int, int, int]  # epoch, size in pixels, index of the photo
 
 
 def read(path: Path) -> NDArray[np.uint8]:
-    """A photo, uint8 RGB (H, W, 3).
+    """Decode a photo to uint8 RGB (H, W, 3).
 
     Raises:
-        OSError, ValueError: it cannot be decoded, or is too small.
+        OSError, ValueError: the photo cannot be decoded, or is too small.
     """
     photo = pixels.read(path)
     check_size(photo, str(path))
@@ -31,32 +31,32 @@ def read(path: Path) -> NDArray[np.uint8]:
 
 
 def check_size(photo: NDArray[np.uint8], name: str) -> None:
-    """Refuse a photo of a few pixels.
+    """Check that a photo, uint8 (H, W, 3), has sides of `MIN_SIDE` or more.
 
     Raises:
-        ValueError: it is one.
+        ValueError: the photo is smaller.
     """
     height, width = photo.shape[:2]
     if min(height, width) < MIN_SIDE:
-        raise ValueError(f"{name}: {width} x {height} pixels; photos of {MIN_SIDE} or more a side can be classified")
+        raise ValueError(f"{name}: {width} x {height} pixels is too small; use photos with sides of {MIN_SIDE} or more")
 
 
-class Photos:
-    """N photos at a short side of 256 pixels, kept in memory as far as it goes.
+class DecodedPhotos:
+    """N decoded photos, resized to a short side of 256 pixels, kept in memory as far as they fit.
 
     Args:
-        paths: of the photos.
-        memory: bytes for them; the others are decoded each time they are asked for.
+        paths: files of the N photos.
+        memory: bytes available for decoded photos; the remaining photos are decoded on every access.
 
     Raises:
-        ValueError: photos cannot be used; those that would be kept are named at once.
+        ValueError: some of the photos that would be kept cannot be used; the message names the first three.
     """
 
     def __init__(self, paths: Sequence[Path], memory: float = 2e9) -> None:
         self.paths, self._left = paths, memory
         bad: list[str] = []
         with ThreadPoolExecutor() as threads:
-            self._kept = list(threads.map(lambda path: self._first(path, bad), paths))
+            self._kept = list(threads.map(lambda path: self._decode(path, bad), paths))
         if bad:
             raise ValueError(f"{len(bad)} of {len(paths)} photos cannot be used: {'; '.join(sorted(bad)[:3])}")
 
@@ -64,12 +64,12 @@ class Photos:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> NDArray[np.uint8]:
-        """uint8 RGB (H, W, 3)."""
+        """Return a photo, uint8 RGB (H, W, 3)."""
         kept = self._kept[index]
         return resized(self.paths[index]) if kept is None else kept
 
-    def _first(self, path: Path, bad: list[str]) -> NDArray[np.uint8] | None:
-        """The photo, if there is room for it."""
+    def _decode(self, path: Path, bad: list[str]) -> NDArray[np.uint8] | None:
+        """Decode a photo if there is memory left for it; append an error message to `bad` if it cannot be used."""
         if self._left <= 0:
             return None
         try:
@@ -82,47 +82,73 @@ class Photos:
 
 
 def resized(path: Path) -> NDArray[np.uint8]:
-    """A photo at a short side of 256 pixels."""
+    """Decode a photo and resize it to a short side of 256 pixels: uint8 RGB (H, W, 3)."""
     return pixels.resize_short_side(read(path), SHORT_SIDE)
 
 
 class TrainingViews(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
-    """Random views of photos: the same for the same seed, epoch and photo, whoever asks and in whatever order."""
+    """Random views of photos.
 
-    def __init__(self, photos: Photos, labels: NDArray[np.int64], augment: Augmentation, seed: int) -> None:
+    A view depends only on seed, epoch, size and photo, not on the process or the order in which views are drawn.
+
+    Args:
+        photos: N decoded photos.
+        labels: int64 (N,), class of each photo.
+        augment: draws a view of a photo.
+        seed: random seed of the views.
+    """
+
+    def __init__(self, photos: DecodedPhotos, labels: NDArray[np.int64], augment: Augmentation, seed: int) -> None:
         self.photos, self.labels, self.augment, self.seed = photos, labels, augment, seed
 
     def __getitem__(self, key: Key) -> tuple[torch.Tensor, int]:
-        """float32 (3, size, size) and its label."""
+        """Return a view, float32 (3, size, size), and its label."""
         epoch, size, index = key
         rng = np.random.default_rng([self.seed, epoch, index])
         return self.augment(self.photos[index], size, rng), int(self.labels[index])
 
 
 class CentreViews(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
-    """The 224-pixel centre of each photo."""
+    """224-pixel centre crops of photos, for validation.
 
-    def __init__(self, photos: Photos, labels: NDArray[np.int64], preprocessing: Preprocessing) -> None:
+    Args:
+        photos: N decoded photos.
+        labels: int64 (N,), class of each photo.
+        preprocessing: the network's preprocessing.
+    """
+
+    def __init__(self, photos: DecodedPhotos, labels: NDArray[np.int64], preprocessing: Preprocessing) -> None:
         self.photos, self.labels, self.preprocessing = photos, labels, preprocessing
 
     def __getitem__(self, key: Key) -> tuple[torch.Tensor, int]:
-        """float32 (3, 224, 224) and its label."""
+        """Return the centre crop, float32 (3, 224, 224), and its label; epoch and size of the key are ignored."""
         photo = self.photos[key[2]]
-        view = cut(photo, corners(photo.shape[:2])[0], CROP)
+        view = cut(photo, crop_positions(photo.shape[:2])[0], CROP)
         return self.preprocessing(np.ascontiguousarray(view)), int(self.labels[key[2]])
 
 
 def batches(count: int, batch: int, rank: int, processes: int) -> Iterator[tuple[NDArray[np.int64], int]]:
-    """Places of one process' part of each batch, and how many the whole batch has.
+    """Split `count` photos into batches, and yield one process's part of each batch.
 
-    Batches have `batch` photos or a little less, all nearly the same number. None has a single photo, which has no
-    statistics to be normalised by, unless `batch` is 1; one more than `batch` rather.
+    All batches have nearly the same size, `batch` or slightly less. Unless `batch` is 1, no batch has a single photo,
+    which batch normalisation cannot use; rather, a batch has one photo more than `batch`.
+
+    Args:
+        count: number of photos.
+        batch: photos per batch, all processes together.
+        rank: rank of this process.
+        processes: number of processes.
+
+    Yields:
+        int64 (n,), positions in 0..count-1 of this process's photos, and the size of the whole batch.
 
     Raises:
-        ValueError: there are fewer photos in a batch than processes.
+        ValueError: a batch has fewer photos than there are processes.
     """
     parts = -(-count // batch)
     for whole in np.array_split(np.arange(count), parts if batch == 1 else min(parts, max(1, count // 2))):
         if len(whole) < processes:
-            raise ValueError(f"{len(whole)} photos a batch for {processes} processes; give a larger --batch")
+            raise ValueError(
+                f"a batch of {len(whole)} photos is too small for {processes} processes; give a larger --batch"
+            )
         yield whole[rank::processes], len(whole)

@@ -1,4 +1,4 @@
-"""Vectors of many photos, on disk: one array of N rows a layer, which an interrupted run continues."""
+"""Vectors of many photos on disk: one array of N rows per layer; interrupted runs can be resumed."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from classification import views
-from classification.extractor import Extractor, Layer
-from classification.linear import normalized
+from classification.config import Layer
+from classification.extractor import Extractor
+from classification.linear_classifier import normalized
 from classification.photos import read
 from classification.views import View
 from detection import parallel
@@ -33,20 +34,20 @@ MANIFEST, SUFFIX, PARTIAL = "manifest.json", ".npy", ".partial.npy"
 
 
 class Representations:
-    """Vectors of length 1 of the photos of a split, by layer.
+    """Vectors of length 1 of N photos, one array per layer, in one folder.
 
-    Where some photos were added, removed or replaced since, the rows of the others stay. A photo is known by its path,
-    bytes and time of change.
+    If photos were added, removed or replaced since the last use, the rows of all others are kept. A photo is identified
+    by its path, size in bytes and modification time.
 
     Args:
-        folder: for the arrays of one network, view and split; made if absent.
+        folder: folder of the arrays of one network, view and split; created if it does not exist.
         extractor: the network.
-        view: how the photos are looked at.
-        paths: of the N photos.
+        view: parts of a photo to show to the network.
+        paths: files of the N photos.
 
     Raises:
-        ValueError: the folder holds vectors made otherwise or of none of these photos, or is damaged.
-        OSError: it cannot be written.
+        ValueError: the folder holds vectors of other settings or of entirely different photos, or is damaged.
+        OSError: the folder cannot be written.
     """
 
     def __init__(self, folder: Path, extractor: Extractor, view: View, paths: Sequence[Path]) -> None:
@@ -55,19 +56,19 @@ class Representations:
         self._check_manifest()
 
     def get(self, layers: Sequence[Layer], on_photo: Callable[[], object] = lambda: None) -> dict[Layer, Rows]:
-        """The vectors of some layers; what is not on disk is computed.
+        """Return the vectors of some layers, computing those that are not on disk.
 
         Args:
-            layers: whose.
-            on_photo: called after each photo that is looked at.
+            layers: names of the layers.
+            on_photo: called once per photo, for progress; also for photos whose vectors are on disk already.
 
         Returns:
-            layer -> float32 (N, D), read-only, each row of length 1, or 0 where all of it is.
+            Read-only float32 (N, D) per layer. Rows have length 1; rows of zeros stay zero.
 
         Raises:
-            ValueError: photos cannot be used, of which each is named; the vectors of the others are kept. Or the
-                network has no such layer, or a file is damaged.
-            OSError: no room for the vectors.
+            ValueError: some photos cannot be used (the message names the first three; the vectors of all others are
+                kept), the network has no such layer, or a file is damaged.
+            OSError: the disk has no room for the vectors.
         """
         missing = [layer for layer in layers if not self._path(layer).is_file()]
         if missing:
@@ -75,15 +76,15 @@ class Representations:
         found = {layer: _load(self._path(layer), len(self.paths)) for layer in layers}
         for layer, rows in found.items():
             if rows is None:
-                raise ValueError(f"{self._path(layer)}: damaged; give --overwrite, or another --run")
+                raise ValueError(f"{self._path(layer)}: damaged file; give --overwrite, or another --run")
         return {layer: rows for layer, rows in found.items() if rows is not None}
 
     def has(self, layers: Sequence[Layer]) -> bool:
-        """Whether nothing need be computed for these."""
+        """Whether the vectors of all these layers are on disk."""
         return all(self._path(layer).is_file() for layer in layers)
 
     def _compute(self, layers: Sequence[Layer], on_photo: Callable[[], object]) -> None:
-        arrays = {layer: self._begun(layer) for layer in layers}
+        arrays = {layer: self._open_partial(layer) for layer in layers}
         wanted = np.zeros(len(self.paths), bool)
         for array in arrays.values():
             wanted |= True if array is None else np.isnan(array[:, 0])
@@ -101,9 +102,9 @@ class Representations:
                 row = normalized(vectors.mean(axis=0, keepdims=True))[0]
                 array = arrays[layer]
                 if array is None:
-                    array = arrays[layer] = self._begin(layer, len(row))
+                    array = arrays[layer] = self._create_partial(layer, len(row))
                 array[number, 1:] = row[1:]
-                array[number, 0] = row[0]  # last: a row whose first number is there is whole
+                array[number, 0] = row[0]  # written last: a row with its first number is complete
             on_photo()
         for array in arrays.values():
             if array is not None:
@@ -113,16 +114,16 @@ class Representations:
         for layer in layers:
             os.replace(self._path(layer, PARTIAL), self._path(layer))
 
-    def _begun(self, layer: Layer) -> Rows | None:
-        """The array of a layer that is being made, to be written to: rows that are not there yet begin with NaN."""
+    def _open_partial(self, layer: Layer) -> Rows | None:
+        """Open the unfinished array of a layer for writing; rows still to be computed start with NaN."""
         path = self._path(layer, PARTIAL)
-        whole = path.is_file() and _load(path, len(self.paths)) is not None  # to map a short one to write would grow it
-        return np.load(path, mmap_mode="r+") if whole else None
+        complete = path.is_file() and _load(path, len(self.paths)) is not None  # "r+" would extend a truncated file
+        return np.load(path, mmap_mode="r+") if complete else None
 
-    def _begin(self, layer: Layer, length: int) -> Rows:
-        """A new one. Its bytes are written before any is used, so that a full disk is told now."""
+    def _create_partial(self, layer: Layer, length: int) -> Rows:
+        """Create the unfinished array of a layer. All bytes are written at once, so a full disk is noticed now."""
         path = self._path(layer, PARTIAL)
-        _write(path, (len(self.paths), length), repeat(_missing(length), len(self.paths)))
+        _write(path, (len(self.paths), length), repeat(_empty_row(length), len(self.paths)))
         rows: Rows = np.load(path, mmap_mode="r+")
         return rows
 
@@ -130,7 +131,7 @@ class Representations:
         return self.folder / f"{layer}{suffix}"
 
     def _settings(self) -> dict[str, Any]:
-        """All that decides what the vectors are, but for the photos."""
+        """Return everything besides the photos that determines the vectors."""
         body, head = self.extractor.body, self.extractor.head
         return {
             "network": body.name,
@@ -150,27 +151,27 @@ class Representations:
             there = json.loads(path.read_text())
             photos = list(zip(there["photos"], map(tuple, there["bytes_and_time"]), strict=True))
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: damaged ({error}); give --overwrite, or another --run") from error
+            raise ValueError(f"{path}: damaged file ({error}); give --overwrite, or another --run") from error
         for name, value in settings.items():
             if there.get(name) != value:
                 raise ValueError(
-                    f"{self.folder}: holds vectors made with other {name}: {there.get(name)!r} there, {value!r} now; "
-                    "give --overwrite, or another --run"
+                    f"{self.folder}: holds vectors of other settings "
+                    f"({name}: {there.get(name)!r} there, {value!r} now); give --overwrite, or another --run"
                 )
         if photos != self.photos:
-            self._take_over(photos)
+            self._reuse_rows(photos)
 
     def _write_manifest(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         photos = {"photos": [path for path, _ in self.photos], "bytes_and_time": [state for _, state in self.photos]}
         write_atomically(folder / MANIFEST, [json.dumps(self._settings() | photos).encode()])
 
-    def _take_over(self, photos: list[Photo]) -> None:
-        """Put in place of the folder, which is of `photos`, another one with the rows that are of use."""
+    def _reuse_rows(self, photos: list[Photo]) -> None:
+        """Replace the folder of `photos` by one of `self.photos` that keeps the rows of unchanged photos."""
         rows = {photo: row for row, photo in enumerate(photos)}
         places = [rows.get(photo) for photo in self.photos]
         if places.count(None) == len(places):
-            raise ValueError(f"{self.folder}: holds vectors of other photos; give --overwrite, or another --run")
+            raise ValueError(f"{self.folder}: holds vectors of different photos; give --overwrite, or another --run")
         log.info("%s: %d of %d photos are new or changed", self.folder, places.count(None), len(places))
         new, old = (self.folder.with_name(f".{self.folder.name}.{which}") for which in ("new", "old"))
         for folder in (new, old):
@@ -179,7 +180,7 @@ class Representations:
         for file in sorted(self.folder.glob(f"*{SUFFIX}")):
             array, path = _load(file, len(photos)), new / f"{file.name.partition('.')[0]}{PARTIAL}"
             if array is not None and not path.exists():
-                missing = _missing(array.shape[1])
+                missing = _empty_row(array.shape[1])
                 _write(path, (len(places), array.shape[1]), (missing if i is None else array[i] for i in places))
         self._write_manifest(new)
         os.replace(self.folder, old)
@@ -188,7 +189,7 @@ class Representations:
 
 
 def _identity(path: Path) -> Photo:
-    """Absolute path, bytes and time of last change in ns; the latter two 0 if there is no such file."""
+    """Return absolute path, size in bytes and modification time in ns; the last two are 0 without a file."""
     with contextlib.suppress(OSError):
         state = path.stat()
         return str(path.resolve()), (state.st_size, state.st_mtime_ns)
@@ -196,7 +197,7 @@ def _identity(path: Path) -> Photo:
 
 
 def _load(path: Path, count: int) -> Rows | None:
-    """An array on disk, read-only, if it is whole and of so many rows."""
+    """Open an array on disk, read-only; None if it is incomplete or does not have `count` rows."""
     try:
         found: Rows = np.load(path, mmap_mode="r")
     except ValueError:
@@ -204,13 +205,13 @@ def _load(path: Path, count: int) -> Rows | None:
     return found if found.ndim == 2 and len(found) == count else None
 
 
-def _missing(length: int) -> Rows:
-    """A row that is not there yet."""
+def _empty_row(length: int) -> Rows:
+    """Return a row that marks a vector still to be computed."""
     return np.full(length, np.nan, np.float32)
 
 
 def _write(path: Path, shape: tuple[int, int], rows: Iterable[Rows]) -> None:
-    """An array of rows, whole or not at all."""
+    """Write rows as a .npy file of float32 `shape`, atomically."""
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": shape})
     write_atomically(path, chain([head.getvalue()], (row.tobytes() for row in rows)))

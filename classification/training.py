@@ -1,4 +1,4 @@
-"""Training of a network on labelled photos: single-size, or at sizes that change from epoch to epoch (section 2.3)."""
+"""Gradient-descent training of a network, at one size or at several in turn (paper, section 2.3)."""
 
 from __future__ import annotations
 
@@ -18,28 +18,28 @@ from torch.optim.lr_scheduler import MultiStepLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from classification.config import TrainConfig
+from classification.distributed import ProcessGroup
 from classification.network import SPPNet
 from classification.photos import CentreViews, Key, TrainingViews, batches
-from classification.processes import Processes
 from detection.networks.bfloat16 import autocast
 from detection.training import checkpoint
 
 log = logging.getLogger(__name__)
 CHECKPOINT, FORMAT = "training.pt", 1
-BIAS_RATE = 2.0  # biases learn twice as fast; the authors' network definition
-DROPS = 2  # of the rate, when a plateau decides; a third ends the training
+BIAS_RATE = 2.0  # learning rate of biases over that of weights; the authors' network definition
+DROPS = 2  # reductions of the learning rate with `patience`; the next one ends the training
 
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """How the work is done.
+    """Runtime options of a training.
 
     Attributes:
-        folder: holds the checkpoint.
-        device: of the layers.
-        seed: of the photos' order, their views and dropout.
-        bfloat16: products in bfloat16 where the device has them.
-        workers: processes that make views; 0: none, as is best where a processor does the convolutions too.
+        folder: folder of the checkpoint.
+        device: device of the layers.
+        seed: random seed of the order of photos, of dropout and of randomly drawn sizes.
+        bfloat16: whether products are computed in bfloat16, where the device supports it.
+        workers: processes that read photos and draw views; 0, the main process alone, is best on a CPU.
     """
 
     folder: Path
@@ -51,7 +51,7 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class EpochPoint:
-    """State after an epoch; losses and accuracies are means over the photos, the validation's of their centres."""
+    """Losses and accuracies of one epoch, means over the photos; validation uses centre crops."""
 
     epoch: int
     size: int
@@ -64,16 +64,16 @@ class EpochPoint:
 
 
 class Training:
-    """A training that can stop after any epoch and go on.
+    """Training of a network that can be interrupted after any epoch and resumed.
 
     Args:
-        net: trained in place.
-        views: of the training photos.
-        validation: other photos, or None.
-        config: rates, sizes, epochs.
-        options: device, seed, checkpoint.
-        key: names the training; a checkpoint of another one is not continued.
-        processes: that share each batch.
+        net: the network, trained in place.
+        views: views of the training photos.
+        validation: centre crops of held-out photos, or None.
+        config: learning rates, sizes, epochs.
+        options: device, seed, folder of the checkpoint.
+        key: identifies data and settings; a checkpoint with another key is not resumed.
+        group: processes that share each batch.
     """
 
     def __init__(
@@ -84,24 +84,27 @@ class Training:
         config: TrainConfig,
         options: TrainOptions,
         key: str,
-        processes: Processes = Processes(),  # noqa: B008 (frozen)
+        group: ProcessGroup = ProcessGroup(),  # noqa: B008 (frozen)
     ) -> None:
         self.net, self.views, self.validation = net.to(options.device), views, validation
-        self.config, self.options, self.processes = config, options, processes
+        self.config, self.options, self.group = config, options, group
         self.key = hashlib.sha256(repr((FORMAT, key, config, options.seed)).encode()).hexdigest()
-        self.optimizer = torch.optim.SGD(_groups(net, config), lr=config.rate, momentum=config.momentum)
+        self.optimizer = torch.optim.SGD(_parameter_groups(net, config), lr=config.rate, momentum=config.momentum)
         self.scheduler = _scheduler(self.optimizer, config)
         self.epoch = 0
         self.curve: list[EpochPoint] = []
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, or the rate would fall a third time."""
+        """Whether all epochs are done, or `patience` has reduced the learning rate more than `DROPS` times."""
         lowest = self.config.rate * 10 ** -(DROPS + 0.5)
         return self.epoch >= self.config.epochs or self.optimizer.param_groups[0]["lr"] < lowest
 
     def size(self, epoch: int) -> int:
-        """Pixels a side of the views of an epoch; the last one has the first size, which statistics are then of."""
+        """Return the side in pixels of the views of an epoch.
+
+        Sizes take turns so that the last epoch uses the first size; the final batch statistics belong to it.
+        """
         sizes = self.config.sizes
         if self.config.random_size:
             rng = np.random.default_rng([self.options.seed, epoch])
@@ -109,16 +112,16 @@ class Training:
         return sizes[(self.config.epochs - 1 - epoch) % len(sizes)]
 
     def run(self, on_epoch: Callable[[EpochPoint], None] = lambda point: None) -> None:
-        """Train to the end.
+        """Train until finished, from the checkpoint if there is one.
 
         Args:
-            on_epoch: called after each epoch.
+            on_epoch: called after each epoch, in the process of rank 0 only.
 
         Raises:
-            ValueError: the loss is not a number any more; the last checkpoint stays.
+            ValueError: the loss is infinite or NaN; the last checkpoint is kept.
         """
         self._resume()
-        shared = self.processes.share(self.net, self.options.device)
+        shared = self.group.wrap(self.net, self.options.device)
         while not self.finished:
             started, size, rate = time.monotonic(), self.size(self.epoch), self.optimizer.param_groups[0]["lr"]
             loss, accuracy = self._train(shared, size)
@@ -133,53 +136,54 @@ class Training:
                 self.epoch, size, rate, loss, accuracy, validation_loss, validation_accuracy, round(seconds, 2)
             )
             self.curve.append(point)
-            if self.processes.rank == 0:
+            if self.group.rank == 0:
                 self._save()
                 on_epoch(point)
-            self.processes.wait()
+            self.group.barrier()
         self.net.eval()
 
     def _train(self, shared: nn.Module, size: int) -> tuple[float, float]:
-        """One epoch: mean loss and accuracy."""
+        """Train one epoch and return mean loss and accuracy."""
         self.net.train()
         seed, n = self.options.seed, len(self.views.photos)
         order = np.random.default_rng([seed, self.epoch]).permutation(n)
         sums = torch.zeros(3, dtype=torch.float64)
-        for number, (images, labels, whole) in enumerate(self._loaded(self.views, order, size, self.config.batch)):
-            torch.manual_seed(_drawn(seed, self.epoch, number, self.processes.rank))  # dropout that a resumed run has
+        for number, (images, labels, whole) in enumerate(self._batches(self.views, order, size, self.config.batch)):
+            # A resumed training draws the same dropout.
+            torch.manual_seed(_derived_seed(seed, self.epoch, number, self.group.rank))
             with autocast(self.options.device, self.options.bfloat16):
                 logits = shared(images)
             losses = nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
             self.optimizer.zero_grad(set_to_none=True)
-            (losses * (self.processes.count / whole)).backward()  # gradients are then averaged over the processes
+            (losses * (self.group.size / whole)).backward()  # gradients are then averaged over the processes
             self.optimizer.step()
-            sums += _figures(losses, logits, labels)
+            sums += _batch_sums(losses, logits, labels)
             if not math.isfinite(losses.item()):
-                raise ValueError(f"training: loss {losses.item()} in epoch {self.epoch + 1}; start with a lower rate")
-        loss, right, seen = self.processes.total(sums.to(self.options.device)).tolist()
+                raise ValueError(f"training: loss {losses.item()} in epoch {self.epoch + 1}; give a lower --rate")
+        loss, right, seen = self.group.sum(sums.to(self.options.device)).tolist()
         return loss / seen, right / seen
 
     @torch.inference_mode()
     def _validate(self) -> tuple[float | None, float | None]:
-        """Mean loss and accuracy of the held-out photos, if there are some."""
+        """Return mean loss and accuracy on the held-out photos; None without held-out photos."""
         if self.validation is None:
             return None, None
         self.net.eval()
         sums = torch.zeros(3, dtype=torch.float64)
         order = np.arange(len(self.validation.photos))
-        for images, labels, _ in self._loaded(self.validation, order, 0, self.config.batch):
+        for images, labels, _ in self._batches(self.validation, order, 0, self.config.batch):
             with autocast(self.options.device, self.options.bfloat16):
                 logits = self.net(images).float()
             losses = nn.functional.cross_entropy(logits, labels, reduction="sum")
-            sums += _figures(losses, logits, labels)
-        loss, right, seen = self.processes.total(sums.to(self.options.device)).tolist()
+            sums += _batch_sums(losses, logits, labels)
+        loss, right, seen = self.group.sum(sums.to(self.options.device)).tolist()
         return loss / seen, right / seen
 
-    def _loaded(
+    def _batches(
         self, views: TrainingViews | CentreViews, order: np.ndarray, size: int, batch: int
     ) -> Iterator[tuple[torch.Tensor, torch.Tensor, int]]:
-        """This process' part of each batch on the device, and how many photos the whole has."""
-        parts = list(batches(len(order), batch, self.processes.rank, self.processes.count))
+        """Yield this process's images and labels of each batch, on the device, and the size of the whole batch."""
+        parts = list(batches(len(order), batch, self.group.rank, self.group.size))
         keys: list[list[Key]] = [[(self.epoch, size, int(order[i])) for i in places] for places, _ in parts]
         loader = DataLoader(
             views, batch_sampler=keys, num_workers=self.options.workers, pin_memory=self.options.device.type == "cuda"
@@ -201,7 +205,7 @@ class Training:
         )
 
     def _resume(self) -> None:
-        """Take over the checkpoint of the same training, if there is one."""
+        """Load the checkpoint of the same training, if there is one."""
         state = checkpoint.load(self.options.folder / CHECKPOINT, self.key)
         if state is None:
             return
@@ -210,29 +214,29 @@ class Training:
         self.scheduler.load_state_dict(state["scheduler"])
         self.epoch = state["epoch"]
         self.curve = [EpochPoint(*values) for values in state["curve"]]
-        log.info("continuing after epoch %d of %d", self.epoch, self.config.epochs)
+        log.info("resuming after epoch %d of %d", self.epoch, self.config.epochs)
 
 
 def _scheduler(optimizer: torch.optim.Optimizer, config: TrainConfig) -> MultiStepLR | ReduceLROnPlateau:
-    """Tenths of the rate, after given epochs or where the loss does not fall any more."""
+    """Build the scheduler that divides the learning rate by 10: at fixed epochs, or when the loss stops falling."""
     if config.patience is not None:
         return ReduceLROnPlateau(optimizer, factor=0.1, patience=config.patience - 1)
     return MultiStepLR(optimizer, [max(1, round(part * config.epochs)) for part in config.drops])
 
 
-def _figures(losses: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Sum of the losses, right answers, photos: float64 (3,)."""
+def _batch_sums(losses: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return the sum of losses, the number of correct predictions and the number of photos: float64 (3,)."""
     right = (logits.argmax(1) == labels).sum().item()
     return torch.tensor([losses.item(), right, len(labels)], dtype=torch.float64)
 
 
-def _drawn(*numbers: int) -> int:
-    """A seed that depends on all of the numbers."""
+def _derived_seed(*numbers: int) -> int:
+    """Derive a random seed from several numbers."""
     return int(np.random.default_rng(numbers).integers(2**63))
 
 
-def _groups(net: SPPNet, config: TrainConfig) -> list[dict[str, Any]]:
-    """Parameters that are trained: weights, which decay, and the others, which do not and learn faster."""
+def _parameter_groups(net: SPPNet, config: TrainConfig) -> list[dict[str, Any]]:
+    """Split the trainable parameters: weights with weight decay; biases and normalisation without, at a higher rate."""
     trained = [p for p in net.parameters() if p.requires_grad]
     weights, others = [p for p in trained if p.dim() > 1], [p for p in trained if p.dim() == 1]
     return [

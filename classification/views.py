@@ -1,52 +1,53 @@
-"""Which parts of a photo are shown to the network: crops, the whole photo, or windows of its maps (section 3.1)."""
+"""Views of a photo: crops, the whole photo, or windows of its feature maps (paper, section 3.1)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from classification.augment import corners, cut
-from classification.config import CROP, MULTI_VIEW_SCALES, SHORT_SIDE
-from classification.extractor import Extractor, Layer
+from classification.augment import crop_positions, cut
+from classification.config import CROP, MULTI_VIEW_SCALES, SHORT_SIDE, VIEWS, Layer, ViewKind
+from classification.extractor import Extractor
 from detection import spp
 from detection.image import pixels_of, resize_short_side
 
-Kind = Literal["crop", "warp", "full", "ten", "maps", "maps+full"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 Photo = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class View:
-    """How a photo is looked at.
+    """Parts of a photo that are shown to the network.
 
     Attributes:
-        kind: "crop": its 224-pixel centre. "warp": all of it, made a square. "full": all of it.
-            "ten": centre and corners, and their mirror images.
-            "maps": 96 windows of the maps of six scales, of the photo and its mirror image; "maps+full": and the two
-            whole photos (section 3.1.5).
-        short_side: pixels that the photo's short side is resized to first; the side of the square of "warp".
+        kind: "crop": the 224-pixel centre. "warp": the whole photo, warped to a square. "full": the whole photo.
+            "ten": the 224-pixel crops of centre and corners, and their mirror images. "maps": 96 windows of the conv5
+            maps of the photo and its mirror image at six scales. "maps+full": "maps", and the whole photo and its
+            mirror image at a short side of 256 pixels (section 3.1.5).
+        short_side: short side in pixels that the photo is resized to first; for "warp", the side of the square. The
+            "maps" views do not use it.
+
+    Raises:
+        ValueError: the kind is unknown, or the short side too small for it.
     """
 
-    kind: Kind = "full"
+    kind: ViewKind = "full"
     short_side: int = SHORT_SIDE
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"view: expected one of {', '.join(KINDS)}, got {self.kind!r}")
+        if self.kind not in VIEWS:
+            raise ValueError(f"view: expected one of {', '.join(VIEWS)}, got {self.kind!r}")
         least = CROP if self.kind in ("crop", "ten") else 1
         if self.short_side < least:
-            raise ValueError(f"view: short side of {self.short_side} pixels; {self.kind} needs {least} or more")
+            raise ValueError(f"view: {self.kind} needs a short side of {least} pixels or more, got {self.short_side}")
 
     @property
     def one_size(self) -> bool:
-        """Whether all photos come out with as many pixels and the same sides."""
+        """Whether the views of all photos have the same size."""
         return self.kind in ("crop", "warp", "ten")
 
     def __str__(self) -> str:
@@ -56,30 +57,32 @@ class View:
 def vectors(
     extractor: Extractor, photo: Photo, view: View, layers: Sequence[Layer]
 ) -> dict[Layer, NDArray[np.float32]]:
-    """What some layers say of each view of a photo.
+    """Compute the outputs of some layers for each view of a photo.
 
     Args:
         extractor: the network.
         photo: uint8 RGB (H, W, 3).
-        view: how it is looked at.
-        layers: whose outputs are taken.
+        view: parts of the photo to show to the network.
+        layers: names of the layers.
 
     Returns:
-        layer -> float32 (V, D), V being 1, 10, 96 or 98.
+        float32 (V, D) per layer, one row per view; V is 1, 10, 96 or 98.
 
     Raises:
-        ValueError: the network has no such layer, does not take images of this size, or a layer's length would
-            depend on the photo.
+        ValueError: the network has no such layer or does not accept images of this size, or the length of a layer's
+            output would depend on the size of the photo.
     """
     for layer in layers:
         if layer in ("conv4", "conv5") and not view.one_size:
             raise ValueError(
-                f"{layer}: its length depends on the size of the photo; take the crop or warp view, or spp"
+                f"{layer}: its length depends on the size of the photo; use the crop or warp view, or layer spp"
             )
         extractor.check(layer)
     if view.kind.startswith("maps"):
-        if extractor.fixed:
-            raise ValueError(f"view {view.kind}: windows of maps need a network with spatial pyramid pooling")
+        if extractor.fixed_size:
+            raise ValueError(
+                f"view {view.kind}: needs a network with spatial pyramid pooling; use the crop or ten view"
+            )
         parts = list(_windows(extractor, photo, layers))
         whole = _mirrored(resize_short_side(photo, SHORT_SIDE)) if view.kind == "maps+full" else []
     else:
@@ -91,24 +94,24 @@ def vectors(
 
 
 def images(photo: Photo, view: View) -> list[Photo]:
-    """The views that are images of their own, uint8 RGB."""
+    """Return the images to run through the network for "crop", "warp", "full" and "ten", each uint8 RGB (H, W, 3)."""
     if view.kind == "warp":
         side = view.short_side
         return [pixels_of(cv2.resize(photo, (side, side), interpolation=cv2.INTER_LINEAR))]
     resized = resize_short_side(photo, view.short_side)
     if view.kind == "full":
         return [resized]
-    places = corners((resized.shape[0], resized.shape[1]))
+    places = crop_positions((resized.shape[0], resized.shape[1]))
     if view.kind == "crop":
         return [cut(resized, places[0])]
     return [cut(image, place) for image in _mirrored(resized) for place in places]
 
 
 def window_boxes(size: tuple[int, int]) -> NDArray[np.float64]:
-    """The 224-pixel windows of one scale: centre, corners and middles of the sides of an image of (H, W) pixels.
+    """Return the 224-pixel windows of an image of (H, W) pixels: centre, corners and middles of the sides.
 
     Returns:
-        float64 (9, 4) xyxy, 0-based inclusive pixels; (3, 4) where the short side has no room for more than one.
+        float64 (9, 4) xyxy, 0-based inclusive pixels; (3, 4) if the short side is 224 pixels.
     """
     starts = [[0, (side - CROP) // 2, side - CROP] for side in size]
     if min(size) == CROP:
@@ -117,7 +120,7 @@ def window_boxes(size: tuple[int, int]) -> NDArray[np.float64]:
 
 
 def _windows(extractor: Extractor, photo: Photo, layers: Sequence[Layer]) -> Iterator[dict[Layer, torch.Tensor]]:
-    """Of each scale and mirror image, the layers' outputs for its windows."""
+    """Yield the layers' outputs for the windows of each scale, of the photo and of its mirror image."""
     body = extractor.body
     for side in MULTI_VIEW_SCALES:
         for image in _mirrored(resize_short_side(photo, side)):
@@ -129,10 +132,10 @@ def _windows(extractor: Extractor, photo: Photo, layers: Sequence[Layer]) -> Ite
             for layer in layers:
                 levels = extractor.pooled_levels(layer)
                 pooled = spp.pyramid_pool(maps, cells, np.zeros(len(cells), np.int64), levels, channels_last=True)
-                found[layer] = extractor.of_pooled(torch.as_tensor(pooled), layer)
+                found[layer] = extractor.from_pooled(torch.as_tensor(pooled), layer)
             yield found
 
 
 def _mirrored(image: Photo) -> list[Photo]:
-    """An image and its mirror image."""
+    """Return an image and its mirror image."""
     return [image, image[:, ::-1]]

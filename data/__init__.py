@@ -1,1 +1,1 @@
-"""Readers: annotation files on disk to `ImageRecord`s. Imports nothing else of the project."""
+"""Readers of annotated data sets: files on disk -> `ImageRecord`s. Imports nothing else of the project."""

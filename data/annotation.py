@@ -1,4 +1,4 @@
-"""What every reader makes of one image's annotation: names and boxes inside the image, and remarks on the others."""
+"""Annotation of one image as all readers return it: class names, boxes inside the image, remarks on faulty boxes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """The objects of one image.
+    """The annotated objects of one image.
 
     Attributes:
-        source: the file that says so.
-        size: (H, W) in pixels.
-        names: class of each of the G objects.
-        boxes: float64 (G, 4), xyxy, 0-based inclusive pixels, inside the image.
-        difficult: bool (G,).
-        dropped: one remark for each object left out, as its box marks nothing.
-        clipped: one remark for each object whose box reached over the border.
+        source: the annotation file.
+        size: (H, W) of the image in pixels.
+        names: class name of each of the G objects.
+        boxes: float64 (G, 4), xyxy, 0-based inclusive pixels, clipped to the image.
+        difficult: bool (G,), objects that evaluation ignores.
+        dropped: one remark per object that was dropped because its box is empty or outside the image.
+        clipped: one remark per object whose box was clipped at the image border.
     """
 
     source: Path
@@ -35,11 +35,11 @@ class Annotation:
 
 
 class Objects:
-    """Collects the objects of one image.
+    """Collects the objects of one image and checks their boxes.
 
     Args:
-        source: the file that they stand in.
-        size: (H, W) in pixels.
+        source: the annotation file.
+        size: (H, W) of the image in pixels.
     """
 
     def __init__(self, source: Path, size: tuple[int, int]) -> None:
@@ -50,13 +50,13 @@ class Objects:
         self._clipped: list[str] = []
 
     def add(self, name: str, box: Sequence[float], shown: Sequence[float], difficult: bool = False) -> None:
-        """Take an object, or note why not.
+        """Add an object, or drop it with a remark if its box is unusable.
 
         Args:
-            name: its class.
+            name: class name.
             box: xyxy, 0-based inclusive pixels.
-            shown: the numbers as they stand in the file, for remarks.
-            difficult: whether evaluation leaves it out.
+            shown: the coordinates as written in the file, for remarks.
+            difficult: whether evaluation ignores the object.
         """
         self._seen += 1
         inside, fault = _inside(list(box), self.size)
@@ -69,7 +69,7 @@ class Objects:
         self._kept.append((name, inside, difficult))
 
     def annotation(self) -> Annotation:
-        """All of them."""
+        """Return the objects added so far."""
         return Annotation(
             self.source,
             self.size,
@@ -82,9 +82,9 @@ class Objects:
 
 
 def _inside(box: list[float], size: tuple[int, int]) -> tuple[list[float] | None, str]:
-    """Corners -> (corners within the image or None, what was wrong with them).
+    """Clip a box to the image: xyxy, (H, W) -> (clipped box, or None if it is unusable; what is wrong with it).
 
-    A single pixel is where an annotator clicked without dragging; one pixel wide *or* high is a box.
+    A single pixel means that the annotator clicked without dragging; a box one pixel wide *or* high is valid.
     """
     height, width = size
     x0, y0, x1, y1 = box
@@ -95,19 +95,23 @@ def _inside(box: list[float], size: tuple[int, int]) -> tuple[list[float] | None
     if x1 < 0 or y1 < 0 or x0 > width - 1 or y0 > height - 1:
         return None, f"lies outside the image of {width}x{height}"
     clipped = [max(x0, 0.0), max(y0, 0.0), min(x1, width - 1.0), min(y1, height - 1.0)]
-    return clipped, "" if clipped == box else f"reaches over the image of {width}x{height}"
+    return clipped, "" if clipped == box else f"extends beyond the image of {width}x{height}"
 
 
 def plain(value: float) -> int | float:
-    """3.0 -> 3, as a file has it."""
+    """Turn a whole number into an int, as it is written in files: 3.0 -> 3."""
     return int(value) if float(value).is_integer() else value
 
 
 def number(text: object, what: str) -> float:
-    """A finite number out of a file.
+    """Convert a value from a file to a finite float.
+
+    Args:
+        text: the value.
+        what: name of the value, the start of the error message.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the value is not a finite number.
     """
     try:
         value = float(text)  # type: ignore[arg-type]

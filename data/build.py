@@ -1,4 +1,4 @@
-"""From annotations to a `Dataset`: what all readers have in common."""
+"""Build a `Dataset` from annotations; shared by all readers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import numpy as np
 from data.annotation import Annotation
 from data.records import Dataset, ImageRecord
 
-Reader = Callable[[], tuple[Path, Annotation]]  # the image file and what is annotated; raises ValueError or OSError
+Reader = Callable[[], tuple[Path, Annotation]]
+"""Returns an image file and its annotation; raises ValueError or OSError."""
+
 _NAMED_IN_WARNING = 3
 
 log = logging.getLogger(__name__)
@@ -24,17 +26,18 @@ def build(
     skip_bad: bool,
     order: Callable[[set[str]], Sequence[str]] = sorted,
 ) -> Dataset:
-    """Read every image.
+    """Read all images of a split.
 
     Args:
-        name: of the data set and split, for messages.
-        readers: image id -> what reads it.
-        classes: the names, in label order; None: those that occur, in the order `order` gives them.
-        skip_bad: leave out an image that cannot be used, and list it in `Dataset.bad`, instead of raising.
-        order: of the names that occur.
+        name: name of the data set and split, for messages.
+        readers: image id -> function that reads this image.
+        classes: class names in label order; None: the names that occur, as ordered by `order`.
+        skip_bad: skip images that cannot be used and list them in `Dataset.bad`, instead of raising.
+        order: function that puts the class names that occur in label order.
 
     Raises:
-        OSError, ValueError: an image cannot be used, or none can; or an object is of no class in `classes`.
+        OSError, ValueError: an image cannot be used, or none of them can; or the class of an object is not in
+            `classes`.
     """
     found: dict[str, tuple[Path, Annotation]] = {}
     bad: dict[str, str] = {}
@@ -46,17 +49,17 @@ def build(
                 raise
             bad[image_id] = str(error)
     if not found:
-        first = f"; the first: {next(iter(bad.values()))}" if bad else ""
+        first = f"; first error: {next(iter(bad.values()))}" if bad else ""
         raise ValueError(f"{name}: none of the {len(readers)} images can be used{first}")
     if bad:
-        log.warning("%s: left out %d bad images of %d; %s", name, len(bad), len(readers), _first(bad.values()))
+        log.warning("%s: skipped %d of %d images; %s", name, len(bad), len(readers), _first(bad.values()))
     dropped, clipped = (
         tuple(f"{i}: {note}" for i, (_, a) in found.items() for note in getattr(a, what))
         for what in ("dropped", "clipped")
     )
     total = sum(len(a.names) for _, a in found.values()) + len(dropped)
-    _warn(f"{name}: dropped {len(dropped)} boxes of {total}, which mark nothing in the image", dropped)
-    _warn(f"{name}: clipped {len(clipped)} boxes of {total}, which reach over the border of the image", clipped)
+    _warn(f"{name}: dropped {len(dropped)} of {total} boxes, which are empty or outside the image", dropped)
+    _warn(f"{name}: clipped {len(clipped)} of {total} boxes, which extend beyond the image", clipped)
     names = tuple(order({n for _, a in found.values() for n in a.names}) if classes is None else classes)
     label_of = {c: label for label, c in enumerate(names)}
     records = tuple(_record(i, path, a, label_of) for i, (path, a) in found.items())

@@ -1,4 +1,4 @@
-"""What is worth knowing of a data set before training: how much there is of what, and what is wrong with it."""
+"""Checks of a data set before training: object counts, repeated objects, identical files."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ import numpy as np
 from data.records import Dataset
 
 SIZES = {"small": 0, "medium": 32**2, "large": 96**2}
-"""Least area in pixels of objects of each kind: COCO's."""
+"""Smallest area in pixels of each size of objects, as COCO defines them."""
 
 
 def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
-    """Class -> how many images show it, how many objects there are, how many of them difficult, and of each size."""
+    """Count images and objects per class.
+
+    Returns:
+        class name -> number of "images" that show the class, of "objects", of "difficult" objects, and of objects of
+        each size in `SIZES`.
+    """
     counts = {name: dict.fromkeys(("images", "objects", "difficult", *SIZES), 0) for name in dataset.classes}
     edges = [*list(SIZES.values())[1:]]
     for record in dataset:
@@ -33,7 +38,7 @@ def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
 
 
 def repeated_objects(dataset: Dataset) -> list[str]:
-    """Ids of images in which an object of a class is annotated twice with the same box."""
+    """Return the ids of images in which two objects have the same class and box."""
     found = []
     for record in dataset:
         rows = np.column_stack([record.boxes, record.labels])
@@ -43,9 +48,13 @@ def repeated_objects(dataset: Dataset) -> list[str]:
 
 
 def same_files(splits: Mapping[str, Iterable[Path]]) -> list[list[tuple[str, Path]]]:
-    """Groups of (split, file) whose contents are the same to the byte, wherever they lie.
+    """Find files with identical contents.
 
-    A file that several splits name is of each of them.
+    Args:
+        splits: split name -> its files.
+
+    Returns:
+        groups of (split, file), at least two in each; a file listed in several splits is in its group once per split.
     """
     by_size: dict[int, list[tuple[str, Path]]] = defaultdict(list)
     for split, paths in splits.items():

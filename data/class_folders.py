@@ -1,4 +1,4 @@
-"""Photos with classes rather than boxes: a folder a class, or the classes of a detection data set's objects."""
+"""Photos labelled with classes instead of boxes: one folder per class, or the objects of a detection data set."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.media import PHOTOS
+from data.files import PHOTOS
 from data.records import Dataset
 
-HOW = "expected a folder a class with its photos, or train and test (or val) of such folders"
-BACKGROUND = "BACKGROUND_Google"  # of Caltech-101: one of its 102 categories, by the usual protocol
+HOW = "expected one folder of photos per class, or such folders within train and test (or val)"
+BACKGROUND = "BACKGROUND_Google"  # one of Caltech-101's 102 categories in the usual protocol
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledPhotos:
-    """N photos and which of K classes are in them.
+    """N photos and the classes they show.
 
     Attributes:
-        name: of the data set and split, for messages.
+        name: name of the data set and split, for messages.
         classes: names of the K classes, in label order.
-        paths: of the photos.
-        truth: int8 (N, K): 1 where a class is in a photo, -1 where not, 0 where neither counts.
+        paths: the N photo files.
+        truth: int8 (N, K): 1 where the photo shows the class, -1 where it does not, 0 where the pair is ignored.
     """
 
     name: str
@@ -38,7 +38,7 @@ class LabelledPhotos:
         return len(self.paths)
 
     def __getitem__(self, rows: Any) -> LabelledPhotos:
-        """Some of the photos."""
+        """Select photos by a slice, an index array or a mask."""
         places = np.arange(len(self))[rows]
         return LabelledPhotos(self.name, self.classes, tuple(self.paths[i] for i in places), self.truth[places])
 
@@ -47,25 +47,27 @@ class LabelledPhotos:
         """int64 (N,), the class of each photo.
 
         Raises:
-            ValueError: some photo has not exactly one.
+            ValueError: a photo does not have exactly one class.
         """
         counts = (self.truth == 1).sum(axis=1)
         if len(counts) and (counts != 1).any():
             wrong = self.paths[int((counts != 1).argmax())]
-            raise ValueError(f"{self.name}: {wrong} has {counts[counts != 1][0]} classes; expected one a photo")
+            raise ValueError(f"{self.name}: {wrong} has {counts[counts != 1][0]} classes, expected one per photo")
         return (self.truth == 1).argmax(axis=1)
 
 
 def from_folder(root: str | os.PathLike[str], classes: Sequence[str] | None = None) -> LabelledPhotos:
-    """A folder a class, its name the class; photos in folders within count too.
+    """Read a folder that holds one folder of photos per class.
+
+    The name of a folder is the name of its class; photos in nested folders are included.
 
     Args:
-        root: that holds the folders; files beside them and hidden folders are left alone.
-        classes: names in label order; None: those of the folders, sorted.
+        root: the folder of class folders; files beside them and hidden folders are ignored.
+        classes: class names in label order; None: the names of the folders, sorted.
 
     Raises:
-        FileNotFoundError: no such folder, or none in it.
-        ValueError: a class has no photo, or is not one of `classes`.
+        FileNotFoundError: the folder does not exist or holds no folders.
+        ValueError: a folder holds no photo or is not one of `classes`, or there are fewer than two classes.
     """
     path = Path(root)
     if not path.is_dir():
@@ -76,41 +78,41 @@ def from_folder(root: str | os.PathLike[str], classes: Sequence[str] | None = No
     known = tuple(classes or names)
     strangers = sorted(set(names) - set(known))
     if strangers:
-        raise ValueError(f"{path}: folder {strangers[0]} is none of the {len(known)} classes; remove or rename it")
+        raise ValueError(f"{path}: folder {strangers[0]} is not one of the {len(known)} classes; remove or rename it")
     found = {name: photos_in(path / name) for name in names}
     empty = [name for name, photos in found.items() if not photos]
     if empty:
-        raise ValueError(f"{path / empty[0]}: holds no photo; put some in, or remove the folder")
+        raise ValueError(f"{path / empty[0]}: holds no photos; add some or remove the folder")
     if len(known) < 2:
-        raise ValueError(f"{path}: holds one class, {known[0]}; two or more are needed to tell apart; {HOW}")
+        raise ValueError(f"{path}: holds only one class, {known[0]}; {HOW}, for two or more classes")
     paths = tuple(photo for photos in found.values() for photo in photos)
     labels = np.repeat([known.index(name) for name in names], [len(found[name]) for name in names])
     return LabelledPhotos(path.resolve().name, known, paths, one_class(labels, len(known)))
 
 
 def splits(root: str | os.PathLike[str]) -> tuple[str, str] | None:
-    """Names of the training and the test folder of a data set that is divided; None for one that is not."""
+    """Return the names of the training and the test folder, or None if the data set does not have both."""
     path = Path(root)
     test = next((name for name in ("test", "val", "valid", "validation") if (path / name).is_dir()), None)
     return ("train", test) if test and (path / "train").is_dir() else None
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """Photos in a folder and those within it, sorted; nothing hidden, such as .ipynb_checkpoints, is taken."""
+    """Return the photos in a folder and its subfolders, sorted, without hidden ones (.ipynb_checkpoints)."""
     found = (p for p in folder.rglob("*") if p.suffix.lower() in PHOTOS and p.is_file())
     return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
 
 
 def one_class(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.int8]:
-    """int64 (N,) -> int8 (N, K), 1 at the label and -1 elsewhere."""
+    """Turn labels into ground truth: int64 (N,) -> int8 (N, K), 1 at the label and -1 elsewhere."""
     return np.where(np.arange(n_classes) == labels[:, None], 1, -1).astype(np.int8)
 
 
 def of_objects(dataset: Dataset) -> LabelledPhotos:
-    """Which classes of objects are in each photo of a detection data set.
+    """Return the classes of the objects in each photo of a detection data set.
 
-    A class whose objects in a photo are all difficult counts neither way there, as in the lists of single classes
-    of VOC's devkit (cat_train.txt and so on), which say so by a 0.
+    A class is ignored (0) in photos where all its objects are difficult, as in the devkit's lists of single classes
+    (cat_train.txt and so on).
     """
     truth = np.full((len(dataset), len(dataset.classes)), -1, np.int8)
     for row, record in zip(truth, dataset, strict=True):
@@ -120,17 +122,25 @@ def of_objects(dataset: Dataset) -> LabelledPhotos:
 
 
 def divide(photos: LabelledPhotos, train: int, test: int | None, seed: int) -> tuple[LabelledPhotos, LabelledPhotos]:
-    """So many photos of each class to train on, and at most so many of the others to test on, drawn by a seed.
+    """Draw training and test photos of each class at random.
+
+    Args:
+        photos: photos with one class each.
+        train: number of training photos per class.
+        test: maximum number of test photos per class, from the remaining ones; None: all of them.
+        seed: random seed.
 
     Raises:
-        ValueError: a class has too few photos.
+        ValueError: a class has no photo left to test on.
     """
     rng, labels = np.random.default_rng(seed), photos.labels
     chosen: tuple[list[int], list[int]] = ([], [])
     for k, name in enumerate(photos.classes):
         order = rng.permutation(np.flatnonzero(labels == k))
         if len(order) <= train:
-            raise ValueError(f"{photos.name}: {name} has {len(order)} photos; {train} to train on and one to test on")
+            raise ValueError(
+                f"{photos.name}: {name} has {len(order)} photos, expected {train} for training and one for testing"
+            )
         rest = len(order) if test is None else train + test
         chosen[0].extend(order[:train].tolist())
         chosen[1].extend(order[train:rest].tolist())

@@ -1,4 +1,4 @@
-"""COCO's json -> records: the original's folders, Roboflow's exports, a single file."""
+"""Reader of COCO's json files: the original folders, Roboflow's exports, a single file."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ ROBOFLOW = "_annotations.coco.json"
 
 
 def splits(root: Path) -> dict[str, Path]:
-    """Split -> its json file; empty where there is none of COCO's. A single file is the split "all".
+    """Return split name -> json file; empty if there is no COCO data set.
 
-    Known are `annotations/instances_<split>.json`, `<split>/_annotations.coco.json` and `<split>.json`.
+    Looks for `annotations/instances_<split>.json`, `<split>/_annotations.coco.json` and `<split>.json`. A single file
+    is the split "all".
     """
     if root.is_file():
         return {"all": root} if root.suffix.lower() == ".json" and _is_coco(root) else {}
@@ -37,18 +38,18 @@ def load(
 ) -> Dataset:
     """Read one split.
 
-    Boxes x, y, width, height become 0-based inclusive corners, x + width - 1. Crowds (iscrowd) are taken as difficult
-    objects. Labels follow the numbers of the categories.
+    Boxes (x, y, width, height) become 0-based inclusive corners, x2 = x + width - 1. Crowds (iscrowd) become difficult
+    objects. Labels are in the order of the category ids.
 
     Args:
-        root: what `splits` takes.
-        split: one of them.
-        classes: names in label order; None: all categories of the file.
-        skip_bad: leave out images that cannot be used, and list them.
-        name: of the data set in messages.
+        root: folder or file, as for `splits`.
+        split: name of the split.
+        classes: class names in label order; None: all categories of the file.
+        skip_bad: skip images that cannot be used and list them in `Dataset.bad`, instead of raising.
+        name: name of the data set and split, for messages.
 
     Raises:
-        OSError, ValueError: the file is damaged, or names an image or category that is not there.
+        OSError, ValueError: the file is damaged, or refers to an image or category that does not exist.
     """
     path = splits(root)[split]
     content = _read(path)
@@ -69,11 +70,11 @@ def load(
 
 
 def _is_coco(path: Path) -> bool:
-    """Whether a json file is a detection data set, by what it holds."""
+    """Whether a json file holds a detection data set."""
     try:
         content = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
-        return path.name == ROBOFLOW or path.name.startswith("instances_")  # damaged: said when it is read
+        return path.name == ROBOFLOW or path.name.startswith("instances_")  # damaged: reported when it is read
     lists = isinstance(content, dict) and all(isinstance(content.get(k), list) for k in ("images", "annotations"))
     return lists and isinstance(content.get("categories"), list)
 
@@ -88,15 +89,15 @@ def _read(path: Path) -> dict[str, Any]:
         if not all({"id", "name"} <= c.keys() for c in content["categories"]):
             raise ValueError("a category without id or name")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not a detection data set in COCO's format ({error})") from None
+        raise ValueError(f"{path}: not a detection data set in COCO format ({error})") from None
     return content
 
 
 def _image_folder(root: Path, path: Path, split: str, files: Sequence[str]) -> Path:
-    """Where the images of a json file lie, by its first."""
+    """Find the folder that holds the images of a json file, by its first image."""
     places = [path.parent, root / split, root / "images" / split, root / "images", root / "JPEGImages", root]
     if not files:
-        raise ValueError(f"{path}: lists no image")
+        raise ValueError(f"{path}: lists no images")
     for place in places:
         if (place / files[0]).is_file():
             return place
@@ -114,10 +115,10 @@ def _read_one(
     collected = Objects(path, (size[0], size[1]))
     for a in objects:
         if a["category_id"] not in categories:
-            raise ValueError(f"{where}: an object is of category {a['category_id']!r}, which is not in the file")
+            raise ValueError(f"{where}: an object has category {a['category_id']!r}, which the file does not define")
         if not isinstance(a["bbox"], list) or len(a["bbox"]) != 4:
             raise ValueError(f"{where}: bbox is {a['bbox']!r}, expected x, y, width, height")
-        x, y, w, h = (number(v, f"{where}: a number of bbox") for v in a["bbox"])
+        x, y, w, h = (number(v, f"{where}: a value of bbox") for v in a["bbox"])
         crowd = bool(a.get("iscrowd")) or bool(a.get("difficult"))
         collected.add(categories[a["category_id"]], (x, y, x + w - 1, y + h - 1), (x, y, w, h), crowd)
     return file, collected.annotation()

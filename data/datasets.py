@@ -1,4 +1,4 @@
-"""Any data set: which format it has, which splits, and the records of one."""
+"""Data sets of any format: detect the format, list the splits, read one of them."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ HOW = (
     "YOLO (data.yaml, or images and labels) or CSV (file, xmin, ymin, xmax, ymax, class)"
 )
 
-TEST_SHARE = 0.2  # of a data set that is not divided
-DIVIDED = ("train", "test")
+TEST_SHARE = 0.2  # of the images, in data without splits
+AUTOMATIC_SPLITS = ("train", "test")
 USUAL = {"train": ("trainval", "train"), "test": ("test", "val", "valid", "validation")}
 
 
 def splits(root: str | os.PathLike[str], year: str | None = None) -> tuple[str, ...]:
-    """Names of the splits of a data set.
+    """Return the names of the splits of a data set.
 
-    One that is not divided is the split "all", and "train" and "test" are four fifths and a fifth of it, drawn by the
-    images' ids: the same for everybody, and an image that is added later changes no other's side.
+    Data without splits has the split "all", and is split automatically into "train" and "test", about four fifths and
+    one fifth of the images. An image's id decides its split, so the splits are the same everywhere, and adding images
+    does not move others.
 
     Raises:
-        FileNotFoundError: there is nothing, or nothing of a format that is known.
+        FileNotFoundError: there is no such file or folder, or no data set of a known format in it.
     """
     path, kind = _format(root)
     found = voc.splits(path, year) if kind == "VOC" else tuple(FORMATS[kind].splits(path))
-    return ("all", *DIVIDED) if found == ("all",) else found
+    return ("all", *AUTOMATIC_SPLITS) if found == ("all",) else found
 
 
 def load(
@@ -49,14 +50,14 @@ def load(
     Args:
         root: folder or file.
         split: one of `splits`.
-        year: of a VOCdevkit.
-        classes: names in label order; None: as the format tells, see its reader. Give those of the training split when
-            reading another.
-        skip_bad: leave out images that cannot be used, and list them in `Dataset.bad`.
+        year: which year of a VOCdevkit.
+        classes: class names in label order; None: depends on the format, see its reader. Pass the classes of the
+            training split when reading another split.
+        skip_bad: skip images that cannot be used and list them in `Dataset.bad`, instead of raising.
 
     Raises:
-        FileNotFoundError: no such data set, split or file.
-        ValueError: something in it cannot be understood.
+        FileNotFoundError: the data set, the split or a file does not exist.
+        ValueError: a file has invalid content.
     """
     path, kind = _format(root)
     if kind == "VOC":
@@ -64,44 +65,52 @@ def load(
     known = splits(path)
     if split not in known:
         raise FileNotFoundError(f"{path}: no split {split}; this {kind} data set has {', '.join(known) or 'none'}")
-    name, divided = f"{path.resolve().stem} {split}", known == ("all", *DIVIDED)
-    there = "all" if divided else split
-    found = FORMATS[kind].load(path, there, classes=classes, skip_bad=skip_bad, name=name)
-    if not divided or split == "all":
+    name, automatic = f"{path.resolve().stem} {split}", known == ("all", *AUTOMATIC_SPLITS)
+    stored = "all" if automatic else split
+    found = FORMATS[kind].load(path, stored, classes=classes, skip_bad=skip_bad, name=name)
+    if not automatic or split == "all":
         return found
-    records = tuple(r for r in found if _side(r.id) == split)
+    records = tuple(r for r in found if _automatic_split(r.id) == split)
     if not records:
-        raise ValueError(f"{path}: {len(found)} images are too few to divide; name a split for each")
+        raise ValueError(
+            f"{path}: {len(found)} images are too few to be split automatically; add a train and a test split"
+        )
     return replace(found, records=records)
 
 
 def usual(root: str | os.PathLike[str], year: str | None = None) -> tuple[str, str]:
-    """The splits that people mean by training and test data.
+    """Return the names of the training and the test split, found by their usual names.
 
     Raises:
         FileNotFoundError: there is no data set.
-        ValueError: none of the usual names is among its splits.
+        ValueError: none of the usual names is among the splits.
     """
     return usual_split(root, "train", year), usual_split(root, "test", year)
 
 
 def usual_split(root: str | os.PathLike[str], purpose: str, year: str | None = None) -> str:
-    """The split that people use for "train" or for "test".
+    """Return the name of the split that is usual for a purpose.
+
+    Args:
+        root: folder or file.
+        purpose: "train" or "test".
+        year: of a VOCdevkit.
 
     Raises:
         FileNotFoundError: there is no data set.
-        ValueError: none of the usual names is among its splits.
+        ValueError: none of the usual names is among the splits.
     """
     known = splits(root, year)
     name = next((n for n in USUAL[purpose] if n in known), None)
     if name is None:
-        raise ValueError(f"{root}: has splits {', '.join(known)}; say which is for {purpose} with --{purpose}-split")
+        raise ValueError(f"{root}: has splits {', '.join(known)}; choose the {purpose} split with --{purpose}-split")
     return name
 
 
-def _side(image_id: str) -> str:
+def _automatic_split(image_id: str) -> str:
+    """Draw "train" or "test" by the hash of an image id."""
     drawn = int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") / 2**64
-    return DIVIDED[drawn < TEST_SHARE]
+    return AUTOMATIC_SPLITS[drawn < TEST_SHARE]
 
 
 def _format(root: str | os.PathLike[str]) -> tuple[Path, str]:
@@ -112,5 +121,5 @@ def _format(root: str | os.PathLike[str]) -> tuple[Path, str]:
         return path, "VOC"
     kind = next((kind for kind, reader in FORMATS.items() if reader.splits(path)), None)
     if kind is None:
-        raise FileNotFoundError(f"{path}: no data set of a known format; {HOW}")
+        raise FileNotFoundError(f"{path}: not a data set of a known format; {HOW}")
     return path, kind

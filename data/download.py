@@ -1,4 +1,4 @@
-"""Pascal VOC from the network into a VOCdevkit, through torchvision's own, checksummed download."""
+"""Downloads of Pascal VOC and Caltech-101 through torchvision, which verifies the checksums."""
 
 from __future__ import annotations
 
@@ -6,29 +6,29 @@ import os
 import tarfile
 from pathlib import Path
 
-from data.voc import IMAGE_SUFFIXES
+from data.files import IMAGE_SUFFIXES
 
 SPLITS = {"2007": ("trainval", "test"), "2012": ("trainval",)}
-"""What is public with annotations; the test annotations of 2012 never were."""
+"""Splits that are public with annotations; the annotations of the 2012 test split are not."""
 
 HOME = "http://host.robots.ox.ac.uk/pascal/VOC/"
 
 
 def download_voc(root: str | os.PathLike[str], year: str = "2007") -> Path:
-    """Fetch and unpack one year; what is already there in full is not touched.
+    """Download and unpack one year of Pascal VOC; splits that are complete are left untouched.
 
-    The tar files (2007: 0.9 GB) are kept in `root`, so that an interrupted run does not fetch them
-    again; files put there by hand are used.
+    The tar files (2007: 0.9 GB) stay in `root`, so that an interrupted run does not download them again; files put
+    there by hand are used.
 
     Args:
-        root: folder to hold VOCdevkit/VOC<year>; made if absent.
+        root: folder for VOCdevkit/VOC<year>; created if missing.
         year: "2007" (trainval and test) or "2012" (trainval).
 
     Returns:
-        The devkit, `root`/VOCdevkit.
+        the devkit folder, `root`/VOCdevkit.
 
     Raises:
-        ValueError: another year.
+        ValueError: the year is not one of these.
         OSError: the download, the checksum or the unpacking failed.
     """
     if year not in SPLITS:
@@ -42,24 +42,24 @@ def download_voc(root: str | os.PathLike[str], year: str = "2007") -> Path:
 
 
 def _fetch(root: Path, year: str, split: str) -> None:
-    import torchvision  # seconds to import, and needed by this call alone
+    import torchvision  # takes seconds to import and is needed here only
 
     try:
         torchvision.datasets.VOCDetection(str(root), year=year, image_set=split, download=True)
     except (OSError, RuntimeError, tarfile.TarError) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise OSError(
-            f"VOC {year} {split}: download into {root} failed ({reason}); try again, or fetch the tar "
-            f"from {HOME} by hand and put it there"
+            f"VOC {year} {split}: download into {root} failed ({reason}); try again, or download the tar "
+            f"file from {HOME} by hand and put it there"
         ) from error
     if not _is_complete(root / "VOCdevkit" / f"VOC{year}", split):
         raise OSError(
-            f"VOC {year} {split}: files are missing in {root} after unpacking; remove the tar there and try again"
+            f"VOC {year} {split}: files are missing in {root} after unpacking; delete the tar file there and try again"
         )
 
 
 def _is_complete(folder: Path, split: str) -> bool:
-    """Whether every image of the list is there with its annotation."""
+    """Whether every listed image exists together with its annotation."""
     path = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not path.is_file():
         return False
@@ -69,7 +69,7 @@ def _is_complete(folder: Path, split: str) -> bool:
 
 
 def _stems(folder: Path) -> set[str]:
-    """Names without suffix of the files there that hold anything."""
+    """Return the stems of the annotation and image files in a folder that are not empty."""
     if not folder.is_dir():
         return set()
     suffixes = (".xml", *IMAGE_SUFFIXES)
@@ -77,13 +77,13 @@ def _stems(folder: Path) -> set[str]:
 
 
 def download_caltech101(root: str | os.PathLike[str]) -> Path:
-    """Fetch and unpack Caltech-101, through torchvision's own, checksummed download.
+    """Download and unpack Caltech-101, unless its folder exists already.
 
     Args:
-        root: folder to hold caltech101; made if absent. What is already there is not fetched again.
+        root: folder for caltech101; created if missing.
 
     Returns:
-        The folder that has a folder a class, `root`/caltech101/101_ObjectCategories.
+        the folder with one folder per class, `root`/caltech101/101_ObjectCategories.
 
     Raises:
         OSError: the download, the checksum or the unpacking failed.
@@ -97,5 +97,7 @@ def download_caltech101(root: str | os.PathLike[str]) -> Path:
     try:
         Caltech101(str(root), download=True)
     except (OSError, RuntimeError) as error:
-        raise OSError(f"Caltech-101 cannot be fetched ({error}); unpack 101_ObjectCategories to {folder}") from error
+        raise OSError(
+            f"Caltech-101: download failed ({error}); unpack 101_ObjectCategories to {folder} by hand"
+        ) from error
     return folder

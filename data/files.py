@@ -1,4 +1,4 @@
-"""Image files of a data set: which there are, their ids and their sizes."""
+"""Image files of a data set: their suffixes, ids and sizes."""
 
 from __future__ import annotations
 
@@ -8,24 +8,30 @@ from pathlib import Path
 
 from PIL import Image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""In order of preference where one name has several files."""
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+"""Suffixes of annotated images, in order of preference where several files have the same stem."""
+
+PHOTOS = frozenset({*IMAGE_SUFFIXES, ".gif", ".ppm", ".pgm", ".jp2", ".avif"})
+"""Suffixes of all photos that can be decoded."""
 
 _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Image files of a folder and of those below it, by name."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    """Return the image files in a folder and its subfolders, sorted."""
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
 
 
 def ids_of(paths: Iterable[Path]) -> dict[str, Path]:
-    """An id for every image: the name without suffix, with as many folders before it as tell all apart.
+    """Give every image an id: its stem or, if several images have the same stem, its path below their common folder.
 
-    Blanks become underscores, as result files separate their columns by them.
+    Folders are joined with hyphens. Blanks become underscores, because blanks separate the columns of result files.
+
+    Returns:
+        id -> image file.
 
     Raises:
-        ValueError: two images differ in nothing but their suffix, or in blanks.
+        ValueError: the paths of two images differ only in their suffixes or blanks.
     """
     paths = list(paths)
     common = Path(os.path.commonpath([p.parent for p in paths])) if paths else Path()
@@ -35,7 +41,7 @@ def ids_of(paths: Iterable[Path]) -> dict[str, Path]:
         for path in paths:
             image_id = _plain("-".join(path.relative_to(common).with_suffix("").parts))
             if image_id in named:
-                raise ValueError(f"{path} and {named[image_id]}: would have the same id {image_id}; rename one")
+                raise ValueError(f"{path} and {named[image_id]}: would both have the id {image_id}; rename one")
             named[image_id] = path
     return named
 
@@ -45,11 +51,11 @@ def _plain(name: str) -> str:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(H, W) of an image file as a viewer shows it, without decoding it.
+    """Return (H, W) of an image file as a viewer shows it (EXIF orientation applied), without decoding it.
 
     Raises:
-        OSError: it cannot be opened.
-        ValueError: it is no image.
+        OSError: the file cannot be opened.
+        ValueError: the file is not an image.
     """
     try:
         with Image.open(path) as picture:
@@ -58,5 +64,5 @@ def image_size(path: Path) -> tuple[int, int]:
     except FileNotFoundError:
         raise FileNotFoundError(f"image is missing: {path}") from None
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: not an image that can be read ({' '.join(str(error).split())})") from None
+        raise ValueError(f"{path}: not an image, or damaged ({' '.join(str(error).split())})") from None
     return (width, height) if sideways else (height, width)

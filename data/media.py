@@ -1,4 +1,4 @@
-"""Photos and films out of what a person names: files, folders, patterns."""
+"""Photos and videos given as files, folders or glob patterns."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-PHOTOS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2", ".avif"})
+from data.files import PHOTOS
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file, and where its results go below a folder of them.
+    """An input file and the relative path of its results.
 
     Attributes:
-        path: the file.
-        place: a relative path, different for every source.
+        path: the input file.
+        place: path of its results within the output folder, unique to each source.
     """
 
     path: Path
@@ -24,15 +24,15 @@ class Source:
 
 
 def find(names: Iterable[str], suffixes: frozenset[str] = PHOTOS) -> list[Source]:
-    """The files that are meant, each once, in the order given, those of a folder by name.
+    """Return the named files, each once, in the given order; files of a folder are sorted.
 
     Args:
-        names: files of any kind; folders, of whose files those with one of `suffixes` are taken, of folders below
-            too; patterns such as "holiday/*.jpg", "**" for folders below.
-        suffixes: lower case, with their dots.
+        names: files of any kind; folders, which are searched with their subfolders for files with one of `suffixes`;
+            glob patterns such as "holiday/*.jpg", where "**" matches subfolders.
+        suffixes: lower-case suffixes with their dots.
 
     Raises:
-        FileNotFoundError: a name is of nothing, or nothing in it has such a suffix.
+        FileNotFoundError: a name matches no file, or a folder holds no file with such a suffix.
     """
     found: dict[Path, Source] = {}
     taken: set[Path] = set()
@@ -50,16 +50,18 @@ def _named(name: str, suffixes: frozenset[str]) -> list[tuple[Path, Path]]:
     if path.is_dir():
         files = [p for p in sorted(path.rglob("*")) if p.suffix.lower() in suffixes and p.is_file()]
         if not files:
-            raise FileNotFoundError(f"{name}: no photo in this folder; it may hold {', '.join(sorted(suffixes))}")
+            raise FileNotFoundError(
+                f"{name}: no photo in this folder; expected files ending in {', '.join(sorted(suffixes))}"
+            )
         return [(p, p.relative_to(path)) for p in files]
     matches = [Path(p) for p in sorted(glob.glob(name, recursive=True)) if Path(p).is_file()]
     if not matches:
-        raise FileNotFoundError(f"{name}: no such file or folder, and no file of such a name")
+        raise FileNotFoundError(f"{name}: no such file or folder, and no file that matches it as a pattern")
     return [(p, Path(p.name)) for p in matches]
 
 
 def _free(place: Path, taken: set[Path]) -> Path:
-    """The place, or with a number behind it if another source has it."""
+    """Return the path, with a number appended to its stem if another source already has it."""
     candidate, number = place, 2
     while candidate.with_suffix("") in taken:
         candidate, number = place.with_name(f"{place.stem}-{number}{place.suffix}"), number + 1

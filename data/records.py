@@ -1,4 +1,4 @@
-"""What a reader returns: one `ImageRecord` an image, a `Dataset` a split."""
+"""What readers return: one `ImageRecord` per image, one `Dataset` per split."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ class ImageRecord:
     """One image and its annotated objects.
 
     Attributes:
-        id: name of the image within its data set, without suffix.
+        id: name of the image within its data set, without its suffix.
         path: the image file.
-        size: (H, W) in pixels, as annotated.
+        size: (H, W) in pixels, as stated by the annotation.
         boxes: float32 (G, 4), xyxy, 0-based inclusive image pixels; (0, 4) for an image without objects.
         labels: int64 (G,), index into the data set's `classes`.
-        difficult: bool (G,), objects that evaluation neither rewards nor punishes.
+        difficult: bool (G,), objects that evaluation counts neither as found nor as missed.
     """
 
     id: str
@@ -37,12 +37,12 @@ class Dataset(Sequence[ImageRecord]):
     """The records of one split, in the order of its list file.
 
     Attributes:
-        name: of the data set and split, for messages and reports ("VOC2007 trainval").
+        name: name of the data set and split, for messages and reports ("VOC2007 trainval").
         classes: names of the K classes, in label order.
         records: the images.
-        bad: id -> reason of the images left out on request.
-        dropped: a remark on each box that marks nothing and was left out, with the id of its image.
-        clipped: a remark on each box that reached over the border of its image.
+        bad: id -> reason, of the images that were skipped on request.
+        dropped: one remark per box that was dropped because it is empty or outside its image, with the image id.
+        clipped: one remark per box that was clipped at the border of its image, with the image id.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A table of boxes in CSV -> records: a row an object."""
+"""Reader of CSV tables with one row per object."""
 
 from __future__ import annotations
 
@@ -23,12 +23,20 @@ COLUMNS = {
     "y1": ("y1", "ymax", "y2", "bottom", "y_max"),
     "class": ("class", "label", "name", "class_name", "category"),
 }
-"""What each column may be called, capitals aside; x1 is a left edge where there is an x2."""
+"""Accepted names of each column, in upper or lower case; x1 is the left edge if there is a column x2."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line: image file, corners as they stand there, class ("" for an image without objects), split."""
+    """One line of the table.
+
+    Attributes:
+        line: number of the line, from 1; blank lines do not count.
+        file: the image file.
+        box: x0, y0, x1, y1 as written in the table.
+        name: class name, "" for an image without objects.
+        split: name of the split, "" if the table has no such column.
+    """
 
     line: int
     file: str
@@ -38,10 +46,10 @@ class Row:
 
 
 def splits(root: Path) -> dict[str, Path]:
-    """Split -> its CSV file; empty where there is none.
+    """Return split name -> CSV file; empty if there is no CSV file.
 
-    Known are a single file, or a folder's only one, with a column "split" or as the split "all"; `<split>.csv`; and
-    `<split>/_annotations.csv`.
+    Looks for `<split>/_annotations.csv` and `<split>.csv`. A single file, or the only one in a folder, may have a
+    column "split"; without it, the file is the split "all".
     """
     exported = {p.parent.name: p for p in sorted(root.glob(f"*/{ROBOFLOW}"))}
     if exported:
@@ -61,14 +69,14 @@ def load(
     Corners are 0-based inclusive pixels. An image without objects is a row whose other columns are empty.
 
     Args:
-        root: what `splits` takes.
-        split: one of them.
-        classes: names in label order; None: those that occur, sorted.
-        skip_bad: leave out images that cannot be used, and list them.
-        name: of the data set in messages.
+        root: folder or file, as for `splits`.
+        split: name of the split.
+        classes: class names in label order; None: the names that occur, sorted.
+        skip_bad: skip images that cannot be used and list them in `Dataset.bad`, instead of raising.
+        name: name of the data set and split, for messages.
 
     Raises:
-        OSError, ValueError: a column is missing, a corner no number, an image not there.
+        OSError, ValueError: a column or image is missing, or a coordinate is not a number.
     """
     path = splits(root)[split]
     objects: dict[str, list[Row]] = defaultdict(list)
@@ -76,7 +84,7 @@ def load(
         if row.split in ("", split):
             objects[row.file].append(row)
     if not objects:
-        raise ValueError(f"{path}: no row of split {split}")
+        raise ValueError(f"{path}: no rows for split {split}")
     folder = _image_folder(path, split, next(iter(objects)))
     files = {folder / file: rows for file, rows in objects.items()}
     readers = {i: functools.partial(_read_one, path, file, files[file]) for i, file in ids_of(files).items()}
@@ -84,11 +92,11 @@ def load(
 
 
 def _rows(path: Path) -> list[Row]:
-    """All lines; without a header, keras-retinanet's columns: file, x1, y1, x2, y2, class."""
+    """Read all rows; a table without a header has keras-retinanet's columns: file, x1, y1, x2, y2, class."""
     try:
         lines = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
     except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: not a table in CSV ({error})") from None
+        raise ValueError(f"{path}: not a CSV table ({error})") from None
     lines = [line for line in lines if any(cell.strip() for cell in line)]
     if not lines:
         raise ValueError(f"{path}: the table is empty")
@@ -104,7 +112,7 @@ def _rows(path: Path) -> list[Row]:
 
 
 def _header(path: Path, cells: list[str]) -> tuple[dict[str, int], int]:
-    """Column of each thing, and how many lines the header takes."""
+    """Find the index of each column, and the number of header lines (0 or 1)."""
     names = [cell.strip().lower() for cell in cells]
     found: dict[str, int] = {}
     right_is_x2 = "x2" in names
@@ -139,7 +147,7 @@ def _read_one(path: Path, file: Path, rows: list[Row]) -> tuple[Path, Annotation
             continue
         where = f"{path}: line {row.line}"
         if not row.name:
-            raise ValueError(f"{where}: a box without a class")
-        box = [number(text, f"{where}: a corner") for text in row.box]
+            raise ValueError(f"{where}: the box has no class")
+        box = [number(text, f"{where}: a coordinate") for text in row.box]
         objects.add(row.name, box, box)
     return file, objects.annotation()

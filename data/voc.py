@@ -1,4 +1,4 @@
-"""Pascal VOC on disk -> records: the devkit itself, and anything laid out like one year of it."""
+"""Reader of Pascal VOC: the devkit, and any folder laid out like one year of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path, PureWindowsPath
 
 from data.annotation import Annotation
 from data.build import build
+from data.files import IMAGE_SUFFIXES
 from data.records import Dataset
 from data.voc_xml import read_annotation
 
@@ -18,10 +19,7 @@ VOC_CLASSES = (
     *("diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train"),
     "tvmonitor",
 )
-"""The twenty classes in the order of the devkit (VOCinit.m)."""
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""In order of preference where one id has several files."""
+"""The twenty classes in the devkit's order (VOCinit.m)."""
 
 _FOLDERS = ("Annotations", "ImageSets", "JPEGImages")
 
@@ -36,28 +34,28 @@ def load(
 ) -> Dataset:
     """Read one split.
 
-    Boxes come out 0-based: one is subtracted from every coordinate of the files, fractions are kept.
-    Boxes that mark nothing (corners swapped, a single pixel, wholly outside the image) are dropped and
-    boxes that reach over the border are clipped, each with one warning a data set. A box one pixel wide
-    or high is a legal VOC box and stays. Parts of objects (`<part>`) are not objects.
+    Boxes become 0-based: one is subtracted from every coordinate in the files; fractions are kept. Unusable boxes
+    (corners swapped, a single pixel, entirely outside the image) are dropped and boxes that extend beyond the image are
+    clipped, with one warning each per data set. A box one pixel wide or high is valid in VOC and kept. Parts of objects
+    (`<part>`) are ignored.
 
     Args:
         root: a VOCdevkit, or a folder that itself holds Annotations, ImageSets and JPEGImages.
-        year: which VOC<year> of a devkit; None takes the only one.
+        year: which VOC<year> of a devkit; None: the only one.
         split: name of a list in ImageSets/Main.
-        classes: the names, in label order. None: the twenty of VOC if no other name occurs in this
-            split, otherwise the names that occur, sorted. Give the training set's classes when
-            reading a test set, so that labels agree.
-        skip_bad: leave out an image that cannot be used and list it in `Dataset.bad`, instead of
-            raising at the first one. Faults of the list itself always raise.
+        classes: class names in label order. None: the twenty of VOC if no other name occurs in this split, otherwise
+            the names that occur, sorted. Pass the classes of the training set when reading a test set, so that labels
+            agree.
+        skip_bad: skip images that cannot be used and list them in `Dataset.bad`, instead of raising at the first one.
+            Errors in the list itself always raise.
 
     Returns:
-        The records in the order of the list file.
+        the records in the order of the list file.
 
     Raises:
-        FileNotFoundError: no devkit, year or list there; an annotation or image is missing.
-        ValueError: the list is empty, repeats an id or leads out of the folder; an annotation is broken
-            or holds a class that is not in `classes`.
+        FileNotFoundError: the devkit, year or list does not exist, or an annotation or image is missing.
+        ValueError: the list is empty, repeats an id or leads out of the folder; or an annotation is damaged or has a
+            class that is not in `classes`.
 
     Source: VOCdevkit/VOCcode/PASreadrecord.m, VOCinit.m.
     """
@@ -70,15 +68,15 @@ def load(
 
 
 def is_voc(root: Path) -> bool:
-    """Whether a folder is a devkit, or laid out like one year of it."""
+    """Whether a folder is a VOCdevkit or laid out like one year of it."""
     return _is_voc_folder(root) or any(map(_is_voc_folder, root.glob("VOC*")))
 
 
 def splits(root: str | os.PathLike[str], year: str | None = None) -> tuple[str, ...]:
-    """Names of the lists in ImageSets/Main, without those of single classes such as cat_train.
+    """Return the names of the lists in ImageSets/Main, without those of single classes such as cat_train.
 
     Raises:
-        FileNotFoundError: no devkit or year there.
+        FileNotFoundError: the devkit or year does not exist.
     """
     names = sorted(p.stem for p in (_find_folder(Path(root), year) / "ImageSets" / "Main").glob("*.txt"))
     plain = [n for n in names if not any(n.endswith(f"_{other}") for other in names)]
@@ -86,12 +84,12 @@ def splits(root: str | os.PathLike[str], year: str | None = None) -> tuple[str, 
 
 
 def _find_folder(root: Path, year: str | None) -> Path:
-    """The folder that holds Annotations, ImageSets and JPEGImages."""
+    """Find the folder that holds Annotations, ImageSets and JPEGImages."""
     if not root.is_dir():
         raise FileNotFoundError(f"no such folder: {root}; {_how_to_get_one()}")
     if _is_voc_folder(root):
         if year is not None and re.fullmatch(r"VOC\d{4}", root.name) and root.name != f"VOC{year}":
-            raise ValueError(f"{root} is {root.name}, and VOC{year} was asked for; give its parent folder")
+            raise ValueError(f"{root} is {root.name}, expected VOC{year}; give its parent folder")
         return root
     years = sorted(p.name for p in root.glob("VOC*") if re.fullmatch(r"VOC\d{4}", p.name) and _is_voc_folder(p))
     if year is not None:
@@ -100,9 +98,9 @@ def _find_folder(root: Path, year: str | None) -> Path:
             raise FileNotFoundError(f"no VOC{year} with {', '.join(_FOLDERS)} in {root}; {found}")
         return root / f"VOC{year}"
     if not years:
-        raise FileNotFoundError(f"{root} is no VOCdevkit; {_how_to_get_one()}")
+        raise FileNotFoundError(f"{root} is not a VOCdevkit; {_how_to_get_one()}")
     if len(years) > 1:
-        raise ValueError(f"{root} holds {', '.join(years)}; say which year")
+        raise ValueError(f"{root} holds {', '.join(years)}; give the folder of one year")
     return root / years[0]
 
 
@@ -113,12 +111,12 @@ def _is_voc_folder(path: Path) -> bool:
 def _how_to_get_one() -> str:
     return (
         "expected VOC<year>/{Annotations,ImageSets/Main,JPEGImages} or a folder that holds these three "
-        "itself; extract_features --voc2007 --download fetches VOC 2007"
+        "itself; to download VOC 2007, run `sppnet stage extract-features --voc2007 --download`"
     )
 
 
 def _read_list(folder: Path, split: str) -> list[str]:
-    """Ids of ImageSets/Main/<split>.txt, without the second column that per-class lists have."""
+    """Read the image ids of ImageSets/Main/<split>.txt, without the second column that lists of single classes have."""
     _check_name(split, "split")
     path = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not path.is_file():
@@ -129,9 +127,9 @@ def _read_list(folder: Path, split: str) -> list[str]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file in UTF-8 ({error.reason})") from None
     if not lines:
-        raise ValueError(f"{path}: the list is empty; expected one image id a line")
+        raise ValueError(f"{path}: the list is empty; expected one image id per line")
     annotated = {name.removesuffix(".xml") for name in os.listdir(folder / "Annotations")}
-    # a name may hold a blank; only where there is no such annotation is the rest of the line a column
+    # An id may contain blanks: the text after a blank is a column only if no annotation has the whole line as its id.
     ids = [line if line in annotated else line.split()[0] for line in lines]
     seen: set[str] = set()
     for image_id in ids:
@@ -143,14 +141,14 @@ def _read_list(folder: Path, split: str) -> list[str]:
 
 
 def _check_name(name: str, what: str) -> None:
-    """Refuse what is not the plain name of a file, on any system."""
+    """Raise unless a name is a plain file name on any system."""
     plain = PureWindowsPath(name).name == name and name not in ("", ".", "..") and name.isprintable()
     if not plain:
-        raise ValueError(f"{what} {name!r} is not a plain file name; separators, drives and '..' may not occur")
+        raise ValueError(f"{what} {name!r} is not a plain file name; remove separators, drives and '..'")
 
 
 def _image_files(folder: Path) -> dict[str, Path]:
-    """Stem -> image file, the preferred suffix where there are several."""
+    """Return stem -> image file; of several files with the same stem, the one with the preferred suffix."""
     rank = {suffix: i for i, suffix in enumerate(IMAGE_SUFFIXES)}
     found: dict[str, tuple[int, str]] = {}
     for entry in os.scandir(folder):

@@ -1,4 +1,4 @@
-"""One VOC annotation file -> names and boxes, with everything checked that a stranger's file may hold."""
+"""Reader of a VOC annotation file, which checks every value."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from data.annotation import Annotation, Objects, number, plain
 
 
 def read_annotation(path: Path) -> Annotation:
-    """Read and check one file.
+    """Read and check one annotation file.
 
     Raises:
-        OSError: it cannot be read.
-        ValueError: it is no XML, or holds no size, a nameless object, or something else than a finite
-            number where a number belongs. The message names file and object.
+        OSError: the file cannot be read.
+        ValueError: the file is not XML, has no image size, an object without a name or box, or a value that is not a
+            finite number. The message names the file and the object.
     """
     try:
         root = parse(path).getroot()
@@ -47,7 +47,7 @@ def _size(root: Element, path: Path) -> tuple[int, int]:
 
 
 def _box(element: Element, where: str) -> list[float]:
-    """xmin, ymin, xmax, ymax as they stand in the file."""
+    """Read xmin, ymin, xmax, ymax as written in the file."""
     box = element.find("bndbox")
     if box is None:
         raise ValueError(f"{where} has no <bndbox>")
@@ -62,7 +62,7 @@ def _number(element: Element, tag: str, where: str) -> float:
 
 
 def _flag(element: Element, tag: str, where: str) -> bool:
-    """A 0 or 1, where a missing or empty one means 0."""
+    """Read a flag, 0 or 1; a missing or empty element means 0."""
     text = _text(element, tag) or "0"
     if text not in ("0", "1"):
         raise ValueError(f"{where}: <{tag}> is {text!r}, expected 0 or 1")

@@ -1,4 +1,4 @@
-"""YOLO's text files -> records: data.yaml, or folders named images and labels."""
+"""Reader of YOLO's text files: data.yaml, or folders named images and labels."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LISTS = ("classes.txt", "obj.names", "labels/classes.txt")
 
 
 def splits(root: Path) -> dict[str, list[Path]]:
-    """Split -> its image files; empty where nothing is laid out for YOLO.
+    """Return split name -> image files; empty if there is no YOLO data set.
 
-    Known are a data.yaml whose train, val and test are folders or lists of images; `images/<split>` beside
-    `labels/<split>`; `<split>/images` beside `<split>/labels`; and `images` beside `labels`, the split "all".
+    Looks for a data.yaml, where train, val and test name folders or lists of images; `images/<split>` with
+    `labels/<split>`; `<split>/images` with `<split>/labels`; and `images` with `labels`, the split "all".
     """
     settings = _settings(root)
     if settings is not None:
@@ -42,23 +42,23 @@ def load(
 ) -> Dataset:
     """Read one split.
 
-    A line is a class number and centre x, y, width, height as fractions of the image, or a polygon, whose bounding
-    box is taken. Boxes become 0-based inclusive corners, the right one x + width - 1. An image without a file of
-    labels has no objects.
+    A line holds a class number, then either centre x, centre y, width and height as fractions of the image, or a
+    polygon, of which the bounding box is used. Boxes become 0-based inclusive corners, x2 = x1 + width - 1. An image
+    without a label file has no objects.
 
     Args:
-        root: what `splits` takes.
-        split: one of them.
-        classes: names in label order; None: those of data.yaml or classes.txt, else the numbers.
-        skip_bad: leave out images that cannot be used, and list them.
-        name: of the data set in messages.
+        root: folder or file, as for `splits`.
+        split: name of the split.
+        classes: class names in label order; None: the names in data.yaml or classes.txt, else the class numbers.
+        skip_bad: skip images that cannot be used and list them in `Dataset.bad`, instead of raising.
+        name: name of the data set and split, for messages.
 
     Raises:
         OSError, ValueError: a file is damaged, or a class has no name.
     """
     names, images = _names(root), splits(root)[split]
     if not images:
-        raise ValueError(f"{root}: split {split} holds no image")
+        raise ValueError(f"{root}: split {split} holds no images")
     readers = {i: functools.partial(_read_one, path, names) for i, path in ids_of(images).items()}
     order = (lambda found: sorted(found, key=int)) if names is None else sorted
     return build(name or f"{root.name} {split}", readers, classes or names, skip_bad, order)
@@ -75,9 +75,9 @@ def _settings(root: Path) -> dict[str, Any] | None:
     try:
         settings = yaml.safe_load(path.read_text("utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not yaml ({' '.join(str(error).split())})") from None
+        raise ValueError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(settings, dict) or "names" not in settings:
-        raise ValueError(f"{path}: no YOLO data set; expected names, and train and val")
+        raise ValueError(f"{path}: not a YOLO data set; expected names, train and val")
     return settings
 
 
@@ -88,13 +88,13 @@ def _base(root: Path, settings: dict[str, Any]) -> Path:
 
 
 def _images(base: Path, where: str | list[str], source: Path) -> list[Path]:
-    """Of a folder, a list file, or several."""
+    """Return the images of a folder or list file, or of several."""
     found: list[Path] = []
     for one in [where] if isinstance(where, str) else where:
-        # Roboflow writes ../train/images for what lies beside data.yaml
+        # Roboflow writes ../train/images for a folder beside data.yaml
         place = next((p for p in (base / one, base / one.removeprefix("../")) if p.exists()), None)
         if place is None:
-            raise FileNotFoundError(f"{source}: no folder or list {base / one}")
+            raise FileNotFoundError(f"{source}: no such folder or list: {base / one}")
         lines = [] if place.is_dir() else place.read_text("utf-8").split("\n")
         found += images_in(place) if place.is_dir() else [base / line.strip() for line in lines if line.strip()]
     return found
@@ -110,7 +110,7 @@ def _names(root: Path) -> list[str] | None:
 
 
 def labels_of(image: Path) -> Path:
-    """The file of an image's labels: the last folder called images is one called labels."""
+    """Return the label file of an image: in its path, the last folder named images becomes labels."""
     parts = list(image.parts)
     for i in range(len(parts) - 2, -1, -1):
         if parts[i] == "images":
@@ -131,7 +131,7 @@ def _read_one(image: Path, names: list[str] | None) -> tuple[Path, Annotation]:
         values = [number(text, f"{where}: a column") for text in line]
         k = int(values[0])
         if k != values[0] or k < 0 or (names is not None and k >= len(names)):
-            raise ValueError(f"{where}: class {line[0]}, expected 0 to {len(names) - 1 if names else 'any'}")
+            raise ValueError(f"{where}: class {line[0]}, expected {f'0 to {len(names) - 1}' if names else '0 or more'}")
         if len(line) == 5:
             x, y, w, h = values[1:]
             x0, y0 = x - w / 2, y - h / 2
@@ -144,5 +144,5 @@ def _read_one(image: Path, names: list[str] | None) -> tuple[Path, Annotation]:
 
 
 def _snapped(box: Sequence[float]) -> list[float]:
-    """Without the noise of fractions written with six digits: a hundredth of a pixel is none."""
+    """Round to a hundredth of a pixel, which removes the error of fractions written with six digits."""
     return [round(v, 2) for v in box]

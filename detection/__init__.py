@@ -1,4 +1,4 @@
-"""SPP-net object detection (He, Zhang, Ren, Sun, 2014): convolve once, pool every window, score with SVMs."""
+"""SPP-net object detection (He, Zhang, Ren, Sun, 2014): one convolution pass, pooled windows, SVM scores."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Load the detector, and torch with it, on first use."""
+    """Import the detector, and torch with it, on first use."""
     if name == "SPPDetector":
         from detection.detector import SPPDetector
 

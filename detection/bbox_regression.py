@@ -1,12 +1,14 @@
-"""Bounding-box regression: from a window's pool5 features to the box of the object it found.
+"""Bounding-box regression: from the pool5 features of a window to the box of the object that it overlaps.
 
-One ridge regression a class, with whitened targets (paper section 4.1; bbox_regression/*.m).
+One ridge regression per class, with whitened targets (paper section 4.1; bbox_regression/*.m).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,48 +19,63 @@ from detection.boxes import as_boxes
 from detection.config import BoxRegressionConfig
 from detection.training.images import TrainingImages
 
+if TYPE_CHECKING:
+    from detection.training.regressor_checkpoint import RegressorParts
+
+log = logging.getLogger(__name__)
+
 WHITENING = 0.001  # added to the eigenvalues of the targets' covariance; train_bbox_regressor.m
-FOLD_ROWS = 2048  # rows gathered for one update of the Gram matrix
+FOLD_ROWS = 2048  # rows collected for one update of the Gram matrix
+MEMORY = 6 * 2**30  # bytes of the systems of equations that are built in one pass over the images
 Floats = NDArray[np.float64]
 Block = tuple[NDArray[np.floating], ArrayLike, ArrayLike]  # features (N, D), boxes (N, 4), gt_boxes (N, 4)
 
 
 @dataclass(frozen=True, eq=False)
 class BoxRegressor:
-    """The regression of one class.
+    """The regressor of one class.
 
     Attributes:
-        weights: float32 (D + 1, 4), features and a constant 1 to target; whitening is folded in.
-        mean: float64 (4,), mean target.
+        weights: float32 (D + 1, 4), from the features and a constant 1 to the targets; they include the whitening.
+        mean: float64 (4,), mean of the training targets.
     """
 
     weights: NDArray[np.float32]
     mean: Floats
 
     def apply(self, features: NDArray[np.floating], boxes: ArrayLike) -> NDArray[np.float32]:
-        """Regressed boxes: features (N, D) scaled as in training, boxes (N, 4) -> float32 (N, 4), unclipped."""
+        """Return regressed boxes, not clipped: float32 (N, 4).
+
+        Args:
+            features: (N, D), scaled as in training.
+            boxes: (N, 4), image pixels.
+        """
         targets = features @ self.weights[:-1] + self.weights[-1] + self.mean
         return decode(boxes, targets).astype(np.float32)
 
 
 class BoxRegressors:
-    """The regressions of all classes, as one product.
+    """The regressors of all classes, applied in one matrix product.
 
     Args:
-        regressors: one a class; None leaves the class' boxes as they are.
-        feature_scale: what features are multiplied by.
+        regressors: one per class; None leaves the boxes of the class unchanged.
+        feature_scale: factor on the features.
     """
 
     def __init__(self, regressors: Sequence[BoxRegressor | None], feature_scale: float) -> None:
         present = [r for r in regressors if r is not None]
         self.n_classes = len(regressors)
-        self._place = np.full(len(regressors), -1)  # of each class among those present
+        self._place = np.full(len(regressors), -1)  # index of each class among those present, or -1
         self._place[[k for k, r in enumerate(regressors) if r is not None]] = np.arange(len(present))
         self._weights = np.concatenate([r.weights[:-1] for r in present], axis=1) * np.float32(feature_scale)  # (D, 4P)
         self._bias = np.concatenate([r.weights[-1] + r.mean for r in present]).astype(np.float32)
 
     def targets(self, features: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32]:
-        """Of unscaled features, arrays or tensors of any device: (N, D) -> float32 (N, P, 4), P classes present."""
+        """Return the targets of the P classes that have a regressor: float32 (N, P, 4).
+
+        Args:
+            features: float32 (N, D), unscaled, an array or a tensor on any device.
+        """
         if isinstance(features, torch.Tensor):
             found = (features @ torch.from_numpy(self._weights).to(features.device)).cpu().numpy()
         else:
@@ -68,24 +85,30 @@ class BoxRegressors:
     def apply(
         self, boxes: NDArray[np.float32], labels: NDArray[np.int64], targets: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Boxes (N, 4) of the given classes (N,), regressed by the `targets` (N, P, 4) of their features."""
+        """Return regressed boxes, not clipped: float32 (N, 4).
+
+        Args:
+            boxes: float32 (N, 4), image pixels.
+            labels: int64 (N,), class of each box.
+            targets: float32 (N, P, 4), see `targets`.
+        """
         place = self._place[labels]
         picked = targets[np.arange(len(boxes)), np.maximum(place, 0)]
         return np.where((place >= 0)[:, None], decode(boxes, picked).astype(np.float32), boxes)
 
 
 def encode(boxes: ArrayLike, gt_boxes: ArrayLike) -> Floats:
-    """Targets (dx, dy, log dw, log dh) from each box to its object: (N, 4), (N, 4) -> float64 (N, 4).
+    """Return the targets (dx, dy, log dw, log dh) from boxes (N, 4) to their objects (N, 4): float64 (N, 4).
 
-    Widths are x2 - x1 here, without the 1 that overlaps count, plus a rounding unit so that none is zero, and
-    centres x1 + width / 2 (bbox_transform in train_bbox_regressor.m).
+    Unlike in overlaps, the width is x2 - x1 without the additional pixel, plus the float64 epsilon so that it is not
+    zero; the centre is x1 + width / 2 (bbox_transform in train_bbox_regressor.m).
     """
     (cx, cy, w, h), (gx, gy, gw, gh) = _center_form(boxes), _center_form(gt_boxes)
     return np.stack([(gx - cx) / w, (gy - cy) / h, np.log(gw / w), np.log(gh / h)], axis=1)
 
 
 def decode(boxes: ArrayLike, targets: ArrayLike) -> Floats:
-    """Inverse of `encode`: the boxes that the targets lead to, float64 (N, 4)."""
+    """Return the boxes that targets (N, 4) lead to from boxes (N, 4), the inverse of `encode`: float64 (N, 4)."""
     cx, cy, w, h = _center_form(boxes)
     tx, ty, tw, th = np.asarray(targets, np.float64).reshape(-1, 4).T
     x, y, w2, h2 = tx * w + cx, ty * h + cy, w * np.exp(tw) / 2, h * np.exp(th) / 2
@@ -107,62 +130,155 @@ def fit(
     """Train the regressor of one class.
 
     Args:
-        features: (N, D) scaled to a mean norm of 20; or an iterable of (features, boxes, gt_boxes) blocks, when
-            `boxes` and `gt_boxes` are left out. At most D + 1 rows are held at a time, and one Gram matrix.
-        boxes: (N, 4) windows.
-        gt_boxes: (N, 4) the object matched to each.
-        ridge: weight of the squared norm, the constant's coefficient included.
+        features: (N, D), scaled to a mean norm of 20; or, without `boxes` and `gt_boxes`, an iterable of
+            (features, boxes, gt_boxes) blocks, of which at most D + 1 rows and one Gram matrix are held at a time.
+        boxes: (N, 4), windows.
+        gt_boxes: (N, 4), the object of each window.
+        ridge: weight of the squared norm of the coefficients, the one of the constant included.
 
     Raises:
-        ValueError: there is no window, or the arrays do not fit each other.
+        ValueError: there is no window, or the arrays differ in length.
     """
     blocks = features if boxes is None or gt_boxes is None else [(np.asarray(features), boxes, gt_boxes)]
     system = _RidgeSystem(ridge)
     for block_features, block_boxes, block_gt in blocks:
         targets = encode(block_boxes, block_gt)
         if len(block_features) != len(targets):
-            raise ValueError(f"features: expected {len(targets)} rows, one a box, got {len(block_features)}")
+            raise ValueError(f"features: expected {len(targets)} rows, one per box, got {len(block_features)}")
         if len(targets):
             system.add(block_features, targets)
-    if not system.targets:
-        raise ValueError("boxes: there is no window to learn box regression from")
-    targets = np.concatenate(system.targets)
-    mean = targets.mean(axis=0)
-    whiten, restore = _whitening(targets - mean)
-    return BoxRegressor((system.solve(mean, whiten) @ restore).astype(np.float32), mean)
+    return system.solve()
 
 
-def training_blocks(
-    images: TrainingImages, k: int, config: BoxRegressionConfig, feature_scale: float, difficult: bool = True
-) -> Iterator[Block]:
-    """What the regressor of class k learns from, image by image, for `fit`.
+@dataclass(frozen=True, eq=False)
+class TrainingWindows:
+    """The windows of one image that regressors are trained on.
 
-    A window belongs to the object it overlaps most, of whatever class, and serves that object's class if it
-    overlaps enough (spp_train_bbox_regressor.m).
+    Attributes:
+        rows: int64 (N,), rows of the image's `LabelledBoxes`.
+        objects: int64 (N,), the object of each window.
+        labels: int64 (N,), the class of that object.
+    """
+
+    rows: NDArray[np.int64]
+    objects: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+
+def training_windows(
+    images: TrainingImages, index: int, config: BoxRegressionConfig, difficult: bool = True
+) -> TrainingWindows:
+    """Select the windows of one image that regressors are trained on; reads no features.
+
+    A window belongs to the object that it overlaps most, whatever its class, and trains the regressor of that
+    object's class if the overlap is large enough (spp_train_bbox_regressor.m).
 
     Args:
         images: the training images.
-        k: the class.
-        config: the least overlap.
-        feature_scale: what features are multiplied by.
-        difficult: whether windows of difficult objects count.
+        index: number of the image.
+        config: the smallest overlap.
+        difficult: use the windows of difficult objects too.
     """
-    for index, record in enumerate(images.records):
-        if k not in record.labels:
+    labelled = images.labelled_boxes(index)
+    if not len(labelled.labels):
+        return TrainingWindows(*(np.zeros(0, np.int64) for _ in range(3)))
+    match = labelled.gt_overlaps.argmax(axis=1)  # (G + R,)
+    overlap = labelled.gt_overlaps.max(axis=1)
+    enough = overlap > config.min_iou if config.strict else overlap >= config.min_iou
+    rows = np.flatnonzero(enough & (difficult | ~labelled.difficult[match]))
+    return TrainingWindows(rows, match[rows], labelled.labels[match[rows]])
+
+
+def fit_all(
+    images: TrainingImages,
+    config: BoxRegressionConfig,
+    feature_scale: float,
+    *,
+    difficult: bool = True,
+    memory: int = MEMORY,
+    parts: RegressorParts | None = None,
+    on_class: Callable[[int], None] = lambda k: None,
+) -> list[BoxRegressor | None]:
+    """Train the regressors of all classes in one pass over the feature cache, or in a few if memory is short.
+
+    Each regressor is the one that `fit` gives for the windows of its class in the order of the images.
+
+    Args:
+        images: the training images, with pool5 as their features.
+        config: the smallest overlap and the ridge.
+        feature_scale: factor on the features.
+        difficult: use the windows of difficult objects too.
+        memory: bytes for the systems of equations that are built in one pass; at least one class is trained per
+            pass. Solving them one after the other takes up to twice the size of the largest in addition.
+        parts: files of finished regressors, from which an interrupted training resumes; None: none are written.
+        on_class: called with each class once its regressor is finished, for a progress bar.
+
+    Returns:
+        K regressors; None for a class without windows.
+    """
+    windows = [training_windows(images, index, config, difficult) for index in range(len(images))]
+    counts = np.bincount(np.concatenate([w.labels for w in windows]), minlength=images.n_classes)
+    found = [parts.get(k) if parts else None for k in range(images.n_classes)]
+    for k in range(images.n_classes):
+        if found[k] is not None or not counts[k]:
+            on_class(k)
+    length = images.pooled_length
+    groups = _groups({k: _system_bytes(n, length) for k, n in enumerate(counts) if n and found[k] is None}, memory)
+    for number, group in enumerate(groups, 1):
+        log.info("box regression: pass %d of %d over the features, %d classes", number, len(groups), len(group))
+        systems = _build_systems(images, windows, group, config.ridge, feature_scale)
+        for k in group:
+            found[k] = regressor = systems.pop(k).solve()
+            if parts:
+                parts.put(k, regressor)
+            on_class(k)
+    return found
+
+
+def _system_bytes(rows: int, length: int) -> int:
+    """Return the size in bytes of a `_RidgeSystem` for `rows` feature rows of `length` values, in single precision."""
+    columns = length + 1
+    return 4 * columns * (rows if rows < columns else columns + FOLD_ROWS)
+
+
+def _groups(sizes: Mapping[int, int], memory: int) -> list[list[int]]:
+    """Divide classes into groups whose sizes fit memory together; a class that exceeds it is a group of its own.
+
+    Args:
+        sizes: class -> bytes.
+        memory: bytes.
+    """
+    groups: list[list[int]] = []
+    used = 0
+    for k, size in sizes.items():
+        if not groups or used + size > memory:
+            groups.append([])
+            used = 0
+        groups[-1].append(k)
+        used += size
+    return groups
+
+
+def _build_systems(
+    images: TrainingImages, windows: Sequence[TrainingWindows], group: Sequence[int], ridge: float, feature_scale: float
+) -> dict[int, _RidgeSystem]:
+    """Build the systems of a group of classes; the maps of each image are read once, its windows pooled together."""
+    systems = {k: _RidgeSystem(ridge) for k in group}
+    for index, w in enumerate(windows):
+        used = np.flatnonzero(np.isin(w.labels, group))
+        if not len(used):
             continue
-        labelled = images.labelled_boxes(index)
-        match = labelled.gt_overlaps.argmax(axis=1)  # (G + R,)
-        overlap = labelled.gt_overlaps.max(axis=1)
-        enough = overlap > config.min_iou if config.strict else overlap >= config.min_iou
-        chosen = enough & (labelled.labels[match] == k) & (difficult | ~labelled.difficult[match])
-        boxes = labelled.boxes[chosen]
-        if len(boxes):
-            pooled = images.pool(index, boxes) * np.float32(feature_scale)
-            yield pooled, boxes, record.boxes[match[chosen]]
+        boxes, labels = images.boxes(index)[w.rows[used]], w.labels[used]
+        gt_boxes = images.records[index].boxes[w.objects[used]]
+        pooled = images.pool(index, boxes) * np.float32(feature_scale)  # (n, D)
+        for k in np.unique(labels).tolist():
+            mine = labels == k
+            systems[k].add(pooled[mine], encode(boxes[mine], gt_boxes[mine]))
+    return systems
 
 
 def _whitening(centered: Floats) -> tuple[Floats, Floats]:
-    """(T, T^-1), symmetric (4, 4): centred targets times T have about unit covariance."""
+    """Return (T, T^-1), symmetric float64 (4, 4); centred targets (N, 4) times T have about unit covariance."""
     values, vectors = np.linalg.eigh(centered.T @ centered / len(centered))
     spread = np.sqrt(np.maximum(values, 0) + WHITENING)
     return (vectors / spread) @ vectors.T, (vectors * spread) @ vectors.T
@@ -171,20 +287,20 @@ def _whitening(centered: Floats) -> tuple[Floats, Floats]:
 class _RidgeSystem:
     """(X'X + ridge I) b = X'(T - mean) M for rows that arrive in blocks; X ends in a column of ones.
 
-    While there are fewer rows than columns they are kept, for the smaller dual system
-    b = X'(XX' + ridge I)^-1 (T - mean) M; from then on they are folded into the Gram matrix X'X. Sums are of the
-    features' precision: single precision is enough, since the ridge bounds the condition number.
+    As long as there are fewer rows than columns, the rows are kept for the smaller dual system
+    b = X'(XX' + ridge I)^-1 (T - mean) M. From then on they are added to the Gram matrix X'X. Sums have the precision
+    of the features; single precision is enough, because the ridge bounds the condition number.
     """
 
     def __init__(self, ridge: float) -> None:
         self.ridge = ridge
         self.targets: list[Floats] = []  # of all rows
-        self._buffer: list[NDArray[np.floating]] = []  # rows not folded yet
+        self._buffer: list[NDArray[np.floating]] = []  # rows that are not in the Gram matrix
         self._gram: NDArray[np.floating] | None = None  # (D + 1, D + 1), upper triangle
         self._product: Floats | None = None  # X'T, (D + 1, 4)
 
     def add(self, features: NDArray[np.floating], targets: Floats) -> None:
-        """Take n rows."""
+        """Add n rows: features (n, D), float64 targets (n, 4)."""
         self._buffer.append(np.pad(features, ((0, 0), (0, 1)), constant_values=1))
         self.targets.append(targets)
         enough = features.shape[1] + 1 if self._gram is None else FOLD_ROWS
@@ -202,11 +318,24 @@ class _RidgeSystem:
         self._gram = syrk(1.0, x.T, beta=1.0, c=self._gram, overwrite_c=True)
         self._product += x.T @ t.astype(x.dtype)
 
-    def solve(self, mean: Floats, whiten: Floats) -> Floats:
-        """Coefficients of the whitened targets: float64 (D + 1, 4). The system is used up."""
+    def solve(self) -> BoxRegressor:
+        """Solve the system, which cannot be used afterwards.
+
+        Raises:
+            ValueError: no row was added.
+        """
+        if not self.targets:
+            raise ValueError("boxes: expected at least one window to train box regression on, got none")
+        targets = np.concatenate(self.targets)
+        mean = targets.mean(axis=0)
+        whiten, restore = _whitening(targets - mean)
+        return BoxRegressor((self._coefficients(targets, mean, whiten) @ restore).astype(np.float32), mean)
+
+    def _coefficients(self, targets: Floats, mean: Floats, whiten: Floats) -> Floats:
+        """Return the coefficients of the whitened targets: float64 (D + 1, 4)."""
         if self._gram is None:
             x = np.concatenate(self._buffer)
-            y = (np.concatenate(self.targets) - mean) @ whiten
+            y = (targets - mean) @ whiten
             return x.T.astype(np.float64) @ _solve(x @ x.T, y, self.ridge)
         if self._buffer:
             self._fold()
@@ -215,7 +344,7 @@ class _RidgeSystem:
 
 
 def _solve(gram: NDArray[np.floating], right: Floats, ridge: float) -> Floats:
-    """(gram + ridge I)^-1 right by Cholesky, of the upper triangle; overwrites `gram`."""
+    """Return (gram + ridge I)^-1 right by Cholesky factorisation of the upper triangle; overwrites `gram`."""
     gram[np.diag_indices_from(gram)] += ridge
     factor = linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
     return linalg.cho_solve(factor, right.astype(gram.dtype), check_finite=False).astype(np.float64)

@@ -1,8 +1,8 @@
-"""Boxes: pure functions on (N, 4) arrays.
+"""Box operations: pure functions on (N, 4) arrays.
 
-Everywhere: xyxy, 0-based pixels, inclusive corners, so that width = x2 - x1 + 1 (the VOC and R-CNN
-convention). Stored as float32, computed in float64: single precision already changes non-maximum
-suppression where an overlap is exactly the threshold.
+Boxes are xyxy, in 0-based pixels, with inclusive corners: width = x2 - x1 + 1, the VOC and R-CNN convention. They are
+stored as float32 and computed in float64, because float32 changes the result of non-maximum suppression where an IoU
+equals the threshold.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 def as_boxes(boxes: ArrayLike) -> Floats:
-    """`boxes` as float64 (N, 4); an empty sequence becomes (0, 4).
+    """Convert boxes to float64 (N, 4); an empty sequence becomes (0, 4).
 
     Raises:
         ValueError: the array is not (N, 4).
@@ -29,17 +29,17 @@ def as_boxes(boxes: ArrayLike) -> Floats:
 
 
 def area(boxes: ArrayLike) -> Floats:
-    """Pixels in each box: (N, 4) -> float64 (N,)."""
+    """Compute the area of each box in pixels: (N, 4) -> float64 (N,)."""
     b = as_boxes(boxes)
     return (b[:, 2] - b[:, 0] + 1) * (b[:, 3] - b[:, 1] + 1)
 
 
 def iou(a: ArrayLike, b: ArrayLike) -> Floats:
-    """Intersection over union of every pair, counted in inclusive pixels.
+    """Compute the intersection over union of every pair of boxes.
 
     Args:
-        a: (A, 4) boxes.
-        b: (B, 4) boxes.
+        a: (A, 4), xyxy, inclusive corners.
+        b: (B, 4), in the same frame.
 
     Returns:
         float64 (A, B) in [0, 1].
@@ -56,42 +56,52 @@ def iou(a: ArrayLike, b: ArrayLike) -> Floats:
 
 
 def clip(boxes: ArrayLike, image_size: tuple[int, int]) -> Floats:
-    """Boxes moved inside an image of (H, W) pixels: (N, 4) -> float64 (N, 4)."""
+    """Clip boxes to an image of (H, W) pixels: (N, 4) -> float64 (N, 4)."""
     height, width = image_size
     limits = np.array([width - 1, height - 1, width - 1, height - 1], np.float64)
     return np.clip(as_boxes(boxes), 0, limits)
 
 
 def mirror(boxes: ArrayLike, width: int) -> NDArray[np.float32]:
-    """The boxes in the image flipped left to right: (N, 4), image of `width` pixels -> float32 (N, 4)."""
+    """Flip boxes left to right in an image of `width` pixels: (N, 4) -> float32 (N, 4)."""
     x1, y1, x2, y2 = as_boxes(boxes).T
     return np.stack([width - 1 - x2, y1, width - 1 - x1, y2], axis=1).astype(np.float32)
 
 
+def to_xywh(boxes: ArrayLike) -> Floats:
+    """Convert xyxy with inclusive corners to COCO's x, y, width, height: (N, 4) -> float64 (N, 4)."""
+    b = as_boxes(boxes).copy()
+    b[:, 2:] += 1 - b[:, :2]
+    return b
+
+
 def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float, most: int | None = None) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression.
+    """Suppress overlapping boxes by greedy non-maximum suppression.
 
     Args:
-        boxes: (N, 4) boxes.
-        scores: (N,) scores; of equal ones the larger index goes first.
-        threshold: a box goes when its IoU with a kept one is strictly greater.
-        most: boxes to keep; the rest is not looked at.
+        boxes: (N, 4), xyxy, inclusive corners.
+        scores: (N,). Of equal scores, the larger index comes first.
+        threshold: a box is suppressed if its IoU with a kept box is strictly greater.
+        most: stop after this many boxes; None keeps all.
 
     Returns:
         int64 indices of the kept boxes, best first.
+
+    Raises:
+        ValueError: the numbers of boxes and scores differ.
 
     Source: nms/nms.m.
     """
     b = np.ascontiguousarray(as_boxes(boxes))
     order = np.argsort(np.asarray(scores, np.float64), kind="stable")[::-1]
     if len(order) != len(b):
-        raise ValueError(f"scores: expected {len(b)}, one a box, got {len(order)}")
+        raise ValueError(f"scores: expected {len(b)}, one per box, got {len(order)}")
     return order[_suppress(b[order], float(threshold), len(b) if most is None else most)]
 
 
 @numba.njit(cache=True, nogil=True)
 def _suppress(boxes: Floats, threshold: float, most: int) -> NDArray[np.bool_]:
-    """Which of the boxes, sorted best first, survive; the first `most` of them."""
+    """Mark the first `most` surviving boxes of (N, 4), sorted best first: bool (N,)."""
     n = len(boxes)
     keep = np.ones(n, np.bool_)
     for i in range(n):

@@ -1,7 +1,7 @@
-"""The feature store: conv5 maps of many images, computed once under one set of settings.
+"""The feature cache: conv5 maps of many images, computed once with one set of settings.
 
-<root>/manifest.json    the settings; opening the folder with others is an error
-<root>/<id>.maps        one image, written under a temporary name and renamed
+<root>/manifest.json    the settings; opening the folder with other settings is an error
+<root>/<id>.maps        one file per image, written under a temporary name and renamed
 """
 
 from __future__ import annotations
@@ -28,22 +28,21 @@ SUFFIX = ".maps"
 
 
 class FeatureCache:
-    """The maps of many images under one set of settings.
+    """Feature maps of many images, computed with one set of settings.
 
-    Any number of processes may read and write one folder at a time.
+    Any number of processes may read and write a folder at the same time.
 
     Args:
-        root: the folder; made if absent.
-        manifest: everything that decides what a map holds, as JSON values. None: whatever the folder was
-            made with.
+        root: folder of the cache; created if absent.
+        manifest: settings that decide what a map holds, as JSON values; None: those of the existing folder.
 
     Attributes:
-        root: the folder.
-        manifest: the settings, as they come back from JSON (tuples are lists), keys sorted.
+        root: folder of the cache.
+        manifest: the settings as JSON returns them (tuples are lists), sorted by key.
 
     Raises:
         ValueError: the folder was made with other settings, or its manifest is damaged.
-        OSError: it cannot be read or made; without `manifest`, there is no cache there.
+        OSError: the folder cannot be read or created; or `manifest` is None and the folder holds no cache.
     """
 
     def __init__(self, root: str | os.PathLike[str], manifest: Mapping[str, Any] | None = None) -> None:
@@ -58,63 +57,66 @@ class FeatureCache:
         self._key = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def path(self, image_id: str) -> Path:
-        """Where an image's maps are kept.
+        """Return the file of an image.
 
         Raises:
             ValueError: the id is empty.
         """
         if not image_id:
-            raise ValueError(f"{self.root}: the id of an image is empty; give every image a name")
+            raise ValueError(f"{self.root}: expected an image id, got an empty one; give every image a name")
         return self.root / (quote(image_id, safe=" ") + SUFFIX)  # ids with slashes stay inside the folder
 
     def __contains__(self, image_id: str) -> bool:
-        """Whether there is a file; `read` finds out whether it is whole."""
+        """Tell whether the image has a file; only `read` checks that it is complete."""
         return self.path(image_id).is_file()
 
     def ids(self) -> list[str]:
-        """Ids of the images in the folder, sorted."""
+        """Return the ids of the images in the folder, sorted."""
         return sorted(unquote(path.name.removesuffix(SUFFIX)) for path in self._files())
 
     def write(self, image_id: str, arrays: Sequence[NDArray[Any]], meta: Mapping[str, Any] | None = None) -> None:
-        """Keep the maps of one image, replacing those it had.
+        """Write the maps of one image, replacing existing ones.
 
         Args:
-            image_id: any name.
-            arrays: (C, h, w) maps of any float type, kept in half precision; channels-last memory is fastest.
-            meta: JSON values to go with them.
+            image_id: name of the image, not empty.
+            arrays: maps (C, h, w) of any float type, stored in half precision; channels-last memory is fastest.
+            meta: JSON values stored with the maps.
 
         Raises:
             ValueError: a value is not finite in half precision, or the maps are not (C, h, w).
-            OSError: the file cannot be written; nothing is left of it then.
+            OSError: the file cannot be written; nothing of it is left behind.
         """
         path = self.path(image_id)
         notes = {"key": self._key, "id": image_id, "meta": dict(meta or {})}
         write_atomically(path, pack(arrays, notes, str(path)))
 
     def read(self, image_id: str) -> tuple[Maps, dict[str, Any]]:
-        """The maps of one image, float16 (C, h, w) views of channels-last memory, and what came with them.
+        """Read the maps of one image.
+
+        Returns:
+            maps float16 (C, h, w), views of channels-last memory, and the `meta` stored with them.
 
         Raises:
             FileNotFoundError: the image is not in the cache.
-            ValueError: the file is damaged, or of a cache with other settings.
+            ValueError: the file is damaged, or belongs to a cache with other settings.
         """
         path = self.path(image_id)
         try:
             data = path.read_bytes()
         except FileNotFoundError:
             raise FileNotFoundError(
-                f"{path}: no maps of image {image_id!r} in this cache; run sppnet-extract-features"
+                f"{path}: no maps of image {image_id!r} in this cache; run `sppnet stage extract-features`"
             ) from None
         maps, notes = unpack(data, str(path))
         if (notes["key"], notes["id"]) != (self._key, image_id):
             raise ValueError(
                 f"{path}: holds image {notes['id']!r} of a cache with other settings; delete it and run "
-                "sppnet-extract-features"
+                "`sppnet stage extract-features`"
             )
         return maps, notes["meta"]
 
     def bytes_per_image(self, sample: int = 100) -> float:
-        """Mean size of up to `sample` of the files that are there; 0 for none."""
+        """Return the mean size in bytes of up to `sample` of the files; 0 if there is none."""
         sizes = [path.stat().st_size for path in itertools.islice(self._files(), sample)]
         return sum(sizes) / max(len(sizes), 1)
 
@@ -126,32 +128,32 @@ class FeatureCache:
 
 
 def clear(root: str | os.PathLike[str]) -> None:
-    """Delete a cache, with what interrupted writers left, and nothing else that lies in the folder.
+    """Delete a cache, including temporary files of interrupted writers, but no other file in the folder.
 
     Raises:
         OSError: a file cannot be deleted.
     """
     folder = Path(root)
     ours = (folder / MANIFEST, *folder.glob("*" + SUFFIX), *folder.glob(f".*{SUFFIX}.*.tmp"))
-    for path in ours[1:] + ours[:1]:  # the manifest last: files without one would have no owner
+    for path in ours[1:] + ours[:1]:  # the manifest last, so that no files are left without one
         path.unlink(missing_ok=True)
 
 
 def estimate(bytes_per_image: float, n: int) -> str:
-    """What n images will take, for people: "5,011 images x 0.80 MB = 4.0 GB"."""
+    """Return the disk space of n images as text: "5,011 images x 0.80 MB = 4.0 GB"."""
     return f"{n:,} images x {bytes_per_image / 1e6:.2f} MB = {bytes_per_image * n / 1e9:.1f} GB"
 
 
 def check_space(root: str | os.PathLike[str], bytes_per_image: float, n: int) -> None:
-    """Refuse to begin what the disk cannot hold.
+    """Check that the disk has room for the features of more images.
 
     Args:
         root: an existing folder on the disk.
-        bytes_per_image: measured on the first images (`FeatureCache.bytes_per_image`).
-        n: images still to come.
+        bytes_per_image: mean file size, measured on the first images (`FeatureCache.bytes_per_image`).
+        n: number of images to come.
 
     Raises:
-        OSError: less is free than they will take.
+        OSError: the free space is too small.
     """
     free = shutil.disk_usage(root).free
     if bytes_per_image * n > free:
@@ -163,7 +165,7 @@ def check_space(root: str | os.PathLike[str], bytes_per_image: float, n: int) ->
 
 
 def _create_manifest(root: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest unless there is one; of several processes the first one's stays."""
+    """Write the manifest unless there is one; if several processes write at once, the first one wins."""
     path = root / MANIFEST
     if path.exists():
         return
@@ -173,7 +175,7 @@ def _create_manifest(root: Path, manifest: Mapping[str, Any]) -> None:
     try:
         write_atomically(mine, [text.encode()])
         try:
-            os.link(mine, path)  # unlike a rename, this never replaces another's
+            os.link(mine, path)  # unlike a rename, this never replaces the manifest of another process
         except FileExistsError:
             pass
         except OSError:  # a file system without hard links
@@ -183,22 +185,22 @@ def _create_manifest(root: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def _read_manifest(root: Path) -> dict[str, Any]:
-    """The settings in a folder, keys sorted."""
+    """Read the settings of a folder."""
     path = root / MANIFEST
     try:
         stored = json.loads(path.read_text("utf-8"))
         number, settings = stored["format"], dict(stored["settings"])
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no feature cache there; run sppnet-extract-features") from None
+        raise FileNotFoundError(f"{path}: no feature cache; run `sppnet stage extract-features`") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: damaged; delete the folder and run sppnet-extract-features") from error
+        raise ValueError(f"{path}: damaged; delete the folder and run `sppnet stage extract-features`") from error
     if number != FORMAT:
-        raise ValueError(f"{path}: cache format {number}, this version reads {FORMAT}; {_ways_out(root)}")
+        raise ValueError(f"{path}: expected cache format {FORMAT}, got {number}; {_ways_out(root)}")
     return settings
 
 
 def _compare(root: Path, asked: Mapping[str, Any], stored: Mapping[str, Any]) -> None:
-    """Raise unless the settings are the same."""
+    """Raise ValueError unless the settings are the same."""
     for field in sorted(asked.keys() | stored.keys()):
         there, here = (m.get(field, "nothing") for m in (stored, asked))
         if there != here:

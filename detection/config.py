@@ -1,7 +1,6 @@
-"""The numbers of the system, each with its source, as two presets.
+"""The published constants of the system, each with its source, as two presets.
 
-`PAPER` is what He et al. (2014) describe, `RELEASED` what the authors' program does where it differs.
-Only the tools and `SPPDetector` see these classes; everything below them takes plain values.
+`PAPER` is what He et al. (2014) describe; `RELEASED` is what the authors' program does where it differs.
 """
 
 from __future__ import annotations
@@ -18,24 +17,24 @@ class PoolingConfig:
     """From a box to its pooled vector: paper section 4.1 and appendix; spp_features_convX_to_poolX.m."""
 
     scales: tuple[int, ...] = (480, 576, 688, 864, 1200)  # short sides in pixels; section 4.1
-    rule: ScaleRule = "paper"  # how a window picks its scale and is scaled
-    offset: float | None = None  # pixels a window shrinks a side before rounding; None: centres strictly inside
-    levels: tuple[int, ...] = (1, 2, 3, 6)  # bins a side; the order is the one fc6 was trained with
+    rule: ScaleRule = "paper"  # how the scale of a window is chosen and the window is scaled
+    offset: float | None = None  # pixels by which windows shrink per side before rounding; None: centres inside
+    levels: tuple[int, ...] = (1, 2, 3, 6)  # bins per side, in the order that fc6 was trained with
 
 
 @dataclass(frozen=True)
 class FinetuneConfig:
     """Training of fc6, fc7 and a softmax layer over frozen convolutions: paper section 4.1; spp_finetune_voc.m."""
 
-    positives: int = 32  # windows a batch
-    negatives: int = 96
-    positive_iou: float = 0.5  # with the best object: at least
-    negative_iou: tuple[float, float] = (0.1, 0.5)  # at least, less than
+    positives: int = 32  # positive windows per batch
+    negatives: int = 96  # negative windows per batch
+    positive_iou: float = 0.5  # smallest overlap of a positive with its best object
+    negative_iou: tuple[float, float] = (0.1, 0.5)  # overlap of a negative with its best object: at least, less than
     schedule: tuple[tuple[int, float], ...] = ((250_000, 1e-4), (50_000, 1e-5))  # (iterations, learning rate), in order
     momentum: float = 0.9
-    weight_decay: float = 5e-4  # not on the bias of the softmax layer
-    random_scale: bool = False  # a window is pooled at a random scale rather than at its own
-    pool_factor: int = 10  # a block is drawn from images with at least this many times its windows; nTimesMoreData
+    weight_decay: float = 5e-4  # except for the bias of the softmax layer
+    random_scale: bool = False  # pool windows at a random scale instead of the chosen one
+    pool_factor: int = 10  # draw a block from images with this many times its windows; nTimesMoreData
 
 
 @dataclass(frozen=True)
@@ -45,12 +44,12 @@ class SVMConfig:
     cost: float = 1e-3  # liblinear -c
     positive_weight: float = 2.0  # liblinear -w1
     bias_feature: float = 10.0  # liblinear -B; the bias is regularised
-    feature_norm: float = 20.0  # mean L2 norm that features are scaled to; spp_scale_features.m
-    negative_iou: float = 0.3  # negatives overlap every object of the class by less
+    feature_norm: float = 20.0  # mean L2 norm of the scaled features; spp_scale_features.m
+    negative_iou: float = 0.3  # a negative overlaps every object of the class by less
     hard_threshold: float = -1.0001  # a negative above this score is hard
-    evict_threshold: float = -1.2  # a cached negative below this score is dropped after training
-    retrain_after: int = 2000  # new negatives of a class that start a new training
-    thinning_iou: float | None = 0.7  # of negatives overlapping more, only the best-scored stays; section 4.1
+    evict_threshold: float = -1.2  # a negative below this score is dropped after training
+    retrain_after: int = 2000  # number of new negatives after which a class is trained again
+    thinning_iou: float | None = 0.7  # of negatives that overlap by more, the best-scored is kept; section 4.1
     difficult: bool = True  # difficult objects are positives
 
 
@@ -58,29 +57,29 @@ class SVMConfig:
 class BoxRegressionConfig:
     """Ridge regression from pooled conv5 to the object's box: paper section 4.1; bbox_regression/*.m."""
 
-    min_iou: float = 0.5  # training windows overlap their object by at least this much
-    strict: bool = False  # by strictly more
-    ridge: float = 4000.0  # lambda; the paper gives none, this is train_bbox_regressor.m's
-    feature_norm: float = 20.0
+    min_iou: float = 0.5  # smallest overlap of a training window with its object
+    strict: bool = False  # the overlap must be larger than `min_iou`
+    ridge: float = 4000.0  # lambda of train_bbox_regressor.m; the paper gives none
+    feature_norm: float = 20.0  # mean L2 norm of the scaled features; spp_scale_features.m
 
 
 @dataclass(frozen=True)
 class TestConfig:
     """From scores to detections: spp_test.m."""
 
-    score_threshold: float = -1.5
-    nms_iou: float = 0.3
-    max_per_image: int = 100  # of each class
+    score_threshold: float = -1.5  # windows with a lower score are dropped
+    nms_iou: float = 0.3  # a window is suppressed by a better one that it overlaps by more
+    max_per_image: int = 100  # detections per image and class
 
-    __test__ = False  # not a test case, whatever pytest makes of the name
+    __test__ = False  # tells pytest that this is not a test class
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that decides what a trained detector computes, apart from its network and its data."""
+    """All constants that decide what a trained detector computes, besides its network and its data."""
 
     preset: str = "paper"
-    precision: Precision = "fp32"  # of the convolutions; neither source goes below single
+    precision: Precision = "fp32"  # of the convolutions; single precision in both sources
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     svm: SVMConfig = field(default_factory=SVMConfig)
@@ -88,19 +87,19 @@ class Config:
     test: TestConfig = field(default_factory=TestConfig)
 
     def with_scales(self, scales: tuple[int, ...]) -> Config:
-        """The same configuration at other short sides."""
+        """Return the same configuration with other short sides, in pixels."""
         return replace(self, pooling=replace(self.pooling, scales=scales))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for json."""
+        """Return plain values for JSON."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
-        """Inverse of `to_dict`.
+        """Return the configuration of plain values, the inverse of `to_dict`.
 
         Raises:
-            TypeError: a field is unknown or missing.
+            KeyError, TypeError: a field is missing or unknown.
         """
         pooling, finetune = ({k: _tuples(v) for k, v in values[part].items()} for part in ("pooling", "finetune"))
         return cls(
@@ -115,7 +114,7 @@ class Config:
 
 
 def _tuples(value: Any) -> Any:
-    """The value with lists, which json makes of tuples, as tuples again."""
+    """Return the value with lists, into which JSON converts tuples, as tuples again."""
     return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 

@@ -1,15 +1,10 @@
-"""What a detector returns, for one image and for many."""
+"""Detections of one image."""
 
 from __future__ import annotations
 
 import io
-import json
-import os
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from detection import exports
-from detection.files import write_atomically
+from detection.boxes import to_xywh
 from detection.image import read
 
 if TYPE_CHECKING:
@@ -27,25 +21,30 @@ if TYPE_CHECKING:
     import torch
 
 Floating = NDArray[np.floating[Any]]
-_FORMAT = "sppnet detections 1"
+
+_PRINTED = 20
+"""Detections listed by `repr`."""
+
+_EXCLUSIVE = np.array([0, 0, 1, 1], np.float32)
+"""Added to boxes with inclusive corners, it gives boxes that end one past their last pixel."""
 
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Scored, labelled boxes of one image.
+    """Boxes of one image with scores and labels.
 
-    Float64 arrays stay as they are, so that files written by other programs are ranked by the numbers they
-    hold; all other types are converted.
+    Float64 boxes and scores are kept as they are, so that detections read from other programs' files keep their exact
+    ranking. All other types are converted to float32.
 
     Attributes:
         boxes: float32 (N, 4), xyxy, 0-based inclusive image pixels.
         scores: float32 (N,), unbounded margins, comparable within a class.
         labels: int64 (N,), 0..K-1.
-        classes: names in label order, where they are known.
-        photo: the image or its file, where `SPPDetector.detect` made them; what `draw` draws on.
+        classes: the K class names in label order; empty if unknown.
+        photo: the image or its path, as given to `SPPDetector.detect`; `draw` draws on it. None if unknown.
 
     Raises:
-        ValueError: lengths differ, there is a NaN, or a label has no name among `classes`.
+        ValueError: the lengths differ, a box or score is NaN, or a label has no name in `classes`.
     """
 
     boxes: Floating
@@ -68,22 +67,23 @@ class Detections:
         if n and labels.dtype.kind not in "iu":
             raise ValueError(f"labels: expected integers, got {labels.dtype}")
         if np.isnan(boxes).any() or np.isnan(scores).any():
-            raise ValueError("detections: NaN among the boxes or scores")
+            raise ValueError("detections: boxes or scores contain NaN; remove these rows")
         if self.classes and n and not 0 <= labels.min() <= labels.max() < len(self.classes):
             raise ValueError(
-                f"labels: from {labels.min()} to {labels.max()}, but {len(self.classes)} classes are named"
+                f"labels: expected 0..{len(self.classes) - 1} for {len(self.classes)} classes, "
+                f"got {labels.min()}..{labels.max()}"
             )
         for name, value in (("boxes", boxes), ("scores", scores), ("labels", labels.astype(np.int64, copy=False))):
             object.__setattr__(self, name, value)  # the dataclass is frozen
 
     @classmethod
     def empty(cls) -> Detections:
-        """No detections."""
+        """Return zero detections."""
         return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
 
     @classmethod
     def concatenate(cls, parts: Iterable[Detections]) -> Detections:
-        """All detections of `parts`, in their order; names and photo are left behind."""
+        """Return all detections of `parts`, in order, without class names and photo."""
         parts = list(parts) or [cls.empty()]
         return cls(
             np.concatenate([p.boxes for p in parts]),
@@ -95,195 +95,149 @@ class Detections:
         return len(self.boxes)
 
     def __getitem__(self, rows: NDArray[Any] | slice) -> Detections:
-        """The rows of an index array, a boolean mask or a slice."""
+        """Select rows by an index array, a boolean mask or a slice."""
         return replace(self, boxes=self.boxes[rows], scores=self.scores[rows], labels=self.labels[rows])
 
     @property
     def names(self) -> list[str]:
-        """The class of each detection; its label in digits, where names are not known."""
+        """The class name of each detection, or its label as text if the names are unknown."""
         return [self.classes[k] if self.classes else str(k) for k in self.labels.tolist()]
 
     def sorted(self) -> Detections:
-        """Best first; equal scores keep their order."""
+        """Sort by descending score; equal scores keep their order."""
         return self[np.argsort(-self.scores, kind="stable")]
 
     def top(self, k: int) -> Detections:
-        """The best `k`, best first."""
+        """Return the `k` detections with the highest scores, best first."""
         if k < 0:
             raise ValueError(f"k: expected at least 0, got {k}")
         return self.sorted()[:k]
 
     def filter(self, min_score: float | None = None, labels: Iterable[int | str] | str | None = None) -> Detections:
-        """Those with a score of at least `min_score` and one of `labels`; None asks for nothing.
+        """Select detections by score and class.
 
         Args:
-            min_score: the least score.
-            labels: numbers or names of classes, or one name.
+            min_score: the lowest score to keep; None keeps all scores.
+            labels: labels or class names to keep, or one class name; None keeps all classes.
 
         Raises:
-            ValueError: a name is not among `classes`.
+            ValueError: a name is not in `classes`.
         """
         keep = np.ones(len(self), np.bool_)
         if min_score is not None:
             keep &= self.scores >= min_score
         if labels is not None:
             wanted = [labels] if isinstance(labels, str) else list(labels)
-            keep &= np.isin(self.labels, [self._number(label) for label in wanted])
+            keep &= np.isin(self.labels, [self._label_of(label) for label in wanted])
         return self[keep]
 
-    def _number(self, label: int | str) -> int:
+    def _label_of(self, label: int | str) -> int:
         if not isinstance(label, str):
             return int(label)
         if label not in self.classes:
-            raise ValueError(f"labels: {label!r} is none of the classes ({', '.join(self.classes) or 'not known'})")
+            raise ValueError(f"labels: expected one of {', '.join(self.classes) or 'no known classes'}, got {label!r}")
         return self.classes.index(label)
 
     def __repr__(self) -> str:
-        return exports.text(self)
-
-    def draw(self, min_score: float | None = None, image: ArrayLike | None = None) -> NDArray[np.uint8]:
-        """The photo with its boxes, names and scores: uint8 RGB (H, W, 3).
-
-        Args:
-            min_score: leave out what scores less.
-            image: uint8 RGB (H, W, 3) to draw on in place of `photo`.
-
-        Raises:
-            ValueError: there is neither a photo nor an image.
-            OSError: the file of the photo is gone.
-        """
-        from detection.pictures import drawing
-
-        photo = self.photo if image is None else image
-        if photo is None:
-            raise ValueError("draw: these detections do not know their photo; give image")
-        pixels = read(photo) if isinstance(photo, Path) else photo
-        classes = self.classes or tuple(map(str, range(1 + int(self.labels.max(initial=-1)))))
-        return drawing.draw_detections(pixels, self, classes, min_score)
+        lines = [f"{len(self)} detection{'s' * (len(self) != 1)}"]
+        for row in self.top(_PRINTED).records():
+            x0, y0, x1, y1 = (round(v) for v in row["box"])
+            lines.append(f"  {row['class']:<14} {row['score']:6.2f}   ({x0}, {y0}) to ({x1}, {y1})")
+        return "\n".join([*lines, *(["  …"] if len(self) > _PRINTED else [])])
 
     def _repr_png_(self) -> bytes | None:
-        """What a notebook shows: the photo with the detections drawn."""
+        """Show the photo with the detections in notebooks."""
         if self.photo is None:
             return None
         picture, buffer = Image.fromarray(self.draw()), io.BytesIO()
         picture.save(buffer, "png")
         return buffer.getvalue()
 
+    def draw(self, min_score: float | None = None, image: ArrayLike | None = None) -> NDArray[np.uint8]:
+        """Draw the boxes with class names and scores on the photo.
+
+        Args:
+            min_score: the lowest score to draw; None draws all detections.
+            image: uint8 RGB (H, W, 3) to draw on instead of `photo`.
+
+        Returns:
+            uint8 RGB (H, W, 3).
+
+        Raises:
+            ValueError: there is neither a photo nor an image.
+            OSError: the photo's file cannot be read.
+        """
+        from detection.pictures import drawing
+
+        photo = self.photo if image is None else image
+        if photo is None:
+            raise ValueError("draw: these detections have no photo; pass image")
+        pixels = read(photo) if isinstance(photo, Path) else photo
+        classes = self.classes or tuple(map(str, range(1 + int(self.labels.max(initial=-1)))))
+        return drawing.draw_detections(pixels, self, classes, min_score)
+
     def records(self) -> list[dict[str, Any]]:
-        """One dictionary a detection, best first: class, label, score, box."""
-        return exports.records(self)
+        """Return one dictionary per detection, best first.
+
+        Its keys are class, label, score and box (x0, y0, x1, y1, 0-based inclusive image pixels).
+        """
+        best = self.sorted()
+        columns = (best.names, best.labels.tolist(), best.scores.tolist(), best.boxes.tolist())
+        return [dict(zip(("class", "label", "score", "box"), row, strict=True)) for row in zip(*columns, strict=True)]
 
     def to_coco(self, image_id: int) -> list[dict[str, Any]]:
-        """COCO's results format: bbox is x, y, width, height, category_id the label plus one."""
-        return exports.to_coco(self, image_id)
+        """Return COCO results: image_id, category_id (label + 1), bbox (x, y, width, height) and score.
+
+        Raises:
+            ValueError: a label is negative.
+        """
+        if self.labels.min(initial=0) < 0:
+            raise ValueError(f"labels: expected 0 or more, got {self.labels.min()}")
+        columns = (self.labels.tolist(), to_xywh(self.boxes).tolist(), self.scores.tolist())
+        return [
+            {"image_id": int(image_id), "category_id": label + 1, "bbox": box, "score": score}
+            for label, box, score in zip(*columns, strict=True)
+        ]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A row a detection, best first: class, label, score, x0, y0, x1, y1."""
-        return exports.to_pandas(self)
+        """Return a table with one row per detection, best first: class, label, score, x0, y0, x1, y1.
+
+        Raises:
+            ImportError: pandas is not installed.
+        """
+        import pandas
+
+        best = self.sorted()
+        boxes = dict(zip(("x0", "y0", "x1", "y1"), best.boxes.T, strict=True))
+        return pandas.DataFrame({"class": best.names, "label": best.labels, "score": best.scores, **boxes})
 
     def to_torchvision(self) -> dict[str, torch.Tensor]:
-        """What torchvision's detectors return: boxes that end one past the last pixel, labels from 1, scores."""
-        return exports.to_torchvision(self)
+        """Return tensors as torchvision's detectors do.
+
+        Boxes end one past their last pixel, and labels start at 1 since 0 is the background.
+        """
+        import torch
+
+        return {
+            "boxes": torch.as_tensor(self.boxes + _EXCLUSIVE, dtype=torch.float32),
+            "labels": torch.as_tensor(self.labels + 1),
+            "scores": torch.as_tensor(self.scores, dtype=torch.float32),
+        }
 
     def to_supervision(self) -> supervision.Detections:
-        """For Roboflow's supervision: boxes that end one past the last pixel."""
-        return exports.to_supervision(self)
+        """Return detections of Roboflow's supervision library; boxes end one past their last pixel.
 
+        Raises:
+            ImportError: supervision is not installed.
+        """
+        import supervision
 
-@dataclass(frozen=True, eq=False)
-class DetectionTable(Mapping[str, Detections]):
-    """Detections of many images as flat columns: a mapping image id -> `Detections` that remembers their order.
-
-    The order matters where scores are equal: evaluation then takes them as they stand in the table.
-
-    Attributes:
-        ids: of the M images, with or without detections.
-        image: int64 (N,), index into `ids` of each detection.
-        rows: the N detections.
-    """
-
-    ids: tuple[str, ...]
-    image: NDArray[np.int64]
-    rows: Detections
-
-    @classmethod
-    def of(cls, detections: Mapping[str, Detections]) -> DetectionTable:
-        """A table of any mapping: image after image."""
-        if isinstance(detections, DetectionTable):
-            return detections
-        counts = [len(d) for d in detections.values()]
-        image = np.repeat(np.arange(len(counts)), counts)
-        return cls(tuple(detections), image, Detections.concatenate(detections.values()))
-
-    @cached_property
-    def _places(self) -> dict[str, NDArray[np.int64]]:
-        """id -> its rows."""
-        order = np.argsort(self.image, kind="stable")
-        edges = np.searchsorted(self.image[order], np.arange(len(self.ids) + 1))
-        return {image_id: order[edges[i] : edges[i + 1]] for i, image_id in enumerate(self.ids)}
-
-    def __getitem__(self, image_id: str) -> Detections:
-        return self.rows[self._places[image_id]]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.ids)
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-
-def save_npz(
-    path: str | os.PathLike[str], detections: Mapping[str, Detections], meta: Mapping[str, Any] | None = None
-) -> None:
-    """Write the detections of many images to one file, in one step.
-
-    Args:
-        path: the .npz to write.
-        detections: image id -> its detections.
-        meta: anything json can hold: classes, configuration, provenance.
-
-    Raises:
-        OSError: the file cannot be written.
-    """
-    table = DetectionTable.of(detections)
-    header = {"format": _FORMAT, "ids": table.ids, "meta": dict(meta or {})}
-    buffer = io.BytesIO()
-    np.savez(
-        buffer,
-        header=np.frombuffer(json.dumps(header).encode(), np.uint8),
-        image=table.image,
-        boxes=table.rows.boxes,
-        scores=table.rows.scores,
-        labels=table.rows.labels,
-    )
-    write_atomically(Path(path), [buffer.getvalue()])
-
-
-def load_npz(path: str | os.PathLike[str]) -> tuple[DetectionTable, dict[str, Any]]:
-    """Read what `save_npz` wrote.
-
-    Returns:
-        The detections, as a mapping image id -> `Detections`, and `meta`.
-
-    Raises:
-        OSError: the file is not there or cannot be read.
-        ValueError: it is truncated, damaged, or of another kind.
-    """
-    with open(path, "rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                header = json.loads(arrays["header"].tobytes())
-                if header["format"] != _FORMAT:
-                    raise ValueError(f"its format is {header['format']!r}, expected {_FORMAT!r}")
-                ids, meta, image = tuple(header["ids"]), header["meta"], arrays["image"]
-                rows = Detections(arrays["boxes"], arrays["scores"], arrays["labels"])
-            if len(image) != len(rows) or (len(rows) and not 0 <= image.min() <= image.max() < len(ids)):
-                raise ValueError("detections and images do not fit together")
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(
-                f"{os.fspath(path)}: no detections of this program, or a damaged file ({error}); write it again"
-            ) from error
-    return DetectionTable(ids, image, rows), meta
+        return supervision.Detections(
+            xyxy=(self.boxes + _EXCLUSIVE).astype(np.float32),
+            confidence=self.scores.astype(np.float32),
+            class_id=self.labels,
+            data={"class_name": np.array(self.names)},
+        )
 
 
 def _floats(values: ArrayLike) -> Floating:

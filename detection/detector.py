@@ -3,48 +3,52 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detection import features, memory, network, parallel, postprocessing, spp, zoo
+from detection import features, memory, network, parallel, postprocessing, zoo
 from detection import image as pixels
 from detection import model as models
 from detection.boxes import as_boxes
 from detection.config import Precision
 from detection.detections import Detections
-from detection.features import FeaturePyramid
 from detection.model import Model
 from detection.network import ConvBody
 from detection.networks.bfloat16 import has_bfloat16
-from detection.networks.softmax import SoftmaxClassifier
-from detection.postprocessing import ScoredWindows
 from proposals.sources import ProposalSettings, propose
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-Combine = Literal["union", "mean"]
 Photo: TypeAlias = "str | os.PathLike[str] | NDArray[np.uint8] | Image.Image | torch.Tensor"
 
 
 class SPPDetector:
-    """Convolve once, pool every window, score it, tighten the boxes.
+    """A trained SPP-net detector: it convolves a photo once, pools and scores every window, and tightens the boxes.
 
     Args:
         body: the convolutions; they must be those the model was trained on.
         model: SVMs and box regressors.
+        scores: test scores of the training that made the model, for `scores`.
+
+    Attributes:
+        body: the convolutions.
+        model: SVMs and box regressors.
+        classes: K names in label order.
+        scores: read-only mapping of test scores; empty unless a training has just made the detector.
 
     Raises:
-        ValueError: the model belongs to other convolutions.
+        ValueError: the model was trained on other convolutions or another pyramid.
     """
 
-    def __init__(self, body: ConvBody, model: Model) -> None:
+    def __init__(self, body: ConvBody, model: Model, *, scores: Mapping[str, Any] | None = None) -> None:
         if body.weights_hash != model.weights_hash:
             raise ValueError(
                 f"model: trained on {model.network} with weights {model.weights_hash[:12]}, "
@@ -53,38 +57,41 @@ class SPPDetector:
         levels = model.config.pooling.levels
         if model.pooled_length != (pooled := body.channels * sum(n * n for n in levels)):
             raise ValueError(
-                f"model: takes pooled vectors of {model.pooled_length}, {body.name} with pyramid levels "
-                f"{', '.join(map(str, levels))} gives {pooled}; it is of another network or pyramid"
+                f"model: expects pooled vectors of length {model.pooled_length}, but {body.name} with pyramid levels "
+                f"{', '.join(map(str, levels))} gives {pooled}; use the network and the levels it was trained with"
             )
         self.body = body
         self.model = model
         self.classes = model.classes
+        self.scores: Mapping[str, Any] = MappingProxyType(dict(scores or {}))
 
     @classmethod
     def from_pretrained(
         cls,
         name_or_dir: str | Path,
+        *,
         device: str = "auto",
         weights: str | Path = "pretrained",
         precision: Precision | None = None,
         scales: Sequence[int] | None = None,
     ) -> SPPDetector:
-        """Load a detector that comes with the program, or a model folder, and the convolutions it names.
+        """Load a bundled detector or a model folder, and the convolutions that it names.
 
         Args:
-            name_or_dir: "alexnet-voc2007" or another of `detection.zoo.names()`, or a folder.
+            name_or_dir: "lite0-voc2007" or another name of `detection.zoo.names()`, or a model folder.
             device: "auto", "cpu", "cuda" or "cuda:N".
-            weights: file of the convolutions, for a model trained on others than the pretrained ones.
-            precision: of the convolutions, "fp32" or "bf16"; None: that of the training. Scores differ slightly
-                between the two. Where the device has no fast bfloat16 both are single precision.
-            scales: short sides in pixels to look at, of each window the one that suits it; None: those of the training.
-                The paper's five, (480, 576, 688, 864, 1200), take seven times the convolutions of 688 alone. On
-                VOC 2007 models that were trained at 688 gain 2 to 5 mAP; where an object's size in the photo tells
-                what it is, they lose.
+            weights: "pretrained", or a file, for a model that was trained on other weights of the convolutions.
+            precision: "fp32" or "bf16", arithmetic of the convolutions; None: as in training. Scores differ slightly
+                between the two. On a device without fast bfloat16 both are single precision.
+            scales: short sides in pixels of the resized images; every window uses the one that suits its size. None:
+                those of the training. The paper's five, (480, 576, 688, 864, 1200), cost seven times the
+                convolutions of 688 alone. On VOC 2007, models trained at 688 gain 2 to 5 mAP; on data where the
+                size of an object in the photo tells its class, they lose.
 
         Raises:
-            FileNotFoundError: no detector of that name and no model in the folder, or the weights are not there.
-            ValueError: a file is damaged or belongs to others, or the device is absent.
+            FileNotFoundError: no bundled detector has this name and no model is in the folder, or the weights are
+                missing.
+            ValueError: a file is damaged or does not belong to the model, or the device is absent.
         """
         model = models.load(zoo.folder_of(name_or_dir))
         model = model.with_scales(scales) if scales else model
@@ -98,37 +105,61 @@ class SPPDetector:
         """Write the model folder that `from_pretrained` reads; the convolutions stay in the weight cache.
 
         Args:
-            folder: made if absent.
-            half: large arrays in half precision, for half the size.
+            folder: created if absent.
+            half: store large arrays in half precision, at half the size.
         """
         self.model.save(Path(folder), half)
 
     def detect(self, image: Photo, boxes: ArrayLike | None = None) -> Detections:
-        """All objects of one photo.
+        """Detect the objects of one photo.
 
         Args:
             image: a file, uint8 RGB (H, W, 3), a Pillow image, or a torch tensor (3, H, W), uint8 or in [0, 1].
-            boxes: (R, 4) windows to score, image pixels; if left out, made as those the model learned from.
+            boxes: (R, 4) windows to score, image pixels; None: windows made like those of the training.
 
         Returns:
-            boxes float32 (N, 4) image pixels, scores float32 (N,), labels int64 (N,) into `classes`.
+            boxes float32 (N, 4) image pixels, scores float32 (N,), labels int64 (N,) into `classes`. Their `photo`
+            holds the decoded pixels; `detect_many` keeps the paths of files instead.
 
         Raises:
-            ValueError, OSError: the photo cannot be read; or `boxes` are left out, and the model learned from
-                windows that this program cannot make.
+            ValueError, OSError: the photo cannot be read; or `boxes` is None and this program cannot make the
+                windows that the model was trained on.
         """
+        model, pooling, test = self.model, self.model.config.pooling, self.model.config.test
         photo = pixels.pixels_of(image)
         windows = self.propose(photo) if boxes is None else as_boxes(boxes).astype(np.float32)
-        return self._detect(image, photo, windows)
+        scales, scale_index = features.needed_scales(windows, (photo.shape[0], photo.shape[1]), pooling)
+        pyramid = features.compute_pyramid(photo, self.body, scales)
+        placed = features.place(pyramid, windows, pooling, scale_index, model.fc)
+        scores = placed.scores(model.svms.scores)  # pools and scores in blocks; pool5 of all windows is never held
+        rows, found = postprocessing.select(windows, scores, test)
+        found = postprocessing.tighten(found, rows, placed, model.regression, test.nms_iou)
+        return replace(found, classes=self.classes, photo=photo)
 
     def detect_many(
         self, images: Iterable[Photo], on_bad: Callable[[Photo, Exception], None] | None = None
     ) -> Iterator[Detections]:
-        """Objects of photo after photo; the next is read and searched for windows while one is convolved.
+        """Detect the objects of many photos; the next ones are read and searched for windows in the background.
 
         Args:
-            images: as `detect` takes them; taken from as results are, so there may be any number.
-            on_bad: called with a photo that cannot be read, and why; it is left out. None: the error is raised.
+            images: photos as `detect` accepts them, consumed as results are taken; there may be any number.
+            on_bad: called with a photo that cannot be read and the reason; the photo is skipped. None: raise the
+                error.
+
+        Returns:
+            an iterator of detections, in the order of the photos. `photo` of a file is its path, so that results
+            that are kept do not hold pixels; see `detect_each`.
+        """
+        for image, found in self.detect_each(images, on_bad):
+            yield replace(found, photo=Path(image)) if isinstance(image, str | os.PathLike) else found
+
+    def detect_each(
+        self, images: Iterable[Photo], on_bad: Callable[[Photo, Exception], None] | None = None
+    ) -> Iterator[tuple[Photo, Detections]]:
+        """Like `detect_many`, for work on the pixels: yield each photo as given, and its detections.
+
+        `photo` of the detections holds the decoded pixels, so that `draw` does not read the file again. They take the
+        memory of the photo for as long as they are kept.
         """
         for image, prepared in memory.kept_flat(parallel.ahead(self._prepare, images)):
             try:
@@ -138,10 +169,17 @@ class SPPDetector:
                     raise
                 on_bad(image, error)
                 continue
-            yield self._detect(image, photo, windows)
+            yield image, self.detect(photo, windows)
 
     def propose(self, photo: NDArray[np.uint8], threads: int | None = None) -> NDArray[np.float32]:
-        """Windows made as those the model learned from: uint8 RGB (H, W, 3) -> (R, 4) image pixels, best first.
+        """Make windows like those the model was trained on.
+
+        Args:
+            photo: uint8 RGB (H, W, 3).
+            threads: number of threads; None: as many as torch uses.
+
+        Returns:
+            float32 (R, 4), image pixels, best first.
 
         Raises:
             ValueError: this program cannot make such windows.
@@ -153,80 +191,3 @@ class SPPDetector:
     def _prepare(self, image: Photo) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         photo = pixels.pixels_of(image)
         return photo, self.propose(photo, threads=1)
-
-    def _detect(self, image: Photo, photo: NDArray[np.uint8], windows: NDArray[np.float32]) -> Detections:
-        pooling, size = self.model.config.pooling, (photo.shape[0], photo.shape[1])
-        chosen = np.unique(spp.choose_scales(windows, size, pooling.scales, pooling.rule))
-        scales = [pooling.scales[i] for i in chosen] or pooling.scales[:1]  # maps that no window lies on are not made
-        pyramid = features.compute_pyramid(photo, self.body, scales)
-        found = detect_windows(Evidence(pyramid, windows, self.model))[1]
-        source = Path(image) if isinstance(image, str | os.PathLike) else photo
-        return replace(found, classes=self.classes, photo=source)
-
-
-@dataclass(frozen=True, eq=False)
-class Evidence:
-    """One model's view of an image.
-
-    Attributes:
-        pyramid: maps of its network.
-        boxes: float32 (R, 4), image pixels.
-        model: SVMs and box regressors.
-        softmax: scores in the place of the SVMs, from the features they take.
-    """
-
-    pyramid: FeaturePyramid
-    boxes: NDArray[np.float32]
-    model: Model
-    softmax: SoftmaxClassifier | None = None
-
-    def scored(self) -> ScoredWindows:
-        """The windows with the model's scores."""
-        m = self.model
-        return postprocessing.score_windows(self.pyramid, self.boxes, self.softmax or m.svms, m.config.pooling, m.fc)
-
-
-def detect_windows(*evidence: Evidence, combine: Combine = "union") -> tuple[Detections, Detections]:
-    """Score the windows of one image, with one model or several together.
-
-    Args:
-        evidence: of models with the same classes; thresholds and overlaps are the first one's.
-        combine: "union": every model scores its windows, and suppression is over all of them, so that a model's
-            confident window puts down another's less confident one; each box is regressed by the model it came from
-            (paper, section 4.4). "mean": the same windows, with the mean of the models' scores and of their
-            regressed boxes.
-
-    Returns:
-        the detections before and after box regression; the same twice for models without.
-
-    Raises:
-        ValueError: the mean of models that see different windows.
-    """
-    test = evidence[0].model.config.test
-    scored = [e.scored() for e in evidence]
-    if combine == "mean":
-        boxes, scores = _mean_scores(scored)
-        first = [0] * len(scored)
-    else:
-        boxes, scores = (np.concatenate([getattr(s, name) for s in scored]) for name in ("boxes", "scores"))
-        first = np.cumsum([0, *(len(s.boxes) for s in scored)]).tolist()
-    rows, found = postprocessing.select(boxes, scores, test)
-    if not any(e.model.regression for e in evidence):
-        return found, found
-    moved, count = np.zeros_like(found.boxes), np.zeros((len(rows), 1), np.float32)
-    for e, windows, start in zip(evidence, scored, first, strict=False):  # a cumulative sum has one more
-        mine = np.flatnonzero((rows >= start) & (rows < start + len(windows.boxes)))
-        if e.model.regression:
-            moved[mine] += postprocessing.tighten(windows, rows[mine] - start, found.labels[mine], e.model.regression)
-            count[mine] += 1
-    tightened = np.where(count > 0, moved / np.maximum(count, 1), found.boxes)
-    return found, postprocessing.suppress(Detections(tightened, found.scores, found.labels), test.nms_iou)
-
-
-def _mean_scores(scored: Sequence[ScoredWindows]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The windows that all models scored, and their mean scores."""
-    boxes = scored[0].boxes
-    if any(not np.array_equal(s.boxes, boxes) for s in scored):
-        raise ValueError("the mean of scores is of the same windows; give models that learned from the same proposals")
-    mean: NDArray[np.float32] = np.mean([s.scores for s in scored], axis=0)
-    return boxes, mean

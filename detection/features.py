@@ -1,6 +1,6 @@
 """From an image to pooled window features: the one path that training and testing share.
 
-image --resize, convolve--> FeaturePyramid --choose scale, project--> cells --pyramid pool--> pool5
+image --resize, convolve--> FeaturePyramid --choose scale, project--> PlacedWindows --pyramid pool--> pool5
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from detection.config import PoolingConfig
 from detection.network import ConvBody
 from detection.parallel import single_threaded_blas, thread_count
 
-BLOCK = 64  # windows that one thread pools at a time: their pool5 is still in the processor's cache when it is used
-LARGE_BLOCK = 1024  # for work that is done by many threads, or on a GPU
+BLOCK = 64  # windows pooled at a time by one thread; their pool5 is still in the processor's cache when it is used
+LARGE_BLOCK = 1024  # windows pooled at a time for work that runs its own threads, or on a GPU
 
 
 @dataclass(frozen=True, eq=False)
 class FeaturePyramid:
-    """The conv5 maps of one image.
+    """The conv5 maps of one image, one per scale.
 
     Attributes:
-        maps: one (C, h, w) map a scale: float32 arrays, or tensors on the network's device. Values are exact
-            in half precision, so that maps read from the cache and fresh ones give the same detections.
-        scales: short side in pixels of the resized image of each map.
-        image_size: (H, W) of the image.
-        stride: pixels between cells of the resized image.
-        center: its pixel at the centre of cell 0.
+        maps: S maps (C, h, w): float32 arrays, or tensors on the network's device. Their values are exact in half
+            precision, so that maps read from the cache and freshly computed ones give the same detections.
+        scales: S short sides of the resized images, in pixels.
+        image_size: (H, W) of the image, in pixels.
+        stride: pixels of the resized image between neighbouring cells.
+        center: pixel of the resized image at the centre of cell 0.
     """
 
     maps: Sequence[spp.Array]
@@ -48,10 +48,10 @@ class FeaturePyramid:
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Where windows lie on a pyramid.
+    """Positions of R windows on a feature pyramid.
 
     Attributes:
-        scale_index: int64 (R,), which map.
+        scale_index: int64 (R,), the map of each window.
         windows: int64 (R, 4), inclusive cells x0, y0, x1, y1 of that map.
     """
 
@@ -59,7 +59,7 @@ class Cells:
     windows: NDArray[np.int64]
 
     def unique(self) -> tuple[Cells, NDArray[np.int64]]:
-        """The different windows, in order of first appearance, and int64 (R,) which of them each row is.
+        """Return the U distinct positions, in order of first appearance, and the position of each window, int64 (R,).
 
         Windows on the same cells at the same scale have the same features.
         """
@@ -74,12 +74,68 @@ class Cells:
         return Cells(self.scale_index[rows], self.windows[rows])
 
 
+@dataclass(frozen=True, eq=False)
+class PlacedWindows:
+    """R windows of one image on its feature pyramid; windows on the same cells are pooled once.
+
+    Attributes:
+        pyramid: feature maps of the image.
+        cells: the U distinct positions of the windows.
+        group: int64 (R,), the position of each window, an index into `cells`.
+        levels: bins per side of each level of the pyramid pooling.
+        fc: fully connected layers that turn pool5 into the features; None: the features are pool5.
+    """
+
+    pyramid: FeaturePyramid
+    cells: Cells
+    group: NDArray[np.int64]
+    levels: tuple[int, ...]
+    fc: Callable[[spp.Array], spp.Array] | None = None
+
+    def rows(self, positions: NDArray[np.int64] | slice) -> NDArray[np.float32]:
+        """Return the unscaled features of some positions: float32 (n, D)."""
+        pool5 = pool(self.pyramid, self.cells[positions], self.levels)
+        return np.asarray(self.fc(pool5) if self.fc else pool5)
+
+    def scores(self, scorer: Callable[[spp.Array], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return `scorer` of the unscaled features of every window, (N, D) -> (N, K): float32 (R, K).
+
+        Windows are pooled and scored block by block: pool5 of all of them is never in memory.
+        """
+        fc = self.fc
+        if fc is None:
+            return apply_pooled(scorer, self.pyramid, self.cells, self.levels)[self.group]
+
+        def work(pooled: spp.Array) -> NDArray[np.float32]:
+            return scorer(fc(torch.as_tensor(pooled)))  # all in torch: numpy's own threads would wait for torch's
+
+        return apply_pooled(work, self.pyramid, self.cells, self.levels, own_threads=True)[self.group]
+
+
+def needed_scales(
+    boxes: ArrayLike, image_size: tuple[int, int], pooling: PoolingConfig
+) -> tuple[tuple[int, ...], NDArray[np.int64]]:
+    """Choose the scale of every window and drop the scales that no window uses.
+
+    Args:
+        boxes: (R, 4), image pixels.
+        image_size: (H, W) in pixels.
+        pooling: the scales to choose from and the rule.
+
+    Returns:
+        the short sides in use, in pixels, the first of all if there is no window; and int64 (R,), an index into them.
+    """
+    chosen = spp.choose_scales(boxes, image_size, pooling.scales, pooling.rule)
+    used, index = np.unique(chosen, return_inverse=True)
+    return tuple(pooling.scales[i] for i in used) or pooling.scales[:1], index
+
+
 def compute_pyramid(image: NDArray[np.uint8], body: ConvBody, scales: Sequence[int]) -> FeaturePyramid:
-    """Run the convolutions once a scale.
+    """Run the convolutions once per scale.
 
     Args:
         image: uint8 RGB (H, W, 3).
-        body: the convolution layers; they say which device the maps lie on.
+        body: the convolutions; the maps lie on their device, on the CPU as numpy arrays.
         scales: short sides in pixels.
     """
     maps = [body.conv5(pixels.resize_short_side(image, s)).half().float() for s in scales]
@@ -92,9 +148,13 @@ def compute_pyramid(image: NDArray[np.uint8], body: ConvBody, scales: Sequence[i
 def locate(
     pyramid: FeaturePyramid, boxes: ArrayLike, pooling: PoolingConfig, scale_index: NDArray[np.int64] | None = None
 ) -> Cells:
-    """The scale and the cells of every box: (R, 4) image pixels -> Cells of R windows.
+    """Return the map and the cells of every window.
 
-    `scale_index` (R,) puts the boxes on given scales instead of those the pooling rule picks.
+    Args:
+        pyramid: feature maps of the image.
+        boxes: (R, 4), image pixels.
+        pooling: how windows are scaled and projected.
+        scale_index: (R,), the map of each window; None: the one that the pooling rule chooses.
     """
     index = scale_index
     if index is None:
@@ -106,8 +166,20 @@ def locate(
     return Cells(index, windows)
 
 
+def place(
+    pyramid: FeaturePyramid,
+    boxes: ArrayLike,
+    pooling: PoolingConfig,
+    scale_index: NDArray[np.int64] | None = None,
+    fc: Callable[[spp.Array], spp.Array] | None = None,
+) -> PlacedWindows:
+    """Locate windows and find those on the same cells; arguments as of `locate` and `PlacedWindows`."""
+    cells, group = locate(pyramid, boxes, pooling, scale_index).unique()
+    return PlacedWindows(pyramid, cells, group, pooling.levels, fc)
+
+
 def pool(pyramid: FeaturePyramid, cells: Cells, levels: Sequence[int]) -> spp.Array:
-    """pool5 of R windows: (R, C * sum(n * n)), the channels of a bin together, of the kind of the pyramid's maps."""
+    """Return pool5 of R windows, (R, C * sum(n * n)), the channels of a bin together: array or tensor as the maps."""
     return spp.pyramid_pool(pyramid.maps, cells.windows, cells.scale_index, levels, channels_last=True)
 
 
@@ -118,14 +190,15 @@ def apply_pooled(
     levels: Sequence[int],
     own_threads: bool = False,
 ) -> NDArray[np.float32]:
-    """`work` on the pool5 of R >= 1 windows, some at a time, so that all of it never is in memory.
+    """Call `work` on the pool5 of R windows block by block, so that pool5 of all of them is never in memory.
 
     Args:
-        work: vectors (N, D) -> float32 (N, ...), row by row; it must not keep what it is given.
-        pyramid: of the image.
-        cells: R windows.
-        levels: of the pyramid pooling.
-        own_threads: `work` makes threads of its own; else it is called by several, with BLAS products single-threaded.
+        work: float32 (N, D) -> float32 (N, ...), row by row; it must not keep its argument, whose memory is reused.
+        pyramid: feature maps of the image.
+        cells: positions of R windows.
+        levels: bins per side of each level of the pyramid pooling.
+        own_threads: `work` runs threads of its own and is called by one thread. False: it is called by several
+            threads at once, with BLAS limited to one thread each.
 
     Returns:
         float32 (R, ...).
@@ -133,7 +206,7 @@ def apply_pooled(
     count, length = len(cells.windows), len(pyramid.maps[0]) * sum(n * n for n in levels)
     own_threads |= isinstance(pyramid.maps[0], torch.Tensor)
     size = LARGE_BLOCK if own_threads else BLOCK
-    memory, starts = threading.local(), range(0, count, size)
+    memory, starts = threading.local(), range(0, max(count, 1), size)  # without windows one empty block
 
     def block(start: int) -> NDArray[np.float32]:
         part = cells[slice(start, start + size)]
@@ -150,27 +223,17 @@ def apply_pooled(
         return np.concatenate(list(threads.map(block, starts)))
 
 
-def score_pooled(
-    scorer: Callable[[spp.Array], NDArray[np.float32]],
-    fc: Callable[[spp.Array], spp.Array] | None,
-    pyramid: FeaturePyramid,
-    cells: Cells,
-    levels: Sequence[int],
-) -> NDArray[np.float32]:
-    """What `scorer` gives the pool5 vectors of R >= 1 windows, or what `fc` makes of them: float32 (R, K)."""
-    if fc is None:
-        return apply_pooled(scorer, pyramid, cells, levels)
-
-    def work(pooled: spp.Array) -> NDArray[np.float32]:
-        return scorer(fc(torch.as_tensor(pooled)))  # by torch throughout: numpy's own threads would wait for torch's
-
-    return apply_pooled(work, pyramid, cells, levels, own_threads=True)
-
-
 def cache_manifest(
     body: ConvBody, scales: Sequence[int], preset: str = "paper", mirrored: bool = False
 ) -> dict[str, Any]:
-    """All that decides what a cached map holds, and the preset that later stages take over."""
+    """Return everything that decides what a cached map holds, and the preset that later stages use.
+
+    Args:
+        body: the convolutions.
+        scales: short sides in pixels.
+        preset: name of the preset.
+        mirrored: the maps are those of the mirrored photos.
+    """
     settings = {
         "network": body.name,
         "weights": body.weights_hash,
@@ -189,18 +252,18 @@ def cache_manifest(
 
 
 def store_pyramid(cache: FeatureCache, image_id: str, pyramid: FeaturePyramid) -> None:
-    """Put one image's maps in the cache.
+    """Write the maps of one image to the cache.
 
     Raises:
-        OSError: it cannot be written; nothing is left of it then.
-        ValueError: a value is beyond half precision.
+        OSError: the file cannot be written; nothing of it is left behind.
+        ValueError: a value is not finite in half precision.
     """
     maps = [m.cpu().numpy() if isinstance(m, torch.Tensor) else m for m in pyramid.maps]
     cache.write(image_id, maps, {"image_size": list(pyramid.image_size)})
 
 
 def load_pyramid(cache: FeatureCache, image_id: str) -> FeaturePyramid:
-    """A cached image's maps.
+    """Read the maps of one image from the cache, as float32 arrays.
 
     Raises:
         OSError, ValueError: the file is absent or damaged.

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 
 
 def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
-    """Put `chunks` under `path` in one step: readers see the old file or the new one, never a part.
+    """Write `chunks` to a file in one step: readers see the old file or the new one, never a part.
 
     Raises:
-        OSError: the file cannot be written; nothing is left behind then.
+        OSError: the file cannot be written; nothing of it is left behind.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -21,7 +21,7 @@ def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
             file.writelines(chunks)
         os.replace(temporary, path)
     except OSError as error:
-        reason = f"{error.strerror or error}; it was not written, make room or choose another folder"
+        reason = f"{error.strerror or error}; the file was not written, make room or choose another folder"
         raise OSError(error.errno, reason, str(path)) from error
     finally:
         with contextlib.suppress(OSError):

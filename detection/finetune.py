@@ -1,7 +1,7 @@
-"""Fine-tuning: fc6, fc7 and a new softmax layer are trained on pooled windows, the convolutions stay.
+"""Fine-tuning of fc6, fc7 and a new softmax layer on pooled windows; the convolutions are frozen.
 
-Paper, section 4.1; spp_finetune_voc.m and its solver. Unlike the authors' program, which keeps the snapshot that
-does best on test images, this one validates on training images held out.
+Paper section 4.1; spp_finetune_voc.m and its solver. The authors' program keeps the snapshot that is best on test
+images; this one validates on held-out training images.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,15 @@ from detection.training.batches import Block, WindowBatches
 
 log = logging.getLogger(__name__)
 CHECKPOINT, FORMAT = "finetune.pt", 3
-NEW_LAYER_STD = 0.01  # of the softmax layer's initial weights
-BIAS_RATE = 2.0  # biases learn twice as fast; the authors' network definition
+NEW_LAYER_STD = 0.01  # standard deviation of the softmax layer's initial weights
+BIAS_RATE = 2.0  # factor on the learning rate of biases; the authors' network definition
 
 
 class WindowClassifier(nn.Module):
     """fc6, fc7 and a (K + 1)-way softmax layer, background first.
 
     Args:
-        head: the layers to start from.
+        head: fc6 and fc7 with their initial weights.
         n_classes: K.
     """
 
@@ -48,37 +48,45 @@ class WindowClassifier(nn.Module):
         nn.init.zeros_(self.fc8.bias)
 
     def forward(self, pool5: torch.Tensor) -> torch.Tensor:
-        """Logits: float32 (R, D) -> (R, K + 1)."""
+        """Return logits: float32 (R, D) -> (R, K + 1)."""
         logits: torch.Tensor = self.fc8(self.head(pool5))
         return logits
 
 
 @dataclass(frozen=True)
 class FinetuneOptions:
-    """How the work is done.
+    """Runtime options of fine-tuning.
 
     Attributes:
-        folder: holds the checkpoint.
-        device: of the layers.
-        seed: of dropout.
+        folder: folder of the checkpoint.
+        device: device of the layers.
+        seed: random seed of dropout.
         validate_every: iterations between two validations, each followed by a checkpoint.
-        bfloat16: products in bfloat16 where the device has them.
+        bfloat16: compute products in bfloat16 on devices that have it.
     """
 
     folder: Path
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    seed: int = 0
-    validate_every: int = 500
+    device: torch.device
+    seed: int
+    validate_every: int
     bfloat16: bool = True
 
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """State of a training.
+    """One validation of a training.
 
-    Loss and accuracy are means, of the batches since the last point and of the validation windows. As three windows
-    of four are background, accuracy rewards timid answers; `validation_ap`, the mean over the classes of the average
-    precision with which their windows are found, tells the better detector, and decides which weights are kept.
+    Three windows of four are background, so accuracy rewards a classifier that rarely names an object. The average
+    precision tells which weights detect better, and decides which are kept.
+
+    Attributes:
+        iteration: number of finished iterations.
+        learning_rate: rate of the last iteration.
+        loss: mean cross-entropy of the training windows since the previous point.
+        accuracy: share of them that is classified correctly.
+        validation_loss: mean cross-entropy of the validation windows.
+        validation_accuracy: share of them that is classified correctly.
+        validation_ap: `window_ap` of the validation windows.
     """
 
     iteration: int
@@ -91,15 +99,20 @@ class CurvePoint:
 
 
 class Finetuning:
-    """A training that can stop and go on.
+    """A training that resumes from its checkpoint after an interruption.
 
     Args:
-        model: the layers; trained in place.
-        batches: of the training images.
-        validation: blocks of other images.
-        config: rates and their schedule.
+        model: the layers, trained in place.
+        batches: batches of windows of the training images.
+        validation: blocks of windows of held-out images.
+        config: learning rates, momentum, weight decay.
         options: device, seed, checkpoints.
-        key: names the training; a checkpoint of another one is not continued.
+        key: fingerprint of the training; a checkpoint of another one is ignored.
+
+    Attributes:
+        iteration: number of finished iterations.
+        curve: the validations so far.
+        best: weights of the best validation so far.
     """
 
     def __init__(
@@ -118,21 +131,21 @@ class Finetuning:
         self.iteration = 0
         self.curve: list[CurvePoint] = []
         self.best: dict[str, torch.Tensor] = {}
-        self._sums = np.zeros(3)  # loss, right answers, windows since the last point
+        self._sums = np.zeros(3)  # loss, correct answers, windows since the last point
 
     @property
     def iterations(self) -> int:
-        """Of the whole schedule."""
+        """Number of iterations of the whole schedule."""
         return sum(count for count, _ in self.config.schedule)
 
     def run(self, on_iteration: Callable[[int, float], None] = lambda iteration, loss: None) -> None:
-        """Train to the end of the schedule; then the model holds the weights that did best in validation.
+        """Train to the end of the schedule; the model then holds the weights of the best validation.
 
         Args:
-            on_iteration: called with the iterations done and the loss of the last.
+            on_iteration: called with the number of finished iterations and the loss of the last one.
 
         Raises:
-            ValueError: the loss is not a number any more; the last checkpoint stays.
+            ValueError: the loss is not finite; the last checkpoint stays.
         """
         self._resume()
         size = self.batches.batches
@@ -148,7 +161,7 @@ class Finetuning:
         self.model.eval()
 
     def learning_rate(self, iteration: int) -> float:
-        """The schedule's rate at an iteration, counted from 0."""
+        """Return the scheduled rate of an iteration, counted from 0."""
         for count, rate in self.config.schedule:
             if iteration < count:
                 return rate
@@ -156,12 +169,12 @@ class Finetuning:
         return self.config.schedule[-1][1]
 
     def _step(self, block: Block, j: int) -> float:
-        """One iteration on batch j of a block."""
+        """Run one iteration on batch j of a block; return its loss."""
         rate = self.learning_rate(self.iteration)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["rate"]
         self.model.train()
-        torch.manual_seed(self.options.seed * 1_000_003 + self.iteration)  # dropout that a resumed run repeats
+        torch.manual_seed(self.options.seed * 1_000_003 + self.iteration)  # a resumed run repeats the dropout
         pool5, labels = self._tensors(block, j)
         with autocast(self.options.device, self.options.bfloat16):
             logits = self.model(pool5)
@@ -172,7 +185,7 @@ class Finetuning:
         value = loss.item()
         if not math.isfinite(value):
             raise ValueError(
-                f"fine-tuning: loss {value} at iteration {self.iteration}, learning rate {rate:g}; "
+                f"fine-tuning: loss {value} at iteration {self.iteration} with learning rate {rate:g}; "
                 "start again with a lower rate"
             )
         self.iteration += 1
@@ -180,7 +193,7 @@ class Finetuning:
         return value
 
     def _validate(self) -> None:
-        """Add a point to the curve; keep the weights if none did better."""
+        """Add a point to the curve; keep the weights if they are the best so far."""
         self.model.eval()
         batches = [self._tensors(block, j) for block in self.validation for j in range(len(block))]
         with torch.inference_mode(), autocast(self.options.device, self.options.bfloat16):
@@ -202,7 +215,7 @@ class Finetuning:
         )  # fmt: skip
 
     def _tensors(self, block: Block, j: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Batch j on the device: float32 (P + N, D), int64 (P + N,)."""
+        """Return batch j on the device: float32 (P + N, D), int64 (P + N,)."""
         pool5 = torch.from_numpy(block.features[j]).to(self.options.device).float()
         return pool5, torch.from_numpy(block.labels[j]).to(self.options.device)
 
@@ -219,7 +232,7 @@ class Finetuning:
         )
 
     def _resume(self) -> None:
-        """Take over the checkpoint of the same training, if there is one."""
+        """Load the checkpoint of the same training, if there is one."""
         state = checkpoint.load(self.options.folder / CHECKPOINT, self.key)
         if state is None:
             return
@@ -227,17 +240,22 @@ class Finetuning:
         self.optimizer.load_state_dict(state["optimizer"])
         self.iteration, self.best = state["iteration"], state["best"]
         self.curve = [CurvePoint(*values) for values in state["curve"]]
-        log.info("continuing at iteration %d of %d", self.iteration, self.iterations)
+        log.info("resuming at iteration %d of %d", self.iteration, self.iterations)
 
 
 def window_ap(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
-    """Mean over the classes that occur of the average precision of their windows among all: (W, K + 1), (W,)."""
-    there = np.unique(labels[labels > 0])
-    return float(np.mean([average_precision_score(labels == k, scores[:, k]) for k in there]))
+    """Return the mean average precision with which the windows of each class are found among all windows.
+
+    Args:
+        scores: float32 (W, K + 1), background first.
+        labels: int64 (W,), 0 for background; classes without a window are left out of the mean.
+    """
+    present = np.unique(labels[labels > 0])
+    return float(np.mean([average_precision_score(labels == k, scores[:, k]) for k in present]))
 
 
 def _groups(model: WindowClassifier, config: FinetuneConfig) -> list[dict[str, Any]]:
-    """Parameters with their share of the learning rate and their weight decay."""
+    """Return the parameters with their factor on the learning rate and their weight decay, for the optimiser."""
     groups = []
     for name, parameter in model.named_parameters():
         bias = name.endswith("bias")

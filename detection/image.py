@@ -1,7 +1,4 @@
-"""Pixels: decoding, resizing and mean subtraction. The only place that knows the order of channels.
-
-Everywhere else an image is uint8 RGB (H, W, 3).
-"""
+"""Image decoding, resizing and preprocessing. Images are uint8 RGB (H, W, 3) in the whole project."""
 
 from __future__ import annotations
 
@@ -18,11 +15,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps
 
-if TYPE_CHECKING:  # proposals need no torch, and start faster without
+if TYPE_CHECKING:  # proposals do not need torch, and start faster without it
     import torch
 
 MAX_PIXELS = 178_000_000
-"""Of an image read or made by resizing: a 108-megapixel photo is read, and Pillow refuses at 178,956,970."""
+"""Largest image to read or resize to. 108-megapixel photos are accepted; Pillow refuses more than 178,956,970."""
 
 _ORIENTATION = 0x0112  # EXIF tag
 _TURNS = {
@@ -41,22 +38,21 @@ _WARNINGS_LOCK = threading.Lock()  # warnings.catch_warnings is not thread-safe
 def read(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """Decode an image file.
 
-    Grey, palette and CMYK files become RGB; alpha is composited on white; of 16 bits the upper 8 are kept.
-    Of an animation, the first frame is read.
+    Grey, palette and CMYK images are converted to RGB, transparent images are composited on white, and 16-bit values
+    keep their upper 8 bits. An animation gives its first frame.
 
     Args:
-        path: any file Pillow decodes.
-        size: (H, W) the annotation states, or None. It decides about the EXIF orientation: the picture is
-            turned only if that makes its size the annotated one and as stored it is not. None: it is
-            turned, as a viewer shows it.
+        path: a file in any format that Pillow decodes.
+        size: (H, W) of the annotation, or None. With a size, the EXIF orientation is applied only if the image has
+            this size afterwards and not as stored. With None, it is always applied, as image viewers do.
 
     Returns:
         uint8 RGB (H, W, 3).
 
     Raises:
         OSError: the file cannot be opened (FileNotFoundError, PermissionError, ...).
-        ValueError: it is empty, no image, truncated or otherwise damaged, larger than `MAX_PIXELS`, of a
-            pixel type without a known range, or of another size than annotated.
+        ValueError: the file is empty, not an image or damaged; or the image has more than `MAX_PIXELS`, pixels of
+            unknown range, or another size than annotated.
     """
     name = os.fspath(path)
     if os.path.isfile(name) and os.path.getsize(name) == 0:
@@ -68,11 +64,9 @@ def read(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> N
         try:
             picture.load()
             pixels = _to_rgb(picture, name)
-        except _UnknownRange as error:
-            raise ValueError(str(error)) from None
-        except MemoryError:
+        except (_UnknownRange, MemoryError):
             raise
-        except Exception as error:  # decoders raise nearly anything on damaged data
+        except Exception as error:  # decoders raise many kinds of errors on damaged data
             raise ValueError(f"{name}: damaged or unsupported image ({_one_line(error)}); replace the file") from error
     if orientation in _TURNS:
         pixels = pixels.transpose(_TURNS[orientation])
@@ -80,24 +74,24 @@ def read(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> N
 
 
 def pixels_of(image: Any) -> NDArray[np.uint8]:
-    """An image as people have them: a file, an array, a Pillow image or a torch tensor.
+    """Convert a file, an array, a Pillow image or a torch tensor to an RGB image.
 
     Args:
-        image: a path; uint8 RGB (H, W, 3) or grey (H, W); a Pillow image, turned as its EXIF tag says; or a tensor
-            (3, H, W) of any device, uint8 or floating point in [0, 1].
+        image: a path; a uint8 array, RGB (H, W, 3) or grey (H, W); a Pillow image, whose EXIF orientation is applied;
+            or a tensor (3, H, W) on any device, uint8 or floating point in [0, 1].
 
     Returns:
         uint8 RGB (H, W, 3).
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: the file is no image; or the array or tensor is of another type, shape or range.
+        ValueError: the file is not an image, or the array or tensor has another type, shape or range.
     """
     if isinstance(image, str | os.PathLike):
         return read(image)
     if isinstance(image, Image.Image):
         return np.array(_to_rgb(ImageOps.exif_transpose(image), "image"))
-    known = sys.modules.get("torch")  # whoever has a tensor has loaded it
+    known = sys.modules.get("torch")  # if image is a tensor, torch is loaded
     return _of_tensor(image) if known and isinstance(image, known.Tensor) else as_rgb(image)
 
 
@@ -115,7 +109,7 @@ def _of_tensor(image: torch.Tensor) -> NDArray[np.uint8]:
 
 
 def as_rgb(image: ArrayLike) -> NDArray[np.uint8]:
-    """Check an image given as an array.
+    """Validate an image array and convert it to RGB.
 
     Args:
         image: uint8, RGB (H, W, 3) or grey (H, W) or (H, W, 1).
@@ -124,13 +118,12 @@ def as_rgb(image: ArrayLike) -> NDArray[np.uint8]:
         uint8 RGB (H, W, 3), C-contiguous.
 
     Raises:
-        ValueError: another type or shape, or no pixels.
+        ValueError: the array has another type or shape, or no pixels.
     """
     array = np.asarray(image)
     if array.dtype != np.uint8:
-        raise ValueError(
-            f"image: expected uint8 RGB, got {array.dtype}; {_TO_UINT8.get(array.dtype.kind, 'convert it')}"
-        )
+        advice = _TO_UINT8.get(array.dtype.kind, "convert it")
+        raise ValueError(f"image: expected uint8 RGB, got {array.dtype}; {advice}")
     if array.ndim == 2:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3):
@@ -158,27 +151,27 @@ _TO_UINT8 = {
 
 
 def resized_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
-    """(H, W) after `resize_short_side`: the short side exactly `short_side`, the long one rounded up."""
+    """Compute (H, W) after `resize_short_side`: the short side is `short_side`, the long side is rounded up."""
     height, width = size
     short, long = min(size), max(size)
-    new_long = -(-short_side * long // short)  # ceil in integers; a float quotient can come out one too many
+    new_long = -(-short_side * long // short)  # ceil in integers; with floats it can be one too many
     return (short_side, new_long) if height <= width else (new_long, short_side)
 
 
 def resize_short_side(image: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
-    """Resize an image, keeping its aspect.
+    """Resize an image to a given short side, keeping its aspect ratio.
 
-    Bilinear without antialiasing, rounded to integers before any arithmetic of the network.
+    Interpolation is bilinear without antialiasing, and values are rounded to uint8.
 
     Args:
         image: uint8 (H, W, 3).
-        short_side: pixels of the shorter side of the result; the other is rounded up.
+        short_side: pixels of the shorter side of the result; the longer side is rounded up.
 
     Returns:
         uint8 (h, w, 3).
 
     Raises:
-        ValueError: `short_side` is not positive, or the result would exceed `MAX_PIXELS`.
+        ValueError: `short_side` is less than 1, or the result would have more than `MAX_PIXELS`.
 
     Source: spp_features_convX.m (imresize of uint8, bilinear, antialiasing off).
     """
@@ -195,13 +188,13 @@ def resize_short_side(image: NDArray[np.uint8], short_side: int) -> NDArray[np.u
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What a network expects of its input: (x * scale - mean) / std for each channel.
+    """Conversion of images to network inputs: (x * scale - mean) / std for each channel.
 
     Attributes:
-        mean: of the three channels, in the order the network takes them, after `scale`.
-        std: likewise.
-        scale: factor on 0..255.
-        bgr: the network takes blue first.
+        mean: mean of each scaled channel, in the network's channel order.
+        std: standard deviation of each scaled channel, in the same order.
+        scale: factor for values in 0..255.
+        bgr: whether the network's channel order is blue, green, red.
     """
 
     mean: tuple[float, float, float]
@@ -210,9 +203,9 @@ class Preprocessing:
     bgr: bool = False
 
     def __call__(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        """uint8 RGB (H, W, 3) -> float32 (3, H, W).
+        """Convert an image: uint8 RGB (H, W, 3) -> float32 (3, H, W).
 
-        The tensor is a view of (H, W, 3) memory: with [None] it is channels-last, as CPU convolutions like it.
+        The tensor is a view of (H, W, 3) memory. With [None] it is channels-last, which is fast on CPUs.
 
         Raises:
             ValueError: the image is not uint8 (H, W, 3).
@@ -227,7 +220,7 @@ class Preprocessing:
         return torch.from_numpy(values).permute(2, 0, 1)
 
     def shift(self, rgb: ArrayLike) -> torch.Tensor:
-        """What adding `rgb` (3,) to red, green and blue in 0..255 adds to the result: float32 (3, 1, 1)."""
+        """Convert an offset (3,) of red, green and blue in 0..255 to one of the result: float32 (3, 1, 1)."""
         import torch
 
         values = np.asarray(rgb, np.float64)[:: -1 if self.bgr else 1] * self.scale / np.array(self.std)
@@ -235,57 +228,55 @@ class Preprocessing:
 
     @cached_property
     def _table(self) -> NDArray[np.float32]:
-        """float32 (1, 256, 3): the value of each byte in each channel, rounded once."""
+        """The result for each byte value and channel, rounded once: float32 (1, 256, 3)."""
         levels = np.arange(256, dtype=np.float64)[:, None] * self.scale  # (256, 1)
         table = (levels - np.array(self.mean)) / np.array(self.std)  # (256, 3)
         return table[None].astype(np.float32)
 
 
-class _UnknownRange(Exception):
-    """Pixels whose white is not known."""
+class _UnknownRange(ValueError):
+    """Pixels without a known value of white."""
 
 
 def _open(file: Any, name: str) -> tuple[Image.Image, int]:
-    """The undecoded picture and its EXIF orientation (1 where it has none, or a broken one)."""
+    """Open a picture without decoding it, and read its EXIF orientation; 1 if it is missing or unreadable."""
     with _WARNINGS_LOCK, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow's stricter limit on pixels, and of odd metadata
+        warnings.simplefilter("ignore")  # Pillow warns about large images and unusual metadata
         try:
             picture = Image.open(file)
         except Image.DecompressionBombError as error:
             raise ValueError(f"{name}: {_one_line(error)}; the limit is {MAX_PIXELS}, resize the file") from None
         except Image.UnidentifiedImageError:
-            raise ValueError(f"{name}: not an image, or of a format that Pillow cannot decode") from None
-        except Exception as error:  # decoders raise nearly anything on damaged data
+            raise ValueError(f"{name}: not an image that Pillow can decode; convert it to JPEG or PNG") from None
+        except Exception as error:  # decoders raise many kinds of errors on damaged data
             raise ValueError(f"{name}: damaged image ({_one_line(error)}); replace the file") from error
         if picture.format == "TIFF":
-            return picture, 1  # Pillow's TIFF decoder turns the pixels by itself
+            return picture, 1  # Pillow's TIFF decoder applies the orientation itself
         try:
             return picture, int(picture.getexif().get(_ORIENTATION, 1))
-        except Exception:  # the pixels are of use without their metadata
+        except Exception:  # the pixels can be used without the metadata
             return picture, 1
 
 
 def _choose_orientation(picture: Image.Image, orientation: int, size: tuple[int, int] | None, name: str) -> int:
-    """The EXIF orientation to apply, 1 for none; raises where the annotated size fits neither way."""
+    """Return the EXIF orientation to apply, 1 for none; raise ValueError if the annotated size does not fit."""
     stored = (picture.height, picture.width)
     turned = stored[::-1] if orientation in _SWAPS_SIDES else stored
-    if size is None:
-        return orientation
-    if tuple(size) == stored:
+    if size is not None and tuple(size) == stored:
         return 1
-    if tuple(size) == turned:
+    if size is None or tuple(size) == turned:
         return orientation
     raise ValueError(
         f"{name}: the image is {stored[1]} x {stored[0]} pixels, its annotation says {size[1]} x {size[0]} "
-        "(width x height); they do not belong together"
+        "(width x height); correct one of them"
     )
 
 
 def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
-    """A decoded picture as mode RGB."""
+    """Convert a decoded picture to mode RGB."""
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
-    if picture.mode.startswith("I"):  # 16 bit grey; some versions of Pillow widen it to 32
+    if picture.mode.startswith("I"):  # 16-bit grey, which some versions of Pillow convert to 32 bits
         wide = np.asarray(picture)
         if wide.min() < 0 or wide.max() > 65535:
             raise _UnknownRange(f"{name}: 32-bit pixels of unknown range; save it with 8 or 16 bits")
@@ -301,7 +292,7 @@ def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
 
 def _check_pixels(width: int, height: int, what: str) -> None:
     if width * height > MAX_PIXELS:
-        raise ValueError(f"{what}: {width} x {height} pixels, at most {MAX_PIXELS:,} are handled; resize or crop it")
+        raise ValueError(f"{what}: {width} x {height} pixels, at most {MAX_PIXELS:,} are supported; resize or crop it")
 
 
 def _one_line(error: BaseException) -> str:

@@ -1,21 +1,21 @@
-"""One image's conv5 maps as bytes: sparse, half precision, checksummed, no pickle.
+"""The conv5 maps of one image as bytes: sparse, half precision, checksummed, no pickle.
 
-Layout: a fixed prefix (magic, format, lengths, CRC-32 of the rest), a JSON header, three zstandard frames: one bit
-a value that says whether it is other than zero, then the low and the high bytes of those that are. All scales go in
-one run, channels last, which is how pooling reads them.
+Layout: a fixed prefix (magic, format, lengths, CRC-32 of the rest), a JSON header, and three zstandard frames: one
+bit per value that tells whether it is non-zero, then the low bytes and the high bytes of the non-zero values. The
+values of all scales follow each other, channels last, in the order in which pooling reads them.
 
-Why: AlexNet's maps are 9 % non-zero after ReLU. Mean size and median times of ten photos of VOC 2007 at five scales
+Reason: AlexNet's maps are 9 % non-zero after ReLU. Mean size and median times of ten photos of VOC 2007 at five scales
 (17.4 MB in float32), November 2026, one thread on 2 shared cores:
 
     format                                      size       compress   decompress
-    bits and values, zstandard 1                0.79 MB        9 ms         8 ms    this one
+    bits and values, zstandard 1                0.79 MB        9 ms         8 ms    this format
     bits and values, zstandard 9                0.78 MB       24 ms         8 ms
     half precision, zstandard 1                 1.19 MB       17 ms         7 ms
     half precision, byte shuffle, zstandard 1   1.52 MB       23 ms        24 ms
     blosc2 (zstandard 1), byte shuffle          1.53 MB       23 ms        10 ms
     blosc2 (zstandard 1), bit shuffle           2.23 MB       29 ms        13 ms
 
-Channel-major order would save another 5 % and cost a transposition at every reading.
+Channel-major order would be 5 % smaller, but every reading would need a transposition.
 """
 
 from __future__ import annotations
@@ -32,37 +32,37 @@ import zstandard
 from numpy.typing import NDArray
 
 FORMAT = 1
-LEVEL = 1  # of zstandard; higher ones gain less than 1 %
+LEVEL = 1  # compression level of zstandard; higher ones gain less than 1 %
 
 _MAGIC = b"SPPM"
-_PREFIX = struct.Struct("<4sHIQI")  # magic, format, bytes of header, bytes of frames, CRC-32 of both
-_EXPONENT = 0x7C00  # of half precision; all ones: infinite or not a number
-_REMEDY = "delete it and run sppnet-extract-features"
+_PREFIX = struct.Struct("<4sHIQI")  # magic, format, header bytes, frame bytes, CRC-32 of header and frames
+_EXPONENT = 0x7C00  # exponent bits of half precision; all set: infinite or NaN
+_REMEDY = "delete it and run `sppnet stage extract-features`"
 
 Maps = list[NDArray[np.float16]]
 
 
 def pack(arrays: Sequence[NDArray[Any]], notes: Mapping[str, Any], name: str) -> list[bytes]:
-    """Maps as the chunks of a file.
+    """Encode maps as the chunks of a file.
 
     Args:
-        arrays: (C, h, w) maps of any float type; channels-last memory is fastest.
-        notes: JSON values to go with them.
-        name: of the file, for messages.
+        arrays: maps (C, h, w) of any float type; channels-last memory is fastest.
+        notes: JSON values stored with the maps.
+        name: name of the file, for messages.
 
     Raises:
         ValueError: a value is not finite in half precision, or the maps are not (C, h, w).
     """
     if any(a.ndim != 3 for a in arrays):
         raise ValueError(f"{name}: expected maps of shape (C, h, w), got {[a.shape for a in arrays]}")
-    with np.errstate(over="ignore"):  # found below
+    with np.errstate(over="ignore"):  # checked below
         flat = [np.ravel(a.transpose(1, 2, 0)).astype(np.float16) for a in arrays]  # (h * w * C,) each
     bits = np.concatenate([np.empty(0, np.float16), *flat]).view(np.uint16)
-    present = bits != 0  # -0.0 has a bit set, and is kept
+    present = bits != 0  # -0.0 has its sign bit set and is kept
     values = bits[present]  # (N,)
     if ((values & _EXPONENT) == _EXPONENT).any():
         raise ValueError(
-            f"{name}: a map holds {_largest(arrays):g}, expected finite values of at most 65504 (half precision); "
+            f"{name}: expected finite values of at most 65504 (half precision), got {_largest(arrays):g}; "
             "check the network's weights and preprocessing"
         )
     parts = (np.packbits(present), (values & 0xFF).astype(np.uint8), (values >> 8).astype(np.uint8))
@@ -75,10 +75,13 @@ def pack(arrays: Sequence[NDArray[Any]], notes: Mapping[str, Any], name: str) ->
 
 
 def unpack(data: bytes, name: str) -> tuple[Maps, dict[str, Any]]:
-    """Inverse of `pack`: float16 (C, h, w) views of channels-last memory, and the notes.
+    """Decode the bytes of a file, the inverse of `pack`.
+
+    Returns:
+        maps float16 (C, h, w), views of channels-last memory, and the notes.
 
     Raises:
-        ValueError: the file is not whole.
+        ValueError: the file is truncated or damaged.
     """
     header, body = _open(data, name)
     cuts = itertools.accumulate(header["frames"], initial=0)
@@ -91,22 +94,22 @@ def unpack(data: bytes, name: str) -> tuple[Maps, dict[str, Any]]:
     halves = bits.view(np.float16)
     maps = [
         halves[start : start + c * h * w].reshape(h, w, c).transpose(2, 0, 1)
-        for start, (c, h, w) in zip(ends, shapes, strict=False)  # ends has one more
+        for start, (c, h, w) in zip(ends, shapes, strict=False)  # ends has one entry more
     ]
     return maps, header["notes"]
 
 
 def _open(data: bytes, name: str) -> tuple[dict[str, Any], memoryview]:
-    """Header and frames of a file, once it is known to be whole."""
+    """Check that a file is complete; return its header and its frames."""
     if len(data) < _PREFIX.size:
         raise ValueError(f"{name}: truncated to {len(data)} bytes; {_REMEDY}")
     magic, number, header_bytes, body_bytes, crc = _PREFIX.unpack_from(data)
     if (magic, number) != (_MAGIC, FORMAT):
-        raise ValueError(f"{name}: not a file of maps in format {FORMAT}; {_REMEDY}")
+        raise ValueError(f"{name}: not a feature file of format {FORMAT}; {_REMEDY}")
     rest = memoryview(data)[_PREFIX.size :]
     if len(rest) != header_bytes + body_bytes:
         raise ValueError(
-            f"{name}: truncated or damaged, {len(rest)} bytes, expected {header_bytes + body_bytes}; {_REMEDY}"
+            f"{name}: truncated or damaged, expected {header_bytes + body_bytes} bytes, got {len(rest)}; {_REMEDY}"
         )
     if zlib.crc32(rest) != crc:
         raise ValueError(f"{name}: damaged, its checksum is wrong; {_REMEDY}")
@@ -114,5 +117,5 @@ def _open(data: bytes, name: str) -> tuple[dict[str, Any], memoryview]:
 
 
 def _largest(arrays: Sequence[NDArray[Any]]) -> float:
-    """The largest magnitude, or nan where there is one."""
+    """Return the largest magnitude; NaN if a value is NaN."""
     return float(np.max([np.abs(a).max() for a in arrays if a.size]))

@@ -1,4 +1,4 @@
-"""Memory of long loops over photos."""
+"""Constant memory use of long loops over photos."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
-EVERY = 20  # items; giving back takes some milliseconds, and what is given back must be taken anew
+EVERY = 20  # items between two returns of memory; each costs milliseconds, and new allocations afterwards
 
 
 def kept_flat(items: Iterable[T]) -> Iterator[T]:
-    """The items; now and then memory that is free goes back to the system.
+    """Yield the items, and return free memory to the system every `EVERY` items.
 
-    Maps of photos of different sizes leave gaps that glibc keeps: half a megabyte a photo over thousands of them.
+    Feature maps of photos of different sizes leave gaps that glibc keeps: half a megabyte per photo over thousands of
+    photos.
     """
     for number, item in enumerate(items, 1):
         yield item
@@ -22,7 +23,7 @@ def kept_flat(items: Iterable[T]) -> Iterator[T]:
 
 
 def _trim() -> None:
-    """Where the C library is glibc."""
+    """Return free memory to the system, if the C library is glibc."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

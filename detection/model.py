@@ -1,12 +1,12 @@
-"""What training leaves behind: SVMs, box regressors and the settings they hold for, as one folder.
+"""A trained model as one folder: SVMs, box regressors and their settings.
 
-    model.json                  classes, network, configuration, scales of features, notes on the training
+    model.json                  classes, network, configuration, feature scales, notes on the training
     svms.safetensors            weights (K, D), bias (K,)
-    fc_head.safetensors         fc6 and fc7, where the SVMs learned from one of them
-    bbox_regressors.safetensors weights.<k> (D + 1, 4), mean.<k> (4,), once box regression is trained
+    fc_head.safetensors         fc6 and fc7, if the SVMs were trained on one of them
+    bbox_regressors.safetensors weights.<k> (D + 1, 4), mean.<k> (4,) per class, once box regression is trained
 
-Large arrays are in half precision where that was asked for. Loading reads numbers and text, checks them against the
-hashes in model.json, and executes nothing.
+Large arrays may be in half precision. Loading reads numbers and text, checks them against the hashes in model.json,
+and executes no code.
 """
 
 from __future__ import annotations
@@ -40,16 +40,17 @@ class Model:
     """A trained detector without its convolutions.
 
     Attributes:
-        classes: names, in label order.
-        config: what it was trained with, scales among it.
-        network: name of the convolution body.
-        weights_hash: of the body's weights.
-        svms: the classifiers.
-        regressors: one a class, None where a class had no window to learn from; empty before that training.
-        bbox_feature_scale: what features are multiplied by before regression.
-        notes: how it was trained, for reports.
-        fc: from pool5 to the features the SVMs take; None for pool5 itself. Regressors always take pool5.
-        proposals: how the windows it learned from were made, as their file says.
+        classes: K names in label order.
+        config: constants of the training; `with_scales` replaces the scales.
+        network: name of the convolutions.
+        weights_hash: sha256 of the weights of the convolutions.
+        svms: the classifiers of all classes.
+        regressors: one per class, None for a class without training windows; empty before box regression is trained.
+        bbox_feature_scale: factor on the features before regression.
+        notes: how the model was trained, for reports.
+        fc: fully connected layers that turn pool5 into the features of the SVMs; None: the features are pool5.
+            Regressors always use pool5.
+        proposals: how the training windows were made, as stated in their file.
     """
 
     classes: tuple[str, ...]
@@ -65,22 +66,22 @@ class Model:
 
     @property
     def pooled_length(self) -> int:
-        """Length of the pooled vectors that the model takes."""
+        """Length of the pooled vectors that the model expects."""
         return self.fc.head.fc6.in_features if self.fc else self.svms.weights.shape[1]
 
     @cached_property
     def regression(self) -> BoxRegressors | None:
-        """All regressors at once; None where there is none."""
+        """The regressors of all classes; None if there is none."""
         if all(r is None for r in self.regressors):
             return None
         return BoxRegressors(self.regressors, self.bbox_feature_scale)
 
     def with_scales(self, scales: Sequence[int]) -> Model:
-        """The same model, to be used at other short sides (pixels) than those it learned from."""
+        """Return the same model for photos resized to other short sides, in pixels, than in training."""
         return replace(self, config=self.config.with_scales(tuple(scales)))
 
     def summary(self) -> dict[str, Any]:
-        """All settings, as plain values for a report."""
+        """Return all settings as plain values, for reports and model.json."""
         return {
             "network": self.network,
             "weights_hash": self.weights_hash,
@@ -98,8 +99,8 @@ class Model:
         """Write all files, each atomically, `model.json` last.
 
         Args:
-            folder: made if absent.
-            half: large arrays in half precision, for half the size.
+            folder: created if absent.
+            half: store large arrays in half precision, at half the size.
 
         Raises:
             OSError: the folder cannot be written.
@@ -127,15 +128,15 @@ def load(folder: Path) -> Model:
 
     Raises:
         FileNotFoundError: there is no model in the folder.
-        ValueError: a file is damaged or tampered with, or of a newer format.
+        ValueError: a file is damaged or was changed, or has another format.
     """
     path = folder / MODEL
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such model; train one with train_svms, or name another folder")
+        raise FileNotFoundError(f"{path}: no such model; run `sppnet train`, or name another folder")
     try:
         settings = json.loads(path.read_text())
         if settings["format"] != FORMAT:
-            raise ValueError(f"format {settings['format']}, this version reads {FORMAT}")
+            raise ValueError(f"expected format {FORMAT}, got {settings['format']}")
         parts = {name: _read(folder / name, sha256) for name, sha256 in settings["sha256"].items()}
         svms, classes, layer = parts[SVMS], tuple(settings["classes"]), settings["features"]
         regressors = _unpack(parts[REGRESSORS], len(classes)) if settings["box_regression"] else ()
@@ -157,17 +158,17 @@ def load(folder: Path) -> Model:
 
 
 def _features(parts: Mapping[str, Arrays], folder: Path, layer: Any, precision: Precision) -> FcFeatures | None:
-    """What the SVMs take of pool5."""
+    """Return the fully connected layers of a model; None if its SVMs use pool5."""
     if layer not in ("fc6", "fc7"):
         return None
     return FcFeatures(FcHead.of(parts[HEAD], str(folder / HEAD)), layer, precision)
 
 
 def _read(path: Path, sha256: str) -> Arrays:
-    """Arrays of one file, once its hash is known to be right."""
+    """Check the hash of a file and read its arrays."""
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
-        raise ValueError(f"{path.name} is not the file that model.json tells of")
+        raise ValueError(f"{path.name} does not have the hash that model.json states")
     return from_half(load_arrays(data))
 
 

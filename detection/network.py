@@ -1,7 +1,7 @@
-"""Convolution bodies: the part of a network that runs once an image.
+"""Backbones: the convolutions, which run once per image.
 
-Where the cells of its map lie is walked from the layers, never written down: cell i is centred on pixel
-`center + i * stride` of the image.
+The geometry of the feature map is computed from the layers: cell i is centred on pixel `center + i * stride` of the
+image.
 """
 
 from __future__ import annotations
@@ -26,22 +26,23 @@ from detection.networks.built_in import NETWORKS
 from detection.networks.fc_head import FcHead as FcHead
 from detection.networks.geometry import Window, windows_of
 from detection.weights import pretrained
-from detection.weights.state_dict import State, assign, read_state, write_state
+from detection.weights.state_dict import State, assign, read_state
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class ConvBody:
-    """The layers up to and including the last convolution's ReLU, and what is to be known about them.
+    """A backbone: the layers up to and including the last convolution's ReLU, with their geometry and preprocessing.
 
     Attributes:
-        name: of the network.
-        layers: on one device; read only.
-        preprocessing: from uint8 RGB to what the first layer expects.
-        prefix: of its tensors' names in files.
-        precision: "fp32", or "bf16" for products of bfloat16 summed in single precision, where the processor or GPU
-            has them twice as fast or more; maps then differ by about 1 %. Elsewhere both are single precision.
+        name: name of the network.
+        layers: the layers, all on one device; read only.
+        preprocessing: conversion of uint8 RGB images to the input of the first layer.
+        prefix: prefix of the tensor names in files.
+        precision: "fp32", or "bf16" for bfloat16 products with float32 sums. "bf16" is at least twice as fast on
+            processors and GPUs with bfloat16 arithmetic and changes feature maps by about 1 %. On other devices, it
+            means "fp32".
     """
 
     name: str
@@ -52,17 +53,17 @@ class ConvBody:
 
     @cached_property
     def windows(self) -> tuple[Window, ...]:
-        """What each layer reads, in order; layers within layers one by one."""
+        """The geometry of each layer, in order, with nested layers flattened."""
         return tuple(windows_of(self.layers))
 
     @cached_property
     def stride(self) -> int:
-        """Pixels between neighbouring cells."""
+        """Pixels between the centres of neighbouring cells."""
         return math.prod(w.stride for w in self.windows)
 
     @cached_property
     def center(self) -> float:
-        """0-based pixel at the centre of cell 0's receptive field."""
+        """The 0-based pixel coordinate of the centre of cell 0's receptive field."""
         center, step = 0.0, 1
         for w in self.windows:
             center += step * ((w.kernel - 1) / 2 - w.padding)
@@ -71,13 +72,13 @@ class ConvBody:
 
     @cached_property
     def channels(self) -> int:
-        """Of the maps."""
-        with torch.inference_mode():  # of the smallest image; without arithmetic it would take seconds of imports
+        """Channels of the feature maps."""
+        with torch.inference_mode():  # runs the smallest image, since the meta device needs seconds of imports
             return self.layers(torch.zeros(1, 3, self.min_input, self.min_input, device=self.device)).shape[1]
 
     @cached_property
     def min_input(self) -> int:
-        """The shortest image side in pixels that has a cell."""
+        """The smallest image side in pixels that gives one cell."""
         side = 1
         while self._outputs(side) < 1:
             side += 1
@@ -85,19 +86,19 @@ class ConvBody:
 
     @cached_property
     def weights_hash(self) -> str:
-        """sha256 of the weights; the same on every device."""
+        """SHA-256 of the weights; the same on every device."""
         return pretrained.sha256_of_state(self.state_dict())
 
     @property
     def device(self) -> torch.device:
-        """Where the layers are."""
+        """The device of the layers."""
         return next(self.layers.parameters()).device
 
     def map_size(self, image_size: tuple[int, int]) -> tuple[int, int]:
-        """(h, w) of the map of an image of (H, W) pixels, without running the layers.
+        """Compute the size (h, w) of the feature map of an image of (H, W) pixels, without running the layers.
 
         Raises:
-            ValueError: the image is shorter than `min_input`.
+            ValueError: a side of the image is shorter than `min_input`.
         """
         height, width = image_size
         if min(image_size) < self.min_input:
@@ -108,19 +109,19 @@ class ConvBody:
         return self._outputs(height), self._outputs(width)
 
     def check_geometry(self) -> None:
-        """Compare the sizes that the layers' windows give with those that the layers give.
+        """Check that the computed sizes of feature maps are those the layers give.
 
         Raises:
-            ValueError: they differ, as with padding that depends on the image's size.
+            ValueError: they differ, for example because the padding depends on the image size.
         """
-        layers = copy.deepcopy(self.layers).to("meta")  # no arithmetic
+        layers = copy.deepcopy(self.layers).to("meta")  # shapes only, without arithmetic
         for size in ((512, 512), (495, 333), (500, 362)):
             got = tuple(layers(torch.zeros(1, 3, *size, device="meta")).shape[2:])
             expected = self.map_size(size)
             if got != expected:
                 raise ValueError(
-                    f"network: {self.name}: an image of {size} pixels has {got} cells, its layers tell {expected}; "
-                    "where its cells lie is not known, choose another network"
+                    f"network: {self.name}: an image of {size} pixels has {got} cells, expected {expected} from its "
+                    "layers; the positions of its cells are unknown, choose another network"
                 )
 
     def _outputs(self, side: int) -> int:
@@ -130,27 +131,30 @@ class ConvBody:
 
     @torch.no_grad()
     def conv5(self, image: NDArray[np.uint8]) -> torch.Tensor:
-        """The map of one image.
+        """Compute the feature map of one image.
 
-        The same on every run. In single precision without TF32, so that CPU and GPU agree closely.
+        The result is deterministic. Single precision is used without TF32, so that CPU and GPU agree closely.
 
         Args:
-            image: uint8 RGB (H, W, 3), resized as wanted.
+            image: uint8 RGB (H, W, 3), already resized.
 
         Returns:
-            float32 (C, h, w) on the body's device, >= 0; on the CPU its memory is channels-last.
+            float32 (C, h, w), >= 0, on the device of the layers; on the CPU in channels-last memory.
 
         Raises:
-            ValueError: the image is shorter than `min_input`.
+            ValueError: a side of the image is shorter than `min_input`.
         """
         self.map_size((image.shape[0], image.shape[1]))
-        batch = self.preprocessing(image)[None].to(self.device)  # (1, 3, H, W), channels-last: twice as fast on a CPU
+        batch = self.preprocessing(image)[None].to(self.device)  # (1, 3, H, W); channels-last is twice as fast on a CPU
         products = autocast(self.device, self.precision == "bf16")
         with products, torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
             return self.layers(batch)[0].float()  # (C, h, w)
 
     def to(self, device: str | torch.device) -> ConvBody:
-        """Move the layers, in place as torch does; "auto", "cpu", "cuda" or "cuda:N".
+        """Move the layers in place, as torch does.
+
+        Args:
+            device: "auto", "cpu", "cuda" or "cuda:N".
 
         Raises:
             ValueError: there is no such device.
@@ -159,42 +163,36 @@ class ConvBody:
         return self
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Tensors under their names in files."""
+        """Return the tensors by their names in files."""
         return {self.prefix + name: tensor for name, tensor in self.layers.state_dict().items()}
-
-    def save(self, path: Path) -> None:
-        """Write the weights as safetensors, atomically.
-
-        Raises:
-            OSError: the file cannot be written.
-        """
-        write_state(path, self.state_dict())
 
 
 def build(
     name: str, weights: str | Path | None = "pretrained", device: str = "cpu", precision: Precision = "fp32"
 ) -> ConvBody:
-    """A body by name.
+    """Build a backbone by name.
 
     Args:
-        name: "alexnet", "vgg16", "zf5", or "torchvision:NAME" or "timm:NAME" of a network in these libraries.
-        weights: "pretrained" (fetched on first use); a .safetensors file or one of `torch.save`; None: random.
+        name: one of `NETWORKS` ("alexnet", "vgg16", "zf5", ...), or "torchvision:NAME" or "timm:NAME" for a network of
+            these libraries.
+        weights: "pretrained", downloaded on first use; or a .safetensors file or a state dict written by `torch.save`;
+            or None for random weights.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: "fp32" or "bf16"; see `ConvBody`.
 
     Raises:
-        ValueError: unknown name, weights of another network, a damaged file, no such device.
-        OSError: the weights cannot be read or fetched.
+        ValueError: the name is unknown, the weights are damaged or of another network, or there is no such device.
+        OSError: the weights cannot be read or downloaded.
     """
     target = resolve_device(device)
     if precision == "bf16" and not has_bfloat16(target):
-        log.info("%s: no fast bfloat16 here; single precision is used (maps differ by 1 %%)", name)
+        log.info("%s: this device has no fast bfloat16; using single precision (maps differ by 1 %%)", name)
     if library.split(name):
         return replace(_library_body(name, weights), precision=precision).to(target)
     if name not in NETWORKS:
         raise ValueError(f"network: expected one of {', '.join(NETWORKS)}, torchvision:NAME or timm:NAME, got {name!r}")
     if weights == "pretrained" and name not in pretrained.CHECKPOINTS:
-        raise ValueError(f"{name}: no pretrained weights can be fetched; give a file of them (--weights FILE)")
+        raise ValueError(f"{name}: no pretrained weights are available; give a file with --weights FILE")
     if weights == "pretrained":
         state: State | None = pretrained.load(name)
     else:
@@ -203,46 +201,51 @@ def build(
 
 
 def assemble(name: str, state: State | None = None, seed: int = 0) -> ConvBody:
-    """A body of given weights.
+    """Build a backbone with the given weights on the CPU.
 
     Args:
         name: one of `NETWORKS`.
-        state: tensors by their names in files; those of layers beyond the body are left aside. None: random weights,
-            the same for a seed.
-        seed: of random weights.
+        state: tensors by their names in files; tensors of later layers are ignored. None for random weights.
+        seed: random seed of random weights.
 
     Raises:
-        ValueError: tensors are missing, superfluous or of another shape.
+        ValueError: tensors are missing, unexpected or of another shape.
     """
     entry = NETWORKS[name]
-    with torch.device("meta"):  # no memory and no initialisation
+    with torch.device("meta"):  # without memory and initialisation
         layers = entry.layers()
     if state is None:
         state = _random_state(layers, seed)
     else:
         state = {k.removeprefix(entry.prefix): t for k, t in state.items() if not k.startswith(entry.beyond)}
     assign(layers, state, f"weights of {name}")
-    layers = layers.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-    return ConvBody(name, layers, entry.preprocessing, entry.prefix)
+    return ConvBody(name, _frozen(layers), entry.preprocessing, entry.prefix)
 
 
 def _library_body(name: str, weights: str | Path | None) -> ConvBody:
-    """A body out of a library's collection."""
+    """Build a backbone of torchvision or timm."""
     layers, preprocessing = library.build(name, weights == "pretrained")
     if weights not in ("pretrained", None):
         state, mine = read_state(Path(str(weights))), layers.state_dict()
         assign(layers, {k: t for k, t in state.items() if k in mine}, f"weights of {name}")
-    layers = layers.to(memory_format=torch.channels_last).eval().requires_grad_(False)
-    body = ConvBody(name, layers, preprocessing)
+    body = ConvBody(name, _frozen(layers), preprocessing)
     body.check_geometry()
     return body
 
 
+def _frozen(layers: nn.Module) -> nn.Module:
+    """Prepare layers for inference, in channels-last memory."""
+    return layers.to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
 def resolve_device(device: str | torch.device) -> torch.device:
-    """The device meant by "auto" (CUDA where there is one), "cpu", "cuda" or "cuda:N".
+    """Convert a device name to a torch device.
+
+    Args:
+        device: "cpu", "cuda" or "cuda:N", or "auto" for CUDA if available and the CPU otherwise.
 
     Raises:
-        ValueError: it is not one of these, or there is no such device; there is no silent way back to the CPU.
+        ValueError: the name is invalid, or there is no such device. A missing CUDA device never falls back to the CPU.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -254,13 +257,14 @@ def resolve_device(device: str | torch.device) -> torch.device:
         raise ValueError(f"device: expected auto, cpu, cuda or cuda:N, got {device!s}")
     if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
         raise ValueError(
-            f"device: {device!s} asked for, but torch sees {torch.cuda.device_count()} CUDA devices; use cpu or auto"
+            f"device: {device!s} is not available, torch finds {torch.cuda.device_count()} CUDA devices; "
+            "use cpu or auto"
         )
     return found
 
 
 def _random_state(layers: nn.Sequential, seed: int) -> dict[str, torch.Tensor]:
-    """He's initialisation from a seed of its own, so that processes agree on it; zero biases."""
+    """Return weights of He's initialisation and zero biases, from a generator with its own seed."""
     generator = torch.Generator().manual_seed(seed)
     layers = copy.deepcopy(layers).to_empty(device="cpu")
     for layer in layers.modules():

@@ -1,7 +1,7 @@
-"""The two networks of a detector as ONNX files, for runtimes without torch.
+"""Export of a detector's two networks, backbone and head, to ONNX for runtimes without torch.
 
-What lies between them, windows onto cells and pyramid pooling, is `features` and `spp`; pooled vectors hold the
-channels of a bin together (`spp.pyramid_pool(..., channels_last=True)`).
+The steps between them, mapping boxes to cells and pyramid pooling, are in `features` and `spp`. The pooled vectors have
+the channels of each bin together (`spp.pyramid_pool(..., channels_last=True)`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ BODY, HEAD = "body.onnx", "head.onnx"
 
 
 class BodyFromPixels(nn.Module):
-    """RGB in 0..255, float32 (1, 3, H, W) -> the map, float32 (1, C, h, w)."""
+    """The backbone with its preprocessing: RGB in 0..255, float32 (1, 3, H, W) -> map, float32 (1, C, h, w)."""
 
     def __init__(self, layers: nn.Module, preprocessing: Preprocessing) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class BodyFromPixels(nn.Module):
 
 
 class Scores(nn.Module):
-    """Pooled windows, float32 (R, D) -> SVM margins, float32 (R, K), through fc6 and fc7 where the model has them."""
+    """The head: pooled windows, float32 (R, D) -> SVM margins, float32 (R, K), through fc6 and fc7 if any."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -59,9 +59,9 @@ class Scores(nn.Module):
 
 
 def body_onnx(body: ConvBody) -> bytes:
-    """The convolutions: input "pixels" float32 (1, 3, height, width) RGB in 0..255, output "conv5".
+    """Export the backbone, always in single precision.
 
-    In single precision whatever the body's own is.
+    Its input is "pixels", float32 (1, 3, height, width), RGB in 0..255, and its output "conv5".
     """
     layers = copy.deepcopy(body.layers).cpu().float().eval()
     side = max(2 * body.min_input, 224)
@@ -71,13 +71,21 @@ def body_onnx(body: ConvBody) -> bytes:
 
 
 def head_onnx(model: Model) -> bytes:
-    """The scores: input "pool5" float32 (windows, D), output "margins" float32 (windows, K)."""
+    """Export the head, with input "pool5", float32 (windows, D), and output "margins", float32 (windows, K)."""
     pool5 = torch.zeros(7, model.pooled_length)
     return _export(Scores(model), pool5, {0: torch.export.Dim("windows")}, "pool5", "margins")
 
 
 def export(body: ConvBody, model: Model, folder: Path) -> list[Path]:
-    """Write body.onnx and head.onnx into a folder, atomically.
+    """Write body.onnx and head.onnx to a folder, atomically.
+
+    Args:
+        body: the detector's backbone.
+        model: the detector's model.
+        folder: the output folder; it is created if missing.
+
+    Returns:
+        The paths of the two files.
 
     Raises:
         ModuleNotFoundError: onnx or onnxscript is not installed (pip install 'sppnet[onnx]').
@@ -95,7 +103,7 @@ def export(body: ConvBody, model: Model, folder: Path) -> list[Path]:
 def _export(module: nn.Module, example: torch.Tensor, sizes: dict[int, Any], given: str, made: str) -> bytes:
     module.eval()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()), _quiet("torch.onnx", "onnxscript"):
-        warnings.simplefilter("ignore")  # of the exporter about its own use of torch
+        warnings.simplefilter("ignore")  # the exporter warns about its own use of torch
         program = torch.onnx.export(
             module,
             (example,),
@@ -112,7 +120,7 @@ def _export(module: nn.Module, example: torch.Tensor, sizes: dict[int, Any], giv
 
 @contextlib.contextmanager
 def _quiet(*names: str) -> Iterator[None]:
-    """Only errors from these loggers."""
+    """Silence these loggers except for errors."""
     loggers = [logging.getLogger(name) for name in names]
     levels = [log.level for log in loggers]
     for log in loggers:

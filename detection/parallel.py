@@ -1,7 +1,7 @@
 """Threads for kernels that release the GIL.
 
-Plain threads rather than numba's own parallel loops: its fallback threading layer aborts the process when
-two Python threads enter it at once, which is what a server around a detector does.
+They are plain Python threads instead of numba's parallel loops: numba's fallback threading layer aborts the process
+when two Python threads enter it at once, as in a server around a detector.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ R = TypeVar("R")
 
 
 def thread_count() -> int:
-    """Threads to use: what torch was told to use, so that one setting governs both."""
+    """Return the number of threads that torch uses, so that one setting governs both; at most one per core."""
     return max(1, min(torch.get_num_threads(), os.cpu_count() or 1))
 
 
 def for_each_chunk(work: Callable[[int, int], None], n: int, threads: int | None = None) -> None:
-    """Call `work(start, stop)` over [0, n) in one contiguous chunk a thread.
+    """Call `work(start, stop)` on contiguous chunks of [0, n), one chunk per thread.
 
     Args:
-        work: touches only the items of its chunk, and releases the GIL while it runs.
+        work: function that changes only the items of its chunk and releases the GIL while it runs.
         n: number of items.
-        threads: None for `thread_count()`.
+        threads: number of threads; None: `thread_count()`.
     """
     threads = min(threads or thread_count(), n)
     if threads <= 1:
@@ -48,12 +48,12 @@ def for_each_chunk(work: Callable[[int, int], None], n: int, threads: int | None
 
 
 def ahead(work: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Iterator[tuple[T, Future[R]]]:
-    """Each item and its result, in order, while a thread is at work on the next `depth` ones.
+    """Yield each item with its result, in order, while another thread works on the next `depth` items.
 
     Args:
-        work: called in one other thread, an item at a time.
-        items: taken from as results are; may be endless.
-        depth: how many results are made before they are asked for.
+        work: function of one item, called in one other thread.
+        items: the items, consumed as results are taken; may be infinite.
+        depth: number of results that are computed in advance.
     """
     with ThreadPoolExecutor(1) as thread:
         waiting: deque[tuple[T, Future[R]]] = deque()
@@ -65,12 +65,12 @@ def ahead(work: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Iterato
             while waiting:
                 yield waiting.popleft()
         finally:
-            for _, future in waiting:  # the caller has had enough
+            for _, future in waiting:  # the caller stopped early
                 future.cancel()
 
 
 class _SingleThreadedBlas:
-    """How many callers want matrix products by one thread; the last to leave restores what was before."""
+    """Context that limits BLAS to one thread; the last of several simultaneous callers restores the old limit."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -94,9 +94,9 @@ class _SingleThreadedBlas:
 
 @cache
 def _libraries() -> ThreadpoolController:
-    """The BLAS libraries that are loaded; numpy's is."""
+    """Return the loaded BLAS libraries, numpy's among them."""
     return ThreadpoolController()
 
 
 single_threaded_blas = _SingleThreadedBlas()
-"""A context in which numpy's products are made by the thread that asks: for threads that each make their own."""
+"""Context in which numpy computes matrix products in the calling thread, for threads that run in parallel."""

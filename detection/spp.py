@@ -1,7 +1,7 @@
-"""Spatial pyramid pooling of windows: which scale, which cells, which maxima.
+"""Spatial pyramid pooling of windows: the scale of each window, its cells, and the maxima of its bins.
 
-The stride and the centre of cell 0 belong to the network and are arguments here. Cells are 0-based and
-inclusive; cell i of a map is centred on pixel center + stride * i of the scaled image.
+Stride and centre of cell 0 are properties of the network and arguments here. Cells are 0-based and inclusive; cell i
+of a map is centred on pixel center + stride * i of the scaled image.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from detection.boxes import area, as_boxes
 from detection.config import ScaleRule
 from detection.parallel import for_each_chunk
 
-CANONICAL_SIDE = 224  # pixels: the input size of the pretrained network; paper section 4.1
-RELEASED_SIDE = 13 * 16  # pixels: the 13 cells that 224 pixels give, times the stride; spm_expected_scale.m
+CANONICAL_SIDE = 224  # pixels, input size of the pretrained network; paper section 4.1
+RELEASED_SIDE = 13 * 16  # pixels, the 13 cells of an input of 224 pixels times the stride; spm_expected_scale.m
 
 Array = NDArray[np.float32] | torch.Tensor
 
@@ -26,20 +26,20 @@ Array = NDArray[np.float32] | torch.Tensor
 def choose_scales(
     boxes: ArrayLike, image_size: tuple[int, int], scales: Sequence[int], rule: ScaleRule = "paper"
 ) -> NDArray[np.int64]:
-    """The scale at which each window is closest to the size the network was trained on.
+    """Choose the scale at which each window is closest to the size that the network was trained on.
 
     Args:
-        boxes: (R, 4) xyxy in image pixels.
-        image_size: (H, W).
-        scales: short sides in pixels.
-        rule: "paper": the scaled area closest to 224 squared (section 4.1). "released": the short side
-            closest to the one that would make the window 208 pixels (utils/spm_pool/spm_expected_scale.m).
+        boxes: (R, 4) xyxy, image pixels.
+        image_size: (H, W) in pixels.
+        scales: S short sides in pixels.
+        rule: "paper": the scaled area is closest to 224 squared (section 4.1). "released": the short side is
+            closest to the one at which the window has a side of 208 pixels (utils/spm_pool/spm_expected_scale.m).
 
     Returns:
-        int64 (R,) indices into `scales`; the first of equally close ones.
+        int64 (R,), indices into `scales`; the first of equally close ones.
 
     Raises:
-        ValueError: no scales, or an unknown rule.
+        ValueError: there are no scales, or the rule is unknown.
     """
     sides = np.asarray(scales, np.float64)
     if sides.ndim != 1 or len(sides) == 0 or (sides < 1).any():
@@ -59,14 +59,14 @@ def choose_scales(
 def scale_boxes(
     boxes: ArrayLike, image_size: tuple[int, int], short_sides: ArrayLike, rule: ScaleRule = "paper"
 ) -> NDArray[np.float64]:
-    """Boxes in the pixels of the resized images.
+    """Convert boxes to pixels of the resized images.
 
     Args:
-        boxes: (R, 4) xyxy in image pixels.
-        image_size: (H, W).
-        short_sides: (R,) short side of the resized image of each box, in pixels.
-        rule: "paper" maps pixel centres as resizing does; "released" maps the first and last pixel onto each
-            other (spp_features_convX_to_poolX.m). Both scale x and y alike.
+        boxes: (R, 4) xyxy, image pixels.
+        image_size: (H, W) in pixels.
+        short_sides: (R,), short side in pixels of the resized image of each box.
+        rule: "paper" maps pixel centres as resizing does; "released" maps the first pixel to the first and the last
+            to the last (spp_features_convX_to_poolX.m). Both use the same factor for x and y.
 
     Returns:
         float64 (R, 4).
@@ -85,19 +85,19 @@ def project(
     center: float,
     offset: float | None = None,
 ) -> NDArray[np.int64]:
-    """The cells of each window.
+    """Return the cells of each window.
 
     Args:
-        boxes_scaled: (R, 4) xyxy in pixels of the resized image.
-        map_size: (h, w) of the map, or (R, 2) one a window.
-        stride: pixels between cells.
+        boxes_scaled: (R, 4) xyxy, pixels of the resized image.
+        map_size: (h, w) of the map; or (R, 2), one per window.
+        stride: pixels between neighbouring cells.
         center: pixel at the centre of cell 0.
-        offset: None: the cells whose centres lie strictly inside the window, and if there is none the cell
-            nearest to its middle (paper, appendix). A number: the authors' rounding after shrinking the
-            window by that many pixels a side; crossed bounds are averaged (spm_response_boxes.m).
+        offset: None: the cells whose centres lie strictly inside the window, or if there is none the cell nearest
+            to its middle (paper, appendix). A number: the authors' rounding after the window shrinks by so many
+            pixels on each side; crossed bounds are averaged (spm_response_boxes.m).
 
     Returns:
-        int64 (R, 4) inclusive cells x0, y0, x1, y1 inside the map, never empty.
+        int64 (R, 4), inclusive cells x0, y0, x1, y1, clipped to the map, at least one per window.
     """
     b = as_boxes(boxes_scaled)
     sizes = np.broadcast_to(np.asarray(map_size, np.int64), (len(b), 2))
@@ -126,28 +126,27 @@ def pyramid_pool(
     threads: int | None = None,
     channels_last: bool = False,
 ) -> Array:
-    """Maximum over the bins of a spatial pyramid on every window.
+    """Pool the maximum of every bin of a spatial pyramid on every window.
 
-    Bin i of n over a side of h cells covers cells floor(i h / n) to ceil((i + 1) h / n) - 1 (paper,
-    appendix), so no bin is empty, and on sides shorter than n bins share cells.
+    Bin i of n on a side of h cells covers cells floor(i h / n) to ceil((i + 1) h / n) - 1 (paper, appendix). No bin
+    is empty; on a side of fewer than n cells, bins share cells.
 
     Args:
-        maps: one (C, h, w) map a scale: float32 numpy arrays, or torch tensors of any
-            device (gradients flow).
-        windows: (R, 4) inclusive cells x0, y0, x1, y1.
-        scale_index: (R,) which map each window lies on.
-        levels: bins a side, in the order they are concatenated.
-        out: float32 (R, C * sum(n * n)) array to fill and return, for maps that are arrays: fresh memory costs as
-            much time as the pooling.
-        threads: for maps that are arrays; None for as many as torch uses.
-        channels_last: order the numbers by level, row, column, channel, as the maxima are found, in two thirds of the
-            time. All SVMs, layers and regressors of this program take that order.
+        maps: one (C, h, w) map per scale: float32 arrays, or tensors on any device (gradients flow).
+        windows: (R, 4), inclusive cells x0, y0, x1, y1.
+        scale_index: (R,), the map of each window.
+        levels: bins per side of each level, in the order of concatenation.
+        out: float32 (R, C * sum(n * n)), array to fill and return, only for maps that are arrays. Allocating new
+            memory takes as long as the pooling.
+        threads: number of threads, only for maps that are arrays; None: as many as torch uses.
+        channels_last: order the values by level, row, column, channel, the order in which the maxima are found; this
+            takes two thirds of the time. All SVMs, layers and regressors of this program use that order.
 
     Returns:
-        (R, C * sum(n * n)) of the kind of `maps`: level-major, then channel, row, column, unless `channels_last`.
+        (R, C * sum(n * n)), array or tensor as `maps`; ordered by level, channel, row, column unless `channels_last`.
 
     Raises:
-        ValueError: a window reaches outside its map, or the arguments do not fit each other.
+        ValueError: a window is not inside its map, or shapes do not match.
     """
     cells = np.asarray(windows, np.int64).reshape(-1, 4)
     index = np.asarray(scale_index, np.int64).reshape(-1)
@@ -165,24 +164,24 @@ def pyramid_pool(
 
 def _check(maps: Sequence[Array], cells: NDArray[np.int64], index: NDArray[np.int64], levels: Sequence[int]) -> None:
     if not maps or any(m.ndim != 3 or m.shape[0] != maps[0].shape[0] for m in maps):
-        raise ValueError(f"maps: expected (C, h, w) of one C, got {[tuple(m.shape) for m in maps]}")
+        raise ValueError(f"maps: expected shapes (C, h, w) with the same C, got {[tuple(m.shape) for m in maps]}")
     if not levels or min(levels) < 1:
         raise ValueError(f"levels: expected one or more positive numbers of bins, got {tuple(levels)}")
     if len(index) != len(cells):
-        raise ValueError(f"scale_index: expected {len(cells)}, one a window, got {len(index)}")
+        raise ValueError(f"scale_index: expected {len(cells)}, one per window, got {len(index)}")
     if len(index) and (index.min() < 0 or index.max() >= len(maps)):
         raise ValueError(f"scale_index: expected 0 to {len(maps) - 1}, got {index.min()} to {index.max()}")
     sizes = np.array([(m.shape[2], m.shape[1]) for m in maps])[index]  # (R, 2) w, h
     wrong = (cells[:, :2] < 0) | (cells[:, 2:] < cells[:, :2]) | (cells[:, 2:] >= sizes)
     if wrong.any():
         i = int(wrong.any(axis=1).argmax())
-        raise ValueError(f"windows: {cells[i].tolist()} (row {i}) is not inside its {tuple(sizes[i])} (w, h) map")
+        raise ValueError(f"windows: {cells[i].tolist()} in row {i} is not inside its map of (w, h) {tuple(sizes[i])}")
 
 
 def _finer_level(levels: Sequence[int], position: int) -> int:
-    """Position of the coarsest level whose bins unite exactly to those of `levels[position]`, or -1.
+    """Return the position of the coarsest level whose bins form those of `levels[position]` exactly, or -1.
 
-    Bin edges of n and k n nest, so a maximum over k x k finer bins is the maximum over the coarse one.
+    The bin edges of n and k n nest, so the maximum of k x k finer bins is the maximum of the coarser bin.
     """
     finer = [i for i, n in enumerate(levels) if n > levels[position] and n % levels[position] == 0]
     return min(finer, key=lambda i: levels[i], default=-1)
@@ -202,7 +201,9 @@ def _pool_arrays(
     bins = out.reshape(len(out), int((sides**2).sum()), len(maps[0]))  # (R, bins, C)
     for s, map_chw in enumerate(maps):
         rows = np.flatnonzero(index == s)
-        map_hwc = np.ascontiguousarray(map_chw.transpose(1, 2, 0), np.float32)  # channels last: one loop, all channels
+        map_hwc = np.ascontiguousarray(
+            map_chw.transpose(1, 2, 0), np.float32
+        )  # channels last: one inner loop over all channels
 
         def work(first: int, last: int, m: NDArray[np.float32] = map_hwc, r: NDArray[np.int64] = rows) -> None:
             _pool_kernel(m, cells, r[first:last], sides, source, bins, channels_last)
@@ -221,7 +222,7 @@ def _pool_kernel(
     out: NDArray[np.float32],
     channels_last: bool,
 ) -> None:
-    """Fill `out[rows]`, (R, bins, C); finest levels first, coarser ones from their bins where they nest."""
+    """Fill `out[rows]`, (R, bins, C): finest levels first, coarser levels from their bins where the edges nest."""
     first = np.zeros(len(sides) + 1, np.int64)
     first[1:] = np.cumsum(sides * sides)
     finest_first = np.argsort(-sides)
@@ -243,7 +244,7 @@ def _pool_kernel(
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _transpose(bins: NDArray[np.float32], into: NDArray[np.float32]) -> None:
-    """into[c * count + j] = bins[j, c]; twelve j at a time, a number that the compiler unrolls."""
+    """into[c * count + j] = bins[j, c], twelve j at a time, which the compiler unrolls."""
     count, channels = bins.shape
     j = 0
     while j + 12 <= count:
@@ -259,7 +260,7 @@ def _transpose(bins: NDArray[np.float32], into: NDArray[np.float32]) -> None:
 
 @numba.njit(cache=True, nogil=True)
 def _pool_grid(grid: NDArray[np.float32], x0: int, y0: int, w: int, h: int, into: NDArray[np.float32], n: int) -> None:
-    """into[row * n + column] = maximum over the cells of that bin of the window, cells (h, w, C)."""
+    """into[row * n + column] = maximum over the cells of that bin of the window, grid (h, w, C)."""
     for i in range(n):
         for j in range(n):
             maximum, left, right = into[i * n + j], x0 + j * w // n, x0 - (-(j + 1) * w // n)
@@ -271,7 +272,7 @@ def _pool_grid(grid: NDArray[np.float32], x0: int, y0: int, w: int, h: int, into
 
 @numba.njit(cache=True, nogil=True, inline="always")
 def _maximum(into: NDArray[np.float32], a: NDArray[np.float32], b: NDArray[np.float32], first: bool) -> None:
-    """The larger of two, or of two and what was there."""
+    """into[c] = maximum of a[c] and b[c] and, unless `first`, of into[c]."""
     for c in range(len(into)):
         larger = a[c] if a[c] > b[c] else b[c]
         into[c] = larger if first or larger > into[c] else into[c]
@@ -284,7 +285,7 @@ def _pool_tensors(
     levels: Sequence[int],
     channels_last: bool,
 ) -> torch.Tensor:
-    """`roi_pool` over bins computed in integers: exact for any level, differentiable, on any device."""
+    """Pool with `roi_pool` over bins computed in integers: exact for every level, differentiable, on any device."""
     order = np.concatenate([np.flatnonzero(index == s) for s in range(len(maps))])
     grids: dict[int, torch.Tensor] = {}  # level -> (R, C, n, n)
     for position in sorted(range(len(levels)), key=lambda i: -levels[i]):
@@ -296,14 +297,14 @@ def _pool_tensors(
         else:
             grids[n] = torch.cat([_pool_level(m, cells[index == s], n) for s, m in enumerate(maps)])
     axes = (0, 2, 3, 1) if channels_last else (0, 1, 2, 3)
-    pooled = [grids[n].permute(axes).flatten(1) for n in levels]  # (R, C * n * n) a level, rows in `order`
+    pooled = [grids[n].permute(axes).flatten(1) for n in levels]  # (R, C * n * n) per level, rows in `order`
     inverse = torch.from_numpy(np.argsort(order)).to(maps[0].device)
     return torch.cat(pooled, dim=1)[inverse]
 
 
 def _pool_level(map_chw: torch.Tensor, cells: NDArray[np.int64], n: int) -> torch.Tensor:
-    """(C, h, w), (R, 4) -> (R, C, n, n), each bin a region of its own."""
-    from torchvision.ops import roi_pool  # seconds to import, and arrays do without
+    """Pool one level of windows (R, 4) on a map (C, h, w), each bin as its own region: (R, C, n, n)."""
+    from torchvision.ops import roi_pool  # takes seconds to import; arrays do not need it
 
     i = np.arange(n)
     low, size = cells[:, None, :2], cells[:, None, 2:] - cells[:, None, :2] + 1  # (R, 1, 2) x, y

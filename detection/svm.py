@@ -1,9 +1,9 @@
 """Per-class linear SVMs with one pass of hard-negative mining (paper section 4.1; spp_train.m).
 
-Positives are the ground-truth boxes; negatives are windows that overlap every object of the class by less than
-0.3. The images are visited once, in order: windows that score above the margin join the class' cache, a class
-with 2,000 new ones is trained again, and what then scores clearly below the margin leaves. All classes share
-one copy of the windows.
+Positives are the ground-truth boxes; negatives are windows that overlap every object of the class by less than 0.3.
+The images are visited once, in order. Windows that score above the margin are added to the negatives of the class. A
+class with 2,000 new negatives is trained again, and the negatives that then score clearly below the margin are
+dropped. All classes share one copy of the windows.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from detection.boxes import nms
 from detection.config import SVMConfig
 from detection.training import svm_checkpoint
+from detection.training.fingerprint import fingerprint
 from detection.training.hard_windows import HardWindows
 from detection.training.images import LabelledBoxes, TrainingImages, mean_norm
 from detection.training.solver import Objective, Problem, margins, solve
@@ -31,27 +32,27 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MiningOptions:
-    """How the work is done; except for `max_negatives`, without influence on what is trained.
+    """Runtime options of SVM training, the solver and the bound on negatives.
 
     Attributes:
-        folder: holds the checkpoint, and feature rows beyond `memory`.
+        folder: folder of the checkpoint, and of the feature rows that exceed `memory`.
         memory: bytes of feature rows held in memory.
         solver: "shared" trains all classes on one copy of the rows; "liblinear" trains scikit-learn's LinearSVC
-            where a class' copy fits into `memory`, and falls back on "shared" where it does not.
-        max_negatives: of an image and class, only this many, the best-scored; None for all.
-        tolerance: relative duality gap that the last training of a class stops at.
-        mining_tolerance: that of the trainings before, which only serve to find more negatives.
-        seed: of the order in which rows are visited.
+            on a copy of the rows of each class, or falls back to "shared" if the copy exceeds `memory`.
+        max_negatives: maximum number of new negatives per image and class, the best-scored ones; None: no limit.
+        seed: random seed of the order in which rows are visited.
+        tolerance: relative duality gap at which the last training of a class stops.
+        mining_tolerance: relative duality gap at which earlier trainings stop; they only serve to find negatives.
         checkpoint_seconds: time between two checkpoints.
     """
 
     folder: Path
-    memory: int = 6 * 2**30
-    solver: Literal["shared", "liblinear"] = "shared"
-    max_negatives: int | None = None
+    memory: int
+    solver: Literal["shared", "liblinear"]
+    max_negatives: int | None
+    seed: int
     tolerance: float = 1e-3
     mining_tolerance: float = 1e-2
-    seed: int = 0
     checkpoint_seconds: float = 120.0
 
 
@@ -60,9 +61,9 @@ class LinearDetectors:
     """K linear classifiers of window features.
 
     Attributes:
-        weights: float32 (K, D), for features times `feature_scale`.
-        bias: float32 (K,); minus infinity for a class that had no positives.
-        feature_scale: makes the mean norm of training features 20.
+        weights: float32 (K, D), one row per class, for features multiplied by `feature_scale`.
+        bias: float32 (K,); minus infinity for a class without positives.
+        feature_scale: factor that makes the mean L2 norm of the training features 20.
     """
 
     weights: NDArray[np.float32]
@@ -71,11 +72,15 @@ class LinearDetectors:
 
     @property
     def n_classes(self) -> int:
-        """K."""
+        """Number of classes K."""
         return len(self.weights)
 
     def scores(self, features: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32]:
-        """Margins of unscaled features, arrays or tensors of any device: (N, D) -> float32 (N, K)."""
+        """Return the margins: float32 (N, K).
+
+        Args:
+            features: float32 (N, D), unscaled, an array or a tensor on any device.
+        """
         weights = self.weights.T * np.float32(self.feature_scale)  # (D, K)
         if isinstance(features, torch.Tensor):
             return (features @ torch.from_numpy(weights).to(features.device)).cpu().numpy() + self.bias
@@ -91,17 +96,17 @@ def train(
     """Mine hard negatives over all images once and train every class.
 
     Args:
-        images: with their windows and features.
-        config: the published constants.
-        options: memory, solver, checkpoints.
-        on_image: called with the number of images done, for a progress bar.
+        images: training images with their windows and features.
+        config: published constants.
+        options: solver, memory, checkpoints.
+        on_image: called with the number of finished images, for a progress bar.
 
     Returns:
-        the detectors. An interrupted call continues from its last checkpoint in `options.folder`, to the same
-        result; remove the checkpoint (`svm_checkpoint.remove`) once the result is saved.
+        the SVMs of all classes. An interrupted training resumes from its last checkpoint in `options.folder` and
+        gives the same result; delete the checkpoint (`svm_checkpoint.remove`) once the result is saved.
 
     Raises:
-        ValueError: no image holds a usable object.
+        ValueError: no image has an object that can be a positive.
     """
     miner = _Miner.resume(images, config, options)
     saved = time.monotonic()
@@ -119,7 +124,7 @@ def train(
 
 
 class _Miner:
-    """The windows cached so far and the SVMs trained on them."""
+    """The windows that are held and the SVMs trained on them."""
 
     def __init__(
         self,
@@ -140,8 +145,8 @@ class _Miner:
 
     @classmethod
     def resume(cls, images: TrainingImages, config: SVMConfig, options: MiningOptions) -> _Miner:
-        """Continue from the checkpoint of the same training, or start with the positives of all images."""
-        key = svm_checkpoint.fingerprint(
+        """Resume from the checkpoint of the same training, or start with the positives of all images."""
+        key = fingerprint(
             images,
             config,
             (options.solver, options.max_negatives, options.tolerance, options.mining_tolerance, options.seed),
@@ -159,15 +164,17 @@ class _Miner:
             for i in np.unique(found.image[found.image >= 0]):
                 slots = np.flatnonzero(found.image == i)
                 miner.windows.refill(slots, images.pool(int(i), images.labelled_boxes(int(i)).boxes[found.box[slots]]))
-            log.info("continuing at image %d of %d", found.next_image, len(images))
+            log.info("resuming at image %d of %d", found.next_image, len(images))
         miner.key = key
         miner.trainable = np.asarray((miner.windows.state.labels > 0).any(axis=0))
         if not miner.trainable.any():
-            raise ValueError("training set: no image holds an object that may serve as a positive")
+            raise ValueError(
+                "training images: no object can be a positive; label some objects, or use the difficult ones too"
+            )
         return miner
 
     def add_positives(self) -> None:
-        """Every ground-truth box is a positive of its class."""
+        """Add every object as a positive of its class."""
         for index in range(len(self.images)):
             labelled = self.images.labelled_boxes(index)
             used = np.flatnonzero(~labelled.difficult | self.config.difficult)
@@ -183,7 +190,7 @@ class _Miner:
             return
         placed = self.images.place(index, labelled.boxes)
         group = placed.group
-        scores = placed.scores(self.detectors().scores)[group] if self.trainings else None  # (R, K)
+        scores = placed.scores(self.detectors().scores) if self.trainings else None  # (R, K)
         labels = np.zeros((group.max() + 1, self.images.n_classes), np.int8)
         for k in np.flatnonzero(self.trainable).tolist():
             hard = self.hard_negatives(labelled, group, k, None if scores is None else scores[:, k])
@@ -196,9 +203,16 @@ class _Miner:
     def hard_negatives(
         self, labelled: LabelledBoxes, group: NDArray[np.int64], k: int, scores: NDArray[np.float32] | None
     ) -> NDArray[np.int64]:
-        """Windows of one image that class k adds; all eligible ones while there is no SVM to score them."""
+        """Return the rows of an image's windows that become negatives of class k, best first.
+
+        Args:
+            labelled: R windows of the image.
+            group: int64 (R,), the position of each window; windows on the same cells are one negative.
+            k: the class.
+            scores: float32 (R,) of class k; None before the first training: all eligible windows are taken.
+        """
         eligible = np.flatnonzero(labelled.overlaps[:, k] < self.config.negative_iou)
-        # Of windows on the same cells the first is enough; after eligibility, or a positive could stand for them.
+        # The first window on the same cells is enough; after eligibility, or a positive could represent them.
         eligible = eligible[np.sort(np.unique(group[eligible], return_index=True)[1])]
         if scores is None:
             priority = -np.arange(len(eligible), dtype=np.float32)  # proposals come best first
@@ -212,12 +226,15 @@ class _Miner:
         return eligible[kept[: self.options.max_negatives]]
 
     def due(self, last: bool) -> NDArray[np.int64]:
-        """Classes to train now: those with enough new negatives, after the first windows any, at the end all."""
+        """Return the classes to train now.
+
+        Those with enough new negatives; before the first training, those with any; after the last image, all.
+        """
         enough = self.config.retrain_after if self.trainings else 0
         return np.flatnonzero(self.trainable & (last | (self.new > enough)))
 
     def retrain(self, classes: NDArray[np.int64], tolerance: float) -> None:
-        """Train the given classes and drop their easy negatives."""
+        """Train the given classes to a relative duality gap and drop their easy negatives."""
         if not len(classes):
             return
         objectives = self.fit(classes, tolerance)
@@ -237,7 +254,7 @@ class _Miner:
         log.info("%d windows held, %d (window, class) pairs evicted", len(self.windows), evicted)
 
     def fit(self, classes: NDArray[np.int64], tolerance: float) -> dict[int, Objective]:
-        """Solve with the chosen solver."""
+        """Train the given classes with the solver of the options; return the objective of each."""
         w, p, o = self.windows, self.problem, self.options
         if o.solver == "liblinear":
             from detection.training.liblinear import fit_liblinear  # scikit-learn takes a second to import
@@ -246,13 +263,13 @@ class _Miner:
         return solve(w.rows, w.state, classes, p, tolerance=tolerance, seed=o.seed + self.trainings)
 
     def detectors(self) -> LinearDetectors:
-        """The SVMs as they stand."""
+        """Return the current SVMs."""
         state = self.windows.state
         bias = np.where(self.trainable, state.bias_weights * self.problem.bias_feature, -np.inf)
         return LinearDetectors(state.weights, bias.astype(np.float32), self.problem.feature_scale)
 
     def save(self) -> None:
-        """Write a checkpoint: keys and SVM state; features can be pooled again."""
+        """Write a checkpoint of windows and SVMs; features are pooled again on resuming."""
         svm_checkpoint.save(
             self.options.folder,
             svm_checkpoint.Checkpoint(
@@ -268,7 +285,7 @@ class _Miner:
         )
 
     def finish(self) -> LinearDetectors:
-        """Release the rows and return the result; the checkpoint stays until the caller has saved it."""
+        """Release the feature rows and return the SVMs; the checkpoint stays until the caller has saved them."""
         result = self.detectors()
         self.windows.rows.close()
         return result

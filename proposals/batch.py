@@ -1,20 +1,22 @@
-"""Proposals of many images, into one proposal file.
+"""Proposals of many images, written to one proposal file.
 
-One function of one image, `search_file`, in a loop or a process pool. Each finished image is a file in the
-folder `<output>.parts`; an interrupted run goes on from there. At the end they become the output.
+`search_file` handles one image; it runs in a loop or in worker processes. The boxes of each finished image are a file
+in the folder `<output>.parts`, from which an interrupted run continues. At the end the parts are merged into the
+output.
 """
 
 from __future__ import annotations
 
 import itertools
 import json
-import multiprocessing
 import os
 import shutil
 import signal
+import sys
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -22,6 +24,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
+from joblib.externals.loky import ProcessPoolExecutor
+from joblib.externals.loky.backend import get_context
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -33,12 +37,12 @@ from proposals.sources import ProposalSettings, propose
 if TYPE_CHECKING:
     from data.records import ImageRecord
 
-QUEUE = 4  # images handed out ahead, a worker
+QUEUE = 2  # images submitted per worker: the one being searched and the next; an interrupted run finishes both
 
 
 @dataclass(frozen=True)
 class _Task:
-    """One image to search, and where its boxes go."""
+    """One image to search, and the file for its boxes."""
 
     id: str
     path: Path
@@ -48,7 +52,7 @@ class _Task:
 
 
 class _Done(NamedTuple):
-    """A task that was done: the image's id, why it cannot be read or None, and processor seconds."""
+    """Outcome of a task: the image id, the reason if the image cannot be read, and processor seconds."""
 
     id: str
     reason: str | None
@@ -58,12 +62,15 @@ class _Done(NamedTuple):
 def search_file(
     path: str | os.PathLike[str], settings: ProposalSettings, size: tuple[int, int] | None = None
 ) -> NDArray[np.float32]:
-    """Boxes of one image file: float32 (R, 4), xyxy, 0-based inclusive image pixels, best first.
+    """Search one image file.
 
     Args:
-        path: the image.
-        settings: of the search.
-        size: (H, W) as annotated, see `detection.image.read`.
+        path: the image file.
+        settings: settings of the search.
+        size: (H, W) stated by the annotation, see `detection.image.read`.
+
+    Returns:
+        float32 (R, 4), xyxy, 0-based inclusive image pixels, best first.
 
     Raises:
         OSError, ValueError: the file cannot be read as an image.
@@ -80,24 +87,24 @@ def compute(
     skip_bad: bool = False,
     progress: bool = True,
 ) -> dict[str, str]:
-    """Write the proposal file of a data set; images that it or an interrupted run already has are skipped.
+    """Write the proposal file of a data set; images finished by an earlier or interrupted run are skipped.
 
-    The file's bytes depend on the images and settings alone, not on `workers` or interruptions.
+    The bytes of the file depend on the images and settings only, not on `workers` or interruptions.
 
     Args:
-        records: the images; the file has them in this order.
+        records: the images, in the order in which the file stores them.
         output: the proposal file.
-        settings: of the search.
-        workers: processes; 1 searches in this one.
-        skip_bad: leave images out that cannot be read, rather than raise.
-        progress: show a bar on stderr.
+        settings: settings of the search.
+        workers: number of worker processes; with 1, this process does the search.
+        skip_bad: skip images that cannot be read instead of raising.
+        progress: show a progress bar on stderr.
 
     Returns:
-        id -> reason, of the images left out.
+        id -> reason, of the skipped images.
 
     Raises:
-        OSError, ValueError: an image cannot be read, and `skip_bad` is off; the line names it.
-        ValueError: the output or its parts were made with other settings; the line names them.
+        OSError, ValueError: an image cannot be read and `skip_bad` is False; the message names the image.
+        ValueError: the output or its parts were made with other settings; the message names the setting.
     """
     settings, output = settings or ProposalSettings(), Path(output)
     if workers < 1:
@@ -114,8 +121,9 @@ def compute(
     bad: dict[str, str] = {}
     spent: list[float] = []
     done = len(records) - len(tasks)
-    with tqdm(total=len(records), initial=done, unit="img", desc="proposals", disable=not progress) as bar:
-        for name, reason, seconds in _run(tasks, workers):
+    bar = tqdm(total=len(records), initial=done, unit="img", desc="proposals", disable=not progress)
+    with bar, closing(_run(tasks, workers)) as results:
+        for name, reason, seconds in results:
             if reason is not None and not skip_bad:
                 raise ValueError(f"image {name}: {reason}")
             if reason is not None:
@@ -129,41 +137,58 @@ def compute(
 
 
 def time_file(output: Path) -> Path:
-    """What tells how long the search took, beside the output, whose bytes must not depend on it: processor seconds an
-    image, decoding included, mean of the images that the last call searched."""
+    """Return the path of the json file with the search time, kept apart so that the output's bytes do not depend on it.
+
+    It states the mean processor seconds per image, decoding included, over the images that the last call searched.
+    """
     return output.with_name(f"{output.stem}.seconds.json")
 
 
-def _run(tasks: Sequence[_Task], workers: int) -> Iterator[_Done]:
-    """Do the tasks."""
+def _run(tasks: Sequence[_Task], workers: int) -> Generator[_Done, None, None]:
+    """Do the tasks. If the caller stops early, the images that are submitted already are finished first."""
     if workers == 1 or len(tasks) < 2:
         yield from map(_do, tasks)
         return
-    context = multiprocessing.get_context("spawn")
-    waiting = iter(tasks)
-    with ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_start_worker) as pool:
-        running: set[Future[_Done]] = set()
-        try:
-            while True:
-                room = QUEUE * workers - len(running)
-                running |= {pool.submit(_do, task) for task in itertools.islice(waiting, room)}
-                if not running:
-                    break
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    yield future.result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    # Unlike multiprocessing's, loky's workers do not import the caller's main module: scripts need no
+    # `if __name__ == "__main__"`, and notebooks work.
+    context, waiting = get_context("loky"), iter(tasks)
+    running: set[Future[_Done]] = set()
+    with ProcessPoolExecutor(min(workers, len(tasks)), context=context, initializer=_worker_setup()) as pool:
+        while True:
+            room = QUEUE * workers - len(running)
+            running |= {pool.submit(_do, task) for task in itertools.islice(waiting, room)}
+            if not running:
+                break
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                yield future.result()
+
+
+def _worker_setup() -> Callable[[], None]:
+    """Return the function that every worker calls first."""
+    root = str(Path(__file__).absolute().parents[1])
+
+    # Workers have the caller's sys.path, which may find another `proposals` or `detection` first. A nested function is
+    # pickled by value, so it runs before the worker imports any package of this project. Once these are imported, their
+    # submodules are found through the packages, whatever sys.path is.
+    def setup() -> None:
+        sys.path.insert(0, root)
+        from proposals.batch import _start_worker
+
+        sys.path.remove(root)
+        _start_worker()
+
+    return setup
 
 
 def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, so that images under way are finished; one thread a worker."""
+    """Ignore Ctrl-C, so that images under way are finished, and let OpenCV use a single thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     cv2.setNumThreads(1)
 
 
 def _do(task: _Task) -> _Done:
-    """Search one image and keep its boxes in its part."""
+    """Search one image and write its boxes to its part."""
     started = time.process_time()
     try:
         boxes = search_file(task.path, task.settings, task.size)
@@ -177,7 +202,7 @@ def _do(task: _Task) -> _Done:
 
 
 def _finished(output: Path, settings: ProposalSettings) -> dict[str, NDArray[np.float32]]:
-    """What the output already holds, which must be of these settings."""
+    """Load the proposals that the output already holds, and check that they have these settings."""
     if not output.exists():
         return {}
     proposals, meta = load(output)
@@ -186,7 +211,7 @@ def _finished(output: Path, settings: ProposalSettings) -> dict[str, NDArray[np.
 
 
 def _open_parts(output: Path, settings: ProposalSettings) -> Path:
-    """The folder of finished images, new or of an interrupted run of these settings."""
+    """Open the folder of parts: a new one, or that of an interrupted run with the same settings."""
     parts = output.with_name(output.name + ".parts")
     parts.mkdir(parents=True, exist_ok=True)
     note = parts / "settings.json"
@@ -202,17 +227,17 @@ def _open_parts(output: Path, settings: ProposalSettings) -> Path:
 
 
 def _check_meta(meta: Any, settings: ProposalSettings, path: Path) -> None:
-    """Raise ValueError naming the first setting of `path` that is another than asked for."""
+    """Raise ValueError if a setting of `path` differs from the requested one."""
     for name, asked in settings.meta.items():
         got = meta.get(name) if isinstance(meta, dict) else None
         if got != asked:
             raise ValueError(
-                f"{path}: made with {name} {got!r}, now asked for {asked!r}; delete it or choose another output"
+                f"{path}: made with {name} {got!r}, expected {asked!r}; delete it or choose another output"
             )
 
 
 def _load_part(part: Path) -> NDArray[np.float32] | None:
-    """Boxes of a finished image; None if it is not finished, or its part is damaged."""
+    """Load the boxes of a finished image; None if the part is missing or damaged."""
     try:
         with open(part, "rb") as file:
             boxes = np.load(file, allow_pickle=False)
@@ -228,15 +253,15 @@ def _merge(
     output: Path,
     settings: ProposalSettings,
 ) -> None:
-    """Write the output from what it held and the parts, in the order of the records; remove the parts."""
+    """Write the proposals of the old output and of the parts, in the order of the records; delete the parts."""
     proposals = {}
     for record in records:
         boxes = finished.get(record.id)
         if boxes is None:
             boxes = _load_part(parts / f"{record.id}.npy")
-        if boxes is not None:  # else a bad image
+        if boxes is not None:  # None: the image was skipped
             proposals[record.id] = boxes
-    # Images of an earlier, larger run stay in the file, behind.
+    # Images of an earlier run that are not among the records are kept at the end.
     proposals.update({name: boxes for name, boxes in finished.items() if name not in proposals})
     save(output, proposals, settings.meta)
     shutil.rmtree(parts)

@@ -12,12 +12,12 @@ SPACES = ("hsv", "lab", "rgi", "h", "i")
 
 
 def planes(image: NDArray[np.uint8], space: str) -> Planes:
-    """The channels of `image` in a colour space, 8 bits each.
+    """Convert an image to a colour space, 8 bits per channel.
 
     Args:
         image: uint8 RGB (H, W, 3).
-        space: one of `SPACES`: "hsv" (hue in steps of 2 degrees), "lab", "rgi" (the red and green shares
-            of R + G + B, and intensity), "h" (hue alone), "i" (intensity alone).
+        space: one of `SPACES`: "hsv" (hue in steps of 2 degrees), "lab", "rgi" (R and G divided by R + G + B, and
+            intensity), "h" (hue only), "i" (intensity only).
 
     Returns:
         uint8 (C, H, W), C = 3 or 1.
@@ -38,7 +38,7 @@ def planes(image: NDArray[np.uint8], space: str) -> Planes:
 
 
 def _rgi(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Red and green over the sum of the three, and intensity: uint8 (H, W, 3)."""
+    """Return R and G divided by R + G + B, scaled to 255, and intensity: uint8 (H, W, 3)."""
     wide = image.astype(np.int32)
     total = np.maximum(wide.sum(2, keepdims=True), 1)
     shares = 255 * wide[:, :, :2] // total  # (H, W, 2)

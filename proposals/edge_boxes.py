@@ -1,8 +1,10 @@
-"""EdgeBoxes: boxes that hold whole contours, from edges alone.
+"""EdgeBoxes: proposals that enclose whole contours.
 
-Zitnick and Dollár, "Edge Boxes: Locating Object Proposals from Edges", ECCV 2014, and the constants of their
-program. A box scores the magnitude of the edge groups inside it, less what is connected to a group that its
-border cuts, less the edges of its central part, over a power of its perimeter.
+The score of a box is the magnitude of the edge groups inside it, without those connected to a group that crosses its
+border, minus the edges in its central part, divided by a power of its perimeter.
+
+Source: Zitnick and Dollár, "Edge Boxes: Locating Object Proposals from Edges", ECCV 2014, and the constants of their
+program.
 """
 
 from __future__ import annotations
@@ -17,30 +19,29 @@ from numpy.typing import NDArray
 from detection.image import as_rgb
 from proposals.edge_groups import EdgeGroups, group_edges
 from proposals.edges import EdgeMap, detect_edges, thin
+from proposals.hierarchical_search import MAX_SIDE, MIN_SIDE
 from proposals.resize import enlarge, shrink
-from proposals.selective_search import MAX_SIDE, MIN_SIDE
 
-WEAKEST_PATH = 0.05  # of affinities multiplied along a path; a weaker one connects nothing
-CELL = 32  # px of the grid by which suppression finds boxes of about the same place
+WEAKEST_PATH = 0.05  # smallest product of affinities along a path that connects two groups
 
 
 @dataclass(frozen=True)
 class EdgeBoxesSettings:
-    """The constants of the authors' program (edgeBoxes.m), except for `min_side` and `top`, which are the detector's.
+    """Constants of the authors' program (edgeBoxes.m), except for `min_side`, which is this project's.
 
     Attributes:
-        alpha: IoU of neighbouring windows of the search; larger searches more finely.
-        beta: IoU above which a box yields to a better one.
-        min_score: boxes below it are dropped.
-        max_boxes: the best ones kept.
-        min_edge: strength of an edge (edgeMinMag).
-        max_turn: half circles a group turns by at most (edgeMergeThr).
-        min_group: magnitude of a group (clusterMinMag).
-        max_aspect: longer side over shorter.
-        min_area: px of a window of the search.
-        gamma: power of affinities.
-        kappa: power of the perimeter.
-        min_side: px; boxes less wide or high are dropped.
+        alpha: IoU of neighbouring windows of the search; a larger one gives a denser search.
+        beta: a box is suppressed if its IoU with a better one is above this.
+        min_score: boxes with a lower score are dropped.
+        max_boxes: number of best boxes to keep.
+        min_edge: edges up to this strength are ignored (edgeMinMag).
+        max_turn: limit of a group's total turn, in half circles (edgeMergeThr).
+        min_group: groups up to this magnitude are dissolved (clusterMinMag).
+        max_aspect: largest aspect ratio of a window, longer over shorter side.
+        min_area: smallest area of a window in pixels.
+        gamma: exponent of affinities.
+        kappa: exponent of the perimeter.
+        min_side: minimum width and height of a box in image pixels.
     """
 
     alpha: float = 0.65
@@ -72,26 +73,26 @@ def edge_boxes(
     settings: EdgeBoxesSettings | None = None,
     max_side: int = MAX_SIDE,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Boxes likely to hold an object, best first, and their scores.
+    """Propose boxes that are likely to hold an object, best first, with their scores.
 
     Args:
         image: uint8, RGB (H, W, 3) or grey (H, W).
-        edges: of the image, or of the image downsized to `max_side`; the built-in detector's by default.
-        settings: the constants.
-        max_side: an image with a longer side is searched at this size, and its boxes are scaled back.
+        edges: edge map of the image, downsized to `max_side`; None: from `edges.detect_edges`.
+        settings: constants of the search; None: the defaults.
+        max_side: limit of the image's longer side in pixels; a larger image is downsized for the search.
 
     Returns:
-        float32 (R, 4), xyxy, 0-based inclusive image pixels, and float32 (R,), descending.
+        boxes, float32 (R, 4), xyxy, 0-based inclusive image pixels; and scores, float32 (R,), descending.
 
     Raises:
-        ValueError: an argument is not as described.
+        ValueError: the image or the edge map has another shape or type.
     """
     settings, image = settings or EdgeBoxesSettings(), as_rgb(image)
     searched = shrink(image, max_side)
     if edges is None:
         edges = detect_edges(searched)
     if edges.strength.shape != searched.shape[:2]:
-        raise ValueError(f"edges: expected a map of {searched.shape[:2]}, got {edges.strength.shape}")
+        raise ValueError(f"edges: expected a map of shape {searched.shape[:2]}, got {edges.strength.shape}")
     boxes, scores = search(thin(edges), settings)
     boxes_image = enlarge(boxes, searched.shape[:2], image.shape[:2])
     large = (boxes_image[:, 2:] - boxes_image[:, :2] + 1 >= settings.min_side).all(axis=1)
@@ -99,7 +100,15 @@ def edge_boxes(
 
 
 def search(edges: EdgeMap, s: EdgeBoxesSettings) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Score, refine and suppress the windows of a thinned edge map: int32 (R, 4) of its pixels, float64 (R,)."""
+    """Score, refine and suppress the windows of a thinned edge map.
+
+    Args:
+        edges: the thinned edge map.
+        s: constants of the search.
+
+    Returns:
+        boxes, int32 (R, 4), xyxy, 0-based inclusive pixels of the edge map; and scores, float64 (R,), descending.
+    """
     groups = group_edges(edges.strength, edges.orientation, s.min_edge, s.max_turn, s.min_group, s.gamma)
     contours = _prepare(edges, groups, s)
     windows = sliding_windows(edges.strength.shape, s.alpha, s.max_aspect, s.min_area)
@@ -111,12 +120,20 @@ def search(edges: EdgeMap, s: EdgeBoxesSettings) -> tuple[NDArray[np.int32], NDA
 
 
 def _ratio(alpha: float) -> float:
-    """Step of a window, of its side, at which the IoU with its neighbour is alpha."""
+    """Return the step between neighbouring windows with IoU alpha, as a fraction of their side."""
     return (1 - alpha) / (1 + alpha)
 
 
 def sliding_windows(size: tuple[int, int], alpha: float, max_aspect: float, min_area: float) -> NDArray[np.int32]:
-    """Windows over position, scale and aspect whose neighbours have an IoU of alpha: int32 (N, 4), xyxy, inclusive."""
+    """Generate windows over position, scale and aspect ratio whose neighbours have an IoU of about alpha.
+
+    Args:
+        size: (H, W) of the image.
+        alpha, max_aspect, min_area: see `EdgeBoxesSettings`.
+
+    Returns:
+        int32 (N, 4), xyxy, 0-based inclusive pixels, clipped to the image.
+    """
     height, width = size
     scale_step, aspect_step = np.sqrt(1 / alpha), (1 + alpha) / (2 * alpha)
     aspects = int(np.log(max_aspect) / np.log(aspect_step**2))
@@ -134,23 +151,24 @@ def sliding_windows(size: tuple[int, int], alpha: float, max_aspect: float, min_
 
 
 class _Contours(NamedTuple):
-    """Edge groups, laid out for scoring."""
+    """Edge groups, prepared for scoring."""
 
-    inside: NDArray[np.float64]  # (H + 1, W + 1) integral of group magnitudes, each at its pixel
-    edges: NDArray[np.float64]  # (H + 1, W + 1) integral of edge strengths
-    row_runs: NDArray[np.int32]  # labels along the rows without repeats, one row after the other
-    row_run: NDArray[np.int32]  # (H, W) of each pixel, where its run is in `row_runs`
-    column_runs: NDArray[np.int32]
+    inside: NDArray[np.float64]  # (H + 1, W + 1), integral image of group magnitudes, each at the group's pixel
+    edges: NDArray[np.float64]  # (H + 1, W + 1), integral image of edge strengths
+    row_runs: NDArray[np.int32]  # label of each run of equal labels along the rows, one row after the other
+    row_run: NDArray[np.int32]  # (H, W), index into `row_runs` of each pixel's run
+    column_runs: NDArray[np.int32]  # the same along the columns
     column_run: NDArray[np.int32]  # (H, W)
-    magnitude: NDArray[np.float64]
+    magnitude: NDArray[np.float64]  # this and the following four: see `EdgeGroups`
     pixel: NDArray[np.int32]
     start: NDArray[np.int64]
     neighbour: NDArray[np.int32]
     affinity: NDArray[np.float64]
-    scale: NDArray[np.float64]  # by half the perimeter, in units of 2 px
+    scale: NDArray[np.float64]  # factor of the score by (width + height) / 2 of the box
 
 
 def _prepare(edges: EdgeMap, groups: EdgeGroups, s: EdgeBoxesSettings) -> _Contours:
+    """Compute what scoring needs of the edges and groups."""
     height, width = edges.strength.shape
     at = np.zeros((height, width))
     at[groups.pixel[:, 1], groups.pixel[:, 0]] = groups.magnitude
@@ -165,13 +183,13 @@ def _prepare(edges: EdgeMap, groups: EdgeGroups, s: EdgeBoxesSettings) -> _Conto
 
 
 def _integral(values: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Sums over what is above and to the left: (H, W) -> (H + 1, W + 1)."""
+    """Compute the integral image: (H, W) -> (H + 1, W + 1)."""
     return np.pad(values.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
 
 
 @numba.njit(nogil=True, cache=True)
 def _runs(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Labels of the runs of equal labels along the rows, and (H, W) the run of each pixel."""
+    """Find the runs of equal labels along the rows: their labels, (n,), and the run of each pixel, (H, W)."""
     height, width = labels.shape
     runs, run_of = np.empty(labels.size, np.int32), np.empty((height, width), np.int32)
     n = 0
@@ -185,18 +203,18 @@ def _runs(labels: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int3
 
 
 class _Scratch(NamedTuple):
-    """Memory of one search."""
+    """Working memory of a search, reused for every box."""
 
-    place: NDArray[np.int32]  # (n,) of a group, its place in the queue of this box, if the queue agrees
-    queue: NDArray[np.int32]  # groups met
-    weight: NDArray[np.float64]  # strongest path to the border of each
+    place: NDArray[np.int32]  # (n,), place of each group in the queue; valid only if the queue has the group there
+    queue: NDArray[np.int32]  # groups connected to the border of the box
+    weight: NDArray[np.float64]  # strongest path from each group in the queue to the border
 
 
 @numba.njit(nogil=True, cache=True)
 def _score_and_refine(
     contours: _Contours, windows: NDArray[np.int32], min_score: float, ratio: float
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Windows that score enough, each moved to where it scores most nearby."""
+    """Return the windows with at least the minimum score, each refined to a local maximum, and their scores."""
     n = len(contours.magnitude)
     scratch = _Scratch(np.zeros(n, np.int32), np.zeros(n + 1, np.int32), np.zeros(n + 1))
     boxes, scores = np.empty_like(windows), np.empty(len(windows))
@@ -212,7 +230,7 @@ def _score_and_refine(
 
 @numba.njit(nogil=True, cache=True)
 def _refine(contours: _Contours, scratch: _Scratch, box: NDArray[np.int32], score: float, ratio: float) -> float:
-    """Move the sides by steps that are halved each time, as long as that helps; changes `box`."""
+    """Move the sides of a box, in place, by steps that are halved each round, to raise the score; return the score."""
     height, width = contours.row_run.shape
     step = np.array([(box[2] - box[0] + 1) * ratio, (box[3] - box[1] + 1) * ratio]).astype(np.int32)
     trial = box.copy()
@@ -238,17 +256,17 @@ def _refine(contours: _Contours, scratch: _Scratch, box: NDArray[np.int32], scor
 
 @numba.njit(nogil=True, cache=True)
 def _score(contours: _Contours, scratch: _Scratch, x1: int, y1: int, x2: int, y2: int, least: float) -> float:
-    """Score of a box, 0 if it is below `least`: the sooner that is sure, the cheaper."""
+    """Score a box; return 0 as soon as an upper bound of the score is below `least`."""
     w, h = (x2 - x1 + 1) // 2, (y2 - y1 + 1) // 2
     inside = _sum(contours.inside, x1, y1, x2, y2)
     left, top = x1 + w // 2, y1 + h // 2
     inside -= _sum(contours.edges, left, top, left + w - 1, top + h - 1)
     scale = contours.scale[w + h]
-    if inside * scale < least:  # cut groups can only lower it
+    if inside * scale < least:  # groups that cross the border can only lower the score
         return 0.0
     cut = _cut(contours, scratch, x1, y1, x2, y2)
     inside -= _lost(contours, scratch, 0, cut, x1, y1, x2, y2)
-    if inside * scale < least:  # connected ones too
+    if inside * scale < least:  # and so can groups connected to them
         return 0.0
     inside -= _lost(contours, scratch, cut, _connect(contours, scratch, cut), x1, y1, x2, y2)
     return inside * scale if inside * scale >= least else 0.0
@@ -256,7 +274,7 @@ def _score(contours: _Contours, scratch: _Scratch, x1: int, y1: int, x2: int, y2
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _lost(contours: _Contours, scratch: _Scratch, first: int, last: int, x1: int, y1: int, x2: int, y2: int) -> float:
-    """Magnitude that the groups at these places of the queue take from a box."""
+    """Sum the weighted magnitudes of the groups queue[first:last] that lie inside the box."""
     lost = 0.0
     for i in range(first, last):
         group = scratch.queue[i]
@@ -268,12 +286,13 @@ def _lost(contours: _Contours, scratch: _Scratch, first: int, last: int, x1: int
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _sum(integral: NDArray[np.float64], x1: int, y1: int, x2: int, y2: int) -> float:
+    """Sum the pixels of a box by an integral image."""
     return integral[y2 + 1, x2 + 1] - integral[y1, x2 + 1] - integral[y2 + 1, x1] + integral[y1, x1]
 
 
 @numba.njit(nogil=True, cache=True)
 def _cut(contours: _Contours, scratch: _Scratch, x1: int, y1: int, x2: int, y2: int) -> int:
-    """Put the groups on the border on the queue; their number."""
+    """Put the groups that cross the border into the queue; return their number."""
     n = 0
     for y in (y1, y2):
         n = _add(contours.row_runs, contours.row_run[y, x1], contours.row_run[y, x2], scratch, n)
@@ -284,7 +303,7 @@ def _cut(contours: _Contours, scratch: _Scratch, x1: int, y1: int, x2: int, y2: 
 
 @numba.njit(nogil=True, cache=True)
 def _connect(contours: _Contours, scratch: _Scratch, n: int) -> int:
-    """Put the groups connected to those on the queue there, with the strength of their best path; their number."""
+    """Add the groups connected to those in the queue, with the strength of their best path; return the new length."""
     i = 0
     while i < n:
         group, weight = scratch.queue[i], scratch.weight[i]
@@ -300,14 +319,14 @@ def _connect(contours: _Contours, scratch: _Scratch, n: int) -> int:
                 n += 1
             elif path > scratch.weight[place]:
                 scratch.weight[place] = path
-                again = min(again, place)  # what it leads to may be stronger too
+                again = min(again, place)  # paths through it may be stronger too
         i = again
     return n
 
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _add(runs: NDArray[np.int32], first: int, last: int, scratch: _Scratch, n: int) -> int:
-    """Put the groups of a piece of border on the queue."""
+    """Add the groups of the runs first..last to the queue; return its new length."""
     for run in range(first, last + 1):
         group = runs[run]
         if group >= 0:
@@ -320,13 +339,13 @@ def _add(runs: NDArray[np.int32], first: int, last: int, scratch: _Scratch, n: i
 
 @numba.njit(nogil=True, cache=True)
 def _suppress(boxes: NDArray[np.int32], beta: float, most: int) -> NDArray[np.int64]:
-    """Boxes, best first, of which none has an IoU above beta with a better one.
+    """Return the indices of boxes, sorted best first, whose IoU with every better kept box is at most beta.
 
-    Of two such boxes neither side is shorter than beta times the other's, so only boxes of about the same width and
+    Two boxes with an IoU above beta have widths and heights within a factor of beta, so only boxes of similar width and
     height are compared.
     """
     kept = np.empty(min(len(boxes), most), np.int64)
-    following = np.empty(len(kept), np.int64)  # kept boxes of about a size, as linked lists
+    following = np.empty(len(kept), np.int64)  # next kept box of similar size, in a linked list
     step = -np.log(beta)
     bins = int(np.log(1.0 + boxes.max()) / step) + 3 if len(boxes) else 0
     head = np.full((bins, bins), -1, np.int64)
@@ -351,7 +370,7 @@ def _suppress(boxes: NDArray[np.int32], beta: float, most: int) -> NDArray[np.in
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _overlap_more(a: NDArray[np.int32], b: NDArray[np.int32], threshold: float) -> bool:
-    """Whether the IoU of two boxes is above a threshold."""
+    """Whether the IoU of two boxes is above the threshold."""
     w, h = min(a[2], b[2]) - max(a[0], b[0]) + 1, min(a[3], b[3]) - max(a[1], b[1]) + 1
     if w <= 0 or h <= 0:
         return False

@@ -1,8 +1,9 @@
-"""Edge groups: pieces of contour, and how likely two of them continue one another.
+"""Edge groups: pieces of contour, and the affinity of neighbouring pieces.
 
-Zitnick and Dollár, "Edge Boxes: Locating Object Proposals from Edges", ECCV 2014, section 3.1. Pixels of thinned
-edges are joined with a neighbour of the most similar direction until the path has turned by a quarter circle;
-groups too faint are dissolved into their neighbours.
+Pixels of thinned edges are joined with the neighbour of the most similar orientation until the path has turned by a
+quarter circle; groups of small magnitude are dissolved into their neighbours.
+
+Source: Zitnick and Dollár, "Edge Boxes: Locating Object Proposals from Edges", ECCV 2014, section 3.1.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-NO_EDGE, FREE = -1, 0  # labels of pixels that are in no group
-REACH = 2  # px between groups that may continue one another
+NO_EDGE, FREE = -1, 0  # labels of pixels that are in no group: not on an edge, or not in a group yet
+REACH = 2  # px, largest distance between groups with an affinity
 
 Floats = NDArray[np.float32]
 
@@ -24,12 +25,12 @@ class EdgeGroups:
     """The n groups of an edge map.
 
     Attributes:
-        labels: int32 (H, W), 0..n-1, and -1 where there is no edge.
-        magnitude: float64 (n,), summed strength.
-        pixel: int32 (n, 2), x and y of a pixel of the group, the first in reading order; it stands for the group.
-        start: int64 (n + 1,), group i continues in neighbour[start[i]:start[i + 1]].
-        neighbour: int32 (m,), groups.
-        affinity: float64 (m,), 0 to 1.
+        labels: int32 (H, W), group of each pixel, 0..n-1, or -1 for none.
+        magnitude: float64 (n,), sum of the strengths of the group's pixels.
+        pixel: int32 (n, 2), x and y of the group's first pixel in raster order, which represents its position.
+        start: int64 (n + 1,), the neighbours of group i are neighbour[start[i]:start[i + 1]].
+        neighbour: int32 (m,), group indices.
+        affinity: float64 (m,), affinity with each neighbour, 0 to 1.
     """
 
     labels: NDArray[np.int32]
@@ -52,10 +53,10 @@ def group_edges(
 
     Args:
         strength, orientation: float32 (H, W), see `edges.EdgeMap`.
-        min_strength: weaker pixels are no edges (edgeMinMag).
-        max_turn: half circles that a group may turn by in all (edgeMergeThr).
-        min_magnitude: fainter groups are dissolved (clusterMinMag).
-        gamma: power of the affinity; larger asks for straighter continuation.
+        min_strength: pixels up to this strength are not on an edge (edgeMinMag).
+        max_turn: limit of a group's total turn, in half circles (edgeMergeThr).
+        min_magnitude: groups up to this magnitude are dissolved (clusterMinMag).
+        gamma: exponent of the affinity; a larger one requires a straighter continuation.
     """
     labels = _trace(strength, orientation, min_strength, max_turn)
     _dissolve(labels, strength, orientation, min_magnitude)
@@ -74,14 +75,14 @@ def group_edges(
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _turn(a: float, b: float) -> float:
-    """Difference of two orientations in half circles, 0 to 0.5."""
+    """Return the difference of two orientations in half circles, 0 to 0.5."""
     turn = abs(a - b) / np.pi
     return 1 - turn if turn > 0.5 else turn
 
 
 @numba.njit(nogil=True, cache=True)
 def _trace(strength: Floats, orientation: Floats, min_strength: float, max_turn: float) -> NDArray[np.int32]:
-    """Groups from 1 up by walking to the unvisited neighbour of the most similar orientation seen on the way."""
+    """Label groups from 1 on; each grows by the pixel of the most similar orientation among all neighbours seen."""
     height, width = strength.shape
     labels = np.full((height, width), NO_EDGE, np.int32)
     for y in range(1, height - 1):
@@ -90,7 +91,7 @@ def _trace(strength: Floats, orientation: Floats, min_strength: float, max_turn:
                 labels[y, x] = FREE
     open_y, open_x = np.empty(8 * height * width, np.int32), np.empty(8 * height * width, np.int32)
     open_turn = np.empty(8 * height * width)
-    seen = np.zeros((height, width), np.int32)  # the last group that has this pixel on its list
+    seen = np.zeros((height, width), np.int32)  # the last group that listed this pixel
     group = 0
     for y0 in range(1, height - 1):
         for x0 in range(1, width - 1):
@@ -124,7 +125,7 @@ def _trace(strength: Floats, orientation: Floats, min_strength: float, max_turn:
 
 @numba.njit(nogil=True, cache=True)
 def _dissolve(labels: NDArray[np.int32], strength: Floats, orientation: Floats, min_magnitude: float) -> None:
-    """Give the pixels of faint groups to the adjacent group of the most similar orientation, while there is one."""
+    """Move the pixels of groups of small magnitude to the adjacent group of the most similar orientation, if any."""
     height, width = labels.shape
     magnitude = np.zeros(labels.max() + 2)
     for y in range(height):
@@ -162,7 +163,7 @@ def _dissolve(labels: NDArray[np.int32], strength: Floats, orientation: Floats, 
 
 @numba.njit(nogil=True, cache=True)
 def _renumber(labels: NDArray[np.int32]) -> int:
-    """Groups that have pixels become 0..n-1 in reading order, everything else -1; n."""
+    """Number the groups 0..n-1 in raster order, in place, and set all other labels to -1; return n."""
     number = np.full(labels.max() + 2, -1, np.int32)
     n = 0
     for y in range(labels.shape[0]):
@@ -182,7 +183,7 @@ def _renumber(labels: NDArray[np.int32]) -> int:
 def _measure(
     labels: NDArray[np.int32], strength: Floats, orientation: Floats, n: int
 ) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
-    """Magnitude (n,), first pixel (n, 2), weighted middle (n, 2) and mean orientation (n,) of the groups."""
+    """Return magnitude (n,), first pixel (n, 2), weighted centre (n, 2) and mean orientation (n,) of the groups."""
     magnitude, pixel = np.zeros(n), np.full((n, 2), -1, np.int32)
     middle, doubled = np.zeros((n, 2)), np.zeros((n, 2))
     for y in range(labels.shape[0]):
@@ -207,7 +208,7 @@ def _measure(
 
 @numba.njit(nogil=True, cache=True)
 def _close_pairs(labels: NDArray[np.int32], n: int) -> NDArray[np.int64]:
-    """a * n + b for groups a < b with pixels at most REACH apart, with repeats."""
+    """Return a * n + b for groups a < b with pixels at most REACH apart, with duplicates."""
     height, width = labels.shape
     pairs = np.empty(1024, np.int64)
     m = 0

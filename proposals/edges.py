@@ -1,7 +1,7 @@
-"""Edges for EdgeBoxes: how strong, in which direction, and thinned to lines of one pixel.
+"""Edge detection for EdgeBoxes: strength, orientation, and thinning to lines of one pixel.
 
-The built-in detector needs no model: the Gaussian colour gradient, measured against the gradients around it, so
-that a faint outline on an even ground counts and texture, which has as much everywhere, does not.
+The detector needs no model. It relates the Gaussian colour gradient to the gradients in its surroundings, so that a
+faint outline on an even background is an edge, and texture, with similar gradients everywhere, is not.
 """
 
 from __future__ import annotations
@@ -15,24 +15,23 @@ from numpy.typing import NDArray
 
 from detection.image import as_rgb
 
-# Chosen on photos by the recall of EdgeBoxes at equal time; docs/differences.md.
-SIGMA = 2.0  # px, of the Gaussian whose derivatives are taken
-SURROUND_SIGMA = 8.0  # px, of the neighbourhood that a gradient is measured against
-SURROUND_WEIGHT = 2.0  # of the neighbourhood's mean gradient
-FLOOR = 0.02  # gradient that counts as half an edge on an even ground; 1 is from black to white
-LEAST = 0.1  # of the measured gradient: less is no edge
-ORIENTATION_SIGMA = 2.0  # px, before the second derivatives that give a strength map its orientation
+# Chosen on photos by the recall of EdgeBoxes at equal time; see docs/differences.md.
+SIGMA = 2.0  # px, of the Gaussian derivatives
+SURROUND_SIGMA = 8.0  # px, of the surroundings that a gradient is related to
+SURROUND_WEIGHT = 2.0  # weight of the mean gradient of the surroundings
+FLOOR = 0.02  # gradient that gives a relative gradient of one half on an even background; 1: from black to white
+LEAST = 0.1  # smallest relative gradient of an edge
 
 Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class EdgeMap:
-    """Edges of an image.
+    """Edge strength and orientation of each pixel.
 
     Attributes:
         strength: float32 (H, W), 0 to 1.
-        orientation: float32 (H, W), radians in [0, pi): direction across the edge, 0 along x.
+        orientation: float32 (H, W), direction across the edge in radians, in [0, pi); 0 is along x.
     """
 
     strength: Floats
@@ -47,7 +46,7 @@ class EdgeMap:
 
 
 def detect_edges(image: NDArray[np.uint8]) -> EdgeMap:
-    """Edges of a photo by its colour gradients, not thinned.
+    """Detect edges by their colour gradients, without thinning.
 
     Args:
         image: uint8, RGB (H, W, 3) or grey (H, W).
@@ -60,34 +59,20 @@ def detect_edges(image: NDArray[np.uint8]) -> EdgeMap:
     return EdgeMap(strength.astype(np.float32), _half_angle(doubled))
 
 
-def from_strength(strength: Floats) -> EdgeMap:
-    """Edges of a given strength, as a network's: the orientation is that of its ridges.
-
-    Source: the second derivatives of the smoothed strength, as in the structured edge toolbox of Dollár and Zitnick.
-
-    Args:
-        strength: float (H, W), 0 to 1.
-
-    Raises:
-        ValueError: it is not (H, W), or not finite.
-    """
-    strength = np.ascontiguousarray(strength, np.float32)
-    if strength.ndim != 2:
-        raise ValueError(f"edges: expected strength (H, W), got {strength.shape}")
-    smooth = cv2.GaussianBlur(strength, (0, 0), ORIENTATION_SIGMA)
-    xx, yy, xy = (cv2.Sobel(smooth, cv2.CV_32F, dx, dy, ksize=5) for dx, dy in ((2, 0), (0, 2), (1, 1)))
-    # Across a ridge the second derivative is the most negative.
-    return EdgeMap(strength, _half_angle(-np.stack([xx - yy, 2 * xy])))
-
-
 def thin(edges: EdgeMap) -> EdgeMap:
-    """Keep the strength where it is greatest across the edge, at least as great as a pixel away to either side."""
+    """Keep the strength of pixels that are maxima across the edge: at least as strong as one pixel to either side."""
     return EdgeMap(_suppress(edges.strength, edges.orientation), edges.orientation)
 
 
 def _gradient(planes: Floats) -> tuple[Floats, Floats]:
-    """Of all channels of (H, W, C) together: the greatest change over SIGMA, (H, W), and twice its direction as a
-    vector, (2, H, W)."""
+    """Compute the gradient over all channels, by the structure tensor.
+
+    Args:
+        planes: float32 (H, W, C).
+
+    Returns:
+        float32 (H, W), largest change over a distance of SIGMA; float32 (2, H, W), vector with twice its direction.
+    """
     radius = round(3 * SIGMA)
     x = np.arange(-radius, radius + 1, dtype=np.float32)
     smooth = np.exp(-0.5 * (x / SIGMA) ** 2)
@@ -100,7 +85,7 @@ def _gradient(planes: Floats) -> tuple[Floats, Floats]:
 
 
 def _half_angle(doubled: Floats) -> Floats:
-    """Angle in [0, pi) whose double has this cosine and sine, up to a factor: (2, H, W) -> (H, W)."""
+    """Halve the angle of a vector: (2, H, W) -> float32 (H, W), radians in [0, pi)."""
     angle = 0.5 * np.arctan2(doubled[1], doubled[0])
     angle += np.float32(np.pi) * (angle < 0)
     return np.where(angle < np.float32(np.pi), angle, np.float32(0)).astype(np.float32)
@@ -108,6 +93,7 @@ def _half_angle(doubled: Floats) -> Floats:
 
 @numba.njit(nogil=True, cache=True)
 def _suppress(strength: Floats, orientation: Floats) -> Floats:
+    """Set pixels to zero that are not maxima across the edge; see `thin`."""
     height, width = strength.shape
     out = np.zeros_like(strength)
     for y in range(height):
@@ -123,7 +109,7 @@ def _suppress(strength: Floats, orientation: Floats) -> Floats:
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _between(plane: Floats, y: float, x: float) -> float:
-    """Bilinear value at a point; the border repeats."""
+    """Interpolate bilinearly at a point; border pixels are repeated."""
     height, width = plane.shape
     y, x = min(max(y, 0.0), height - 1.0), min(max(x, 0.0), width - 1.0)
     y0, x0 = int(y), int(x)

@@ -1,6 +1,6 @@
-"""Gaussian filters in whole numbers.
+"""Gaussian filters in integer arithmetic.
 
-Integers make a proposal the same on every machine: no sum depends on the width of a vector register.
+Integer sums do not depend on the width of vector registers, so proposals are the same on every machine.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-TAP_BITS = 10  # taps sum to 1024; 8-bit pixels through two passes then stay below 2**28
+TAP_BITS = 10  # taps sum to 1024, so 8-bit pixels stay below 2**28 after two passes
 
 
 def gaussian_taps(sigma: float) -> NDArray[np.int32]:
-    """Taps of a Gaussian out to four sigmas, int32 (2 r + 1,), symmetric, summing to 2**TAP_BITS exactly."""
+    """Return the taps of a Gaussian out to four sigmas: int32 (2 r + 1,), symmetric, with sum 2**TAP_BITS exactly."""
     radius = max(1, int(np.ceil(4 * sigma)))
     x = np.arange(-radius, radius + 1)
     weight = np.exp(-0.5 * (x / sigma) ** 2)
@@ -23,7 +23,7 @@ def gaussian_taps(sigma: float) -> NDArray[np.int32]:
 
 
 def derivative_taps(sigma: float) -> NDArray[np.int32]:
-    """Taps of the Gaussian's derivative, int32 (2 r + 1,), antisymmetric; a rise to the right is positive."""
+    """Return the taps of a Gaussian derivative: int32 (2 r + 1,), antisymmetric, positive for a rise to the right."""
     radius = max(1, int(np.ceil(4 * sigma)))
     x = np.arange(-radius, radius + 1)
     weight = x / sigma**2 * np.exp(-0.5 * (x / sigma) ** 2)
@@ -34,11 +34,11 @@ def derivative_taps(sigma: float) -> NDArray[np.int32]:
 def correlate(
     plane: NDArray[np.uint8], column_taps: NDArray[np.int32], row_taps: NDArray[np.int32]
 ) -> NDArray[np.int32]:
-    """Correlate along x with `row_taps`, then along y with `column_taps`; pixels outside repeat the border.
+    """Correlate along x with `row_taps`, then along y with `column_taps`; border pixels are repeated.
 
     Args:
         plane: uint8 (H, W).
-        column_taps, row_taps: int32, odd lengths, absolute sums of at most 2**TAP_BITS.
+        column_taps, row_taps: int32 of odd length, with absolute sums of at most 2**TAP_BITS.
 
     Returns:
         int32 (H, W), scaled by 2**(2 * TAP_BITS).

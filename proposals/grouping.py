@@ -1,10 +1,10 @@
-"""Hierarchical grouping: the two most similar neighbours become one, until the image is one region.
+"""Hierarchical grouping: the two most similar neighbours merge, until one region covers the image.
 
-Similarities are whole numbers, the sum of up to four measures of 0..ONE each (IJCV 2013, section 3.2):
+Similarities are integers, the sum of up to four measures of 0..ONE each (IJCV 2013, section 3.2):
 
-* colour, texture: what two normalised histograms share;
-* size: the part of the image that the two do not cover, so that small regions merge early;
-* fill: one less the part of the image that lies in the box around both and in neither.
+* colour, texture: intersection of the normalised histograms;
+* size: fraction of the image that the two regions do not cover, so that small regions merge early;
+* fill: one minus the fraction of the image that is inside their common bounding box but in neither region.
 """
 
 from __future__ import annotations
@@ -20,64 +20,65 @@ from proposals.regions import COLOUR_BINS, TEXTURE_BINS, Regions
 
 SIMILARITY_BITS = 20
 ONE = 1 << SIMILARITY_BITS
-ID_BITS = 20  # dissimilarity (23 bits), first and second region are one key of 63 bits
+ID_BITS = 20  # dissimilarity (23 bits), first and second region form one key of 63 bits
 ID_MASK = (1 << ID_BITS) - 1
 
 
 class _Pool(NamedTuple):
-    """All regions of a hierarchy: N = 2 n - 1 in the end. A merged one takes over a histogram row."""
+    """All N = 2 n - 1 regions of a hierarchy. A merged region reuses the histogram row of one of its parts."""
 
-    size: NDArray[np.int32]  # (N,) pixels
+    size: NDArray[np.int32]  # (N,), number of pixels
     box: NDArray[np.int32]  # (N, 4)
-    parent: NDArray[np.int32]  # (N,) the region it was merged into; the last one its own
-    row: NDArray[np.int32]  # (N,) of the two histogram arrays
-    counts: NDArray[np.int32]  # (n, D) pixels in each bin; colour, then texture, as far as used
-    shares: NDArray[np.int32]  # (n, D) the same, normalised to ONE over colour and over texture
-    weights: NDArray[np.float64]  # (D,) counts * weights / size = shares
-    pixels: int  # of the image
+    parent: NDArray[np.int32]  # (N,), the region each was merged into; the last one is its own parent
+    row: NDArray[np.int32]  # (N,), row of each region in the two histogram arrays
+    counts: NDArray[np.int32]  # (n, D), pixels in each bin of the histograms in use, colour before texture
+    shares: NDArray[np.int32]  # (n, D), the counts normalised to a sum of ONE for colour and for texture
+    weights: NDArray[np.float64]  # (D,), counts * weights / size = shares
+    pixels: int  # number of pixels in the image
     use_size: bool
     use_fill: bool
 
 
 def group(regions: Regions, measures: str) -> NDArray[np.int32]:
-    """Boxes of all regions of a hierarchy, in the order in which they came to be.
+    """Return the boxes of all regions of a hierarchy, in order of creation.
 
-    Of equally similar pairs the one with the smaller lower, then smaller higher number merges first.
+    Of equally similar pairs, the one with the smaller lower number merges first, then the one with the smaller higher
+    number.
 
     Args:
-        regions: the n regions to start from, connected.
-        measures: the similarities to add up, letters of "CTSF": colour, texture, size, fill.
+        regions: the n connected regions to start from.
+        measures: similarity measures to add, letters out of "CTSF": colour, texture, size, fill.
 
     Returns:
-        int32 (2 n - 1, 4), xyxy, 0-based inclusive pixels: the n given ones, then each merged one; the
-        last is the whole image.
+        int32 (2 n - 1, 4), xyxy, 0-based inclusive pixels: the n initial regions, then each merged one; the last is the
+        whole image.
 
     Raises:
-        ValueError: more regions than can be numbered (2**19).
+        ValueError: there are more than 2**19 regions.
     """
     return _grouped(regions, measures).box
 
 
 def merge_tree(regions: Regions, measures: str) -> NDArray[np.int32]:
-    """Which regions of a hierarchy merge into which; numbers are rows of what `group` gives.
+    """Return the parent of each region of a hierarchy; regions are numbered as in `group`.
 
-    The merges happen in the order of the numbers: regions n to n + m - 1 are those of the first m.
+    Regions are numbered in the order of merging: the first m merges create regions n to n + m - 1.
 
     Args:
-        regions: the n regions to start from, connected.
+        regions: the n connected regions to start from.
         measures: as for `group`.
 
     Returns:
-        int32 (2 n - 1,), the region that each became part of, always a greater number; the last is its own.
+        int32 (2 n - 1,), the region that each was merged into, always a larger number; the last is its own parent.
 
     Raises:
-        ValueError: more regions than can be numbered (2**19).
+        ValueError: there are more than 2**19 regions.
     """
     return _grouped(regions, measures).parent
 
 
 def _grouped(regions: Regions, measures: str) -> _Pool:
-    """The whole hierarchy; see `group`."""
+    """Build the whole hierarchy; see `group`."""
     n = len(regions.sizes)
     if 2 * n > 1 << ID_BITS:
         raise ValueError(f"regions: expected at most {1 << (ID_BITS - 1)}, got {n}")
@@ -109,12 +110,12 @@ def _grouped(regions: Regions, measures: str) -> _Pool:
 
 @numba.njit(nogil=True, cache=True)
 def _group(pool: _Pool, neighbours: NDArray[np.int32]) -> None:
-    """Fill the pool's merged regions, n onwards."""
+    """Create the merged regions of the pool, n onwards."""
     total = len(pool.size)
     n = (total + 1) // 2
     for region in range(n):
         _normalise(pool, region)
-    owner = np.arange(total)  # the region that swallowed this one, itself if alive
+    owner = np.arange(total)  # the region that each was merged into, itself if not merged
     head, region_of, following = _chains(neighbours, total)
     seen_by = np.full(total, -1)
     heap = [_key(pool, a, b) for a, b in neighbours]
@@ -140,7 +141,7 @@ def _group(pool: _Pool, neighbours: NDArray[np.int32]) -> None:
 def _chains(
     neighbours: NDArray[np.int32], total: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]:
-    """Neighbours as one linked list a region: first node (total,); neighbour and next node of each node."""
+    """Build one linked list of neighbours per region: first node (total,), and neighbour and next node of each node."""
     head = np.full(total, -1, np.int32)
     region_of = np.empty(2 * len(neighbours), np.int32)
     following = np.empty(2 * len(neighbours), np.int32)
@@ -154,7 +155,7 @@ def _chains(
 
 @numba.njit(nogil=True, cache=True)
 def _alive(owner: NDArray[np.int64], region: int) -> int:
-    """The region of now that `region` became part of."""
+    """Return the current region that contains `region`."""
     while owner[region] != region:
         owner[region] = owner[owner[region]]
         region = owner[region]
@@ -163,7 +164,7 @@ def _alive(owner: NDArray[np.int64], region: int) -> int:
 
 @numba.njit(nogil=True, cache=True)
 def _pop_alive(heap: list[int], owner: NDArray[np.int64]) -> tuple[int, int]:
-    """The most similar pair of which neither was merged since it was pushed."""
+    """Pop the most similar pair of regions that are both not merged yet."""
     while True:
         key = heapq.heappop(heap)
         a, b = (key >> ID_BITS) & ID_MASK, key & ID_MASK
@@ -173,13 +174,14 @@ def _pop_alive(heap: list[int], owner: NDArray[np.int64]) -> tuple[int, int]:
 
 @numba.njit(nogil=True, cache=True)
 def _key(pool: _Pool, a: int, b: int) -> int:
-    """Sorts the most similar pair first, then the smaller a, then the smaller b; a < b."""
+    """Return the heap key of a pair a < b: the most similar pair is smallest, ties are in the order of a, then b."""
     dissimilarity = 4 * ONE - _similarity(pool, a, b)
     return int((dissimilarity << (2 * ID_BITS)) | (np.int64(a) << ID_BITS) | np.int64(b))
 
 
 @numba.njit(nogil=True, cache=True)
 def _similarity(pool: _Pool, a: int, b: int) -> int:
+    """Add up the similarity measures of two regions."""
     shares_a, shares_b = pool.shares[pool.row[a]], pool.shares[pool.row[b]]
     shared = np.int32(0)
     for i in range(len(shares_a)):
@@ -198,7 +200,7 @@ def _similarity(pool: _Pool, a: int, b: int) -> int:
 
 @numba.njit(nogil=True, cache=True)
 def _merge(pool: _Pool, a: int, b: int, new: int) -> None:
-    """Region `new` from a and b."""
+    """Create region `new` from a and b."""
     pool.size[new] = pool.size[a] + pool.size[b]
     for side in range(2):
         pool.box[new, side] = min(pool.box[a, side], pool.box[b, side])
@@ -210,7 +212,7 @@ def _merge(pool: _Pool, a: int, b: int, new: int) -> None:
 
 @numba.njit(nogil=True, cache=True)
 def _normalise(pool: _Pool, region: int) -> None:
-    """Renew a region's histogram shares from its counts."""
+    """Update a region's histogram shares from its counts."""
     counts, shares = pool.counts[pool.row[region]], pool.shares[pool.row[region]]
     per_pixel = 1.0 / pool.size[region]
     for i in range(len(counts)):

@@ -1,12 +1,12 @@
-"""Proposal files: the boxes of many images, and how they were made.
+"""Proposal files: the boxes of many images and the settings they were made with.
 
-* `.npz`, or any other suffix: our own, without pickle. `boxes` float32 (N, 4), all images one after the other;
-  `offsets` int64 (I + 1,), image i owning boxes[offsets[i]:offsets[i + 1]]; `ids` unicode (I,); `meta` a JSON
+* `.npz`, or any other suffix: the project's own format, without pickle. `boxes` float32 (N, 4), all images one after
+  the other; `offsets` int64 (I + 1,), image i has boxes[offsets[i]:offsets[i + 1]]; `ids` unicode (I,); `meta` a JSON
   object as text.
-* `.mat`: that of selective search, R-CNN and SPP-net; see `proposals.mat`.
-* `.json`, only read: an object {image id: [[x1, y1, x2, y2], ...]}, best first, 0-based inclusive pixels; or
-  COCO's list of results, {"image_id", "bbox": [x, y, width, height], "score"} in any order. Its ids may be
-  numbers, which are taken as text: 139 is "139" and not "000139".
+* `.mat`: the format of selective search, R-CNN and SPP-net; see `proposals.mat`.
+* `.json`, read only: an object {image id: [[x1, y1, x2, y2], ...]}, best first, 0-based inclusive pixels; or COCO's
+  list of results, {"image_id", "bbox": [x, y, width, height], "score"} in any order. Numeric ids are converted to text:
+  139 becomes "139", not "000139".
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from detection.files import write_atomically
 from proposals import mat
 
 KEYS = ("boxes", "offsets", "ids", "meta")
-LARGEST = 1e38  # of a number in a .json file; float32 ends there
+LARGEST = 1e38  # limit of numbers in a .json file, close to the largest float32
 
 
 def save(path: str | os.PathLike[str], proposals: Mapping[str, ArrayLike], meta: Mapping[str, Any]) -> None:
-    """Write a proposal file; equal input gives equal bytes, and a reader never sees half a file.
+    """Write a proposal file; equal input gives equal bytes, and a reader never sees a partial file.
 
     Args:
-        path: `.mat` for MATLAB, else our own format; written under a temporary name beside it, then renamed;
-            missing folders are made.
+        path: a name ending in `.mat` for MATLAB, else the project's format. The file is written under a temporary name
+            beside it and renamed; missing folders are created.
         proposals: image id -> boxes (R, 4), xyxy, 0-based inclusive image pixels.
-        meta: what JSON can hold.
+        meta: settings that can be written as JSON.
 
     Raises:
-        ValueError: boxes that are not (R, 4), or `.json`, which is only read.
+        ValueError: the boxes are not (R, 4), or the suffix is `.json`, which is read only.
         OSError: the file cannot be written.
     """
     path = Path(path)
     if path.suffix.lower() == ".json":
-        raise ValueError(f"{path}: proposals are written as .npz or .mat, .json is only read; choose another suffix")
+        raise ValueError(f"{path}: proposals are written as .npz or .mat, .json is read only; choose another suffix")
     if path.suffix.lower() == ".mat":
         mat.save(path, proposals, meta)
         return
     offsets = np.cumsum([0, *(len(np.asarray(boxes)) for boxes in proposals.values())], dtype=np.int64)
-    flat = np.empty((offsets[-1], 4), np.float32)  # filled in place: a data set's boxes are not to be held thrice
+    flat = np.empty((offsets[-1], 4), np.float32)  # filled in place to save memory: the boxes of a data set are large
     for start, stop, boxes in zip(offsets[:-1], offsets[1:], proposals.values(), strict=True):
         flat[start:stop] = as_boxes(boxes)
     arrays = {
@@ -67,19 +67,19 @@ def save(path: str | os.PathLike[str], proposals: Mapping[str, ArrayLike], meta:
 
 
 def load(path: str | os.PathLike[str], order: str = "yxyx") -> tuple[mat.Proposals, dict[str, Any]]:
-    """Read a proposal file; its suffix tells the format. Nothing in a file is ever run.
+    """Read a proposal file; the suffix determines the format. No code in a file is ever executed.
 
     Args:
         path: the file.
-        order: of the columns of a `.mat` file, "yxyx" or "xyxy".
+        order: order of the columns in a `.mat` file, "yxyx" or "xyxy".
 
     Returns:
-        image id -> float32 (R, 4), xyxy, 0-based inclusive image pixels, in the order of the file; and the meta,
-        empty where the file has none.
+        image id -> float32 (R, 4), xyxy, 0-based inclusive image pixels, in the order of the file; and the meta, empty
+        if the file has none.
 
     Raises:
         OSError: the file cannot be opened (FileNotFoundError, ...).
-        ValueError: it is damaged or no proposal file; the line names it.
+        ValueError: the file is damaged or not a proposal file; the message names it.
     """
     path = Path(path)
     if path.suffix.lower() == ".mat":
@@ -92,8 +92,8 @@ def _load_npz(path: Path) -> tuple[mat.Proposals, dict[str, Any]]:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             boxes, offsets, ids, meta = (archive[key] for key in KEYS)
         return _split(boxes, offsets, ids), _read_meta(meta)
-    # np.load answers a foreign file with whatever its parser tripped over; an OSError without a number is
-    # such an answer too, one with a number is the operating system's.
+    # On other files np.load raises whatever its parser runs into, including OSErrors without an errno; those with an
+    # errno come from the operating system.
     except (ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise _damaged(path, error) from error
     except OSError as error:
@@ -104,19 +104,19 @@ def _load_npz(path: Path) -> tuple[mat.Proposals, dict[str, Any]]:
 
 def _damaged(path: Path, error: Exception) -> ValueError:
     reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return ValueError(f"{path}: damaged or no proposal file ({reason}); delete it and extract the proposals again")
+    return ValueError(f"{path}: damaged or not a proposal file ({reason}); delete it and extract the proposals again")
 
 
 def _split(boxes: NDArray[np.float32], offsets: NDArray[np.int64], ids: NDArray[np.str_]) -> mat.Proposals:
-    """Boxes by image, after a check that the arrays fit together."""
+    """Split the boxes by image, after checking that the arrays fit together."""
     if boxes.dtype != np.float32 or boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes: expected float32 (N, 4), got {boxes.dtype} {boxes.shape}")
     if ids.dtype.kind != "U" or ids.ndim != 1 or len(set(ids.tolist())) != len(ids):
-        raise ValueError("ids: expected different names")
+        raise ValueError("ids: expected text without duplicates")
     if offsets.dtype != np.int64 or offsets.shape != (len(ids) + 1,):
         raise ValueError(f"offsets: expected int64 ({len(ids) + 1},), got {offsets.dtype} {offsets.shape}")
     if offsets[0] != 0 or offsets[-1] != len(boxes) or (np.diff(offsets) < 0).any():
-        raise ValueError(f"offsets: expected to rise from 0 to {len(boxes)}")
+        raise ValueError(f"offsets: expected values that rise from 0 to {len(boxes)}")
     return {name: boxes[offsets[i] : offsets[i + 1]] for i, name in enumerate(ids.tolist())}
 
 
@@ -137,28 +137,28 @@ def _load_json(path: Path) -> mat.Proposals:
     if isinstance(value, list):
         return _from_coco(value, path)
     kind = type(value).__name__
-    raise ValueError(f"{path}: expected an object of image ids and boxes, or COCO's list of results, got {kind}")
+    raise ValueError(f"{path}: expected an object of image ids and boxes, or a COCO list of results, got {kind}")
 
 
 def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) < len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is there twice in one object")
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} occurs twice in one object")
     return result
 
 
 def _numbers(boxes: Any, where: str) -> NDArray[np.float32]:
-    """One image's boxes; see `mat.checked`."""
+    """Check the boxes of one image; see `mat.checked`."""
     try:
         return mat.checked(boxes, where)
-    except ValueError as error:  # numpy's about ragged rows does not know where
+    except ValueError as error:  # numpy's error about ragged rows does not name the place
         text = str(error)
         raise ValueError(text if text.startswith(where) else f"{where}: expected rows of 4 numbers") from None
 
 
 def _from_coco(results: Sequence[Any], path: Path) -> mat.Proposals:
-    """Boxes by image, by falling score, of equal ones the first in the file; images by first appearance."""
+    """Group COCO results by image, by descending score (ties in file order); images in order of first appearance."""
     rows: dict[str, list[list[float]]] = {}
     for number, result in enumerate(results, 1):
         where = f"{path}: result {number}"
@@ -166,16 +166,16 @@ def _from_coco(results: Sequence[Any], path: Path) -> mat.Proposals:
             raise ValueError(f"{where}: expected an object with image_id, bbox and score, got {str(result)[:60]}")
         image_id, bbox, score = result["image_id"], result["bbox"], result["score"]
         if type(image_id) not in (int, str):
-            raise ValueError(f"{where}: image_id: expected a number or a text, got {image_id!r}")
+            raise ValueError(f"{where}: image_id: expected a number or text, got {image_id!r}")
         if not isinstance(bbox, list) or len(bbox) != 4 or not all(type(v) in (int, float) for v in [*bbox, score]):
             raise ValueError(f"{where}: expected a bbox of 4 numbers and a score, got {bbox!r} and {score!r}")
-        if not all(abs(v) < LARGEST for v in [*bbox, score]):  # NaN neither
+        if not all(abs(v) < LARGEST for v in [*bbox, score]):  # false for NaN too
             raise ValueError(f"{where}: expected finite numbers, got {bbox} and {score}")
         rows.setdefault(str(image_id), []).append([*bbox, score])
     return {name: _ranked(np.array(r, np.float64), f"{path}: image {name!r}") for name, r in rows.items()}
 
 
 def _ranked(rows: NDArray[np.float64], where: str) -> NDArray[np.float32]:
-    """x, y, width, height, score (N, 5) -> xyxy, best first."""
+    """Convert rows of x, y, width, height, score (N, 5) to float32 (N, 4), xyxy, best first."""
     xywh = rows[np.argsort(-rows[:, 4], kind="stable"), :4]
     return mat.checked(np.hstack([xywh[:, :2], xywh[:, :2] + xywh[:, 2:] - 1]), where)

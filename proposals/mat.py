@@ -1,7 +1,8 @@
-"""Boxes in the `.mat` files of selective search, R-CNN and SPP-net.
+"""Proposals in the `.mat` files of selective search, R-CNN and SPP-net.
 
-A file holds two cells of N: `boxes`, a matrix (R, 4) an image, and `images`, its name. Rows are y1 x1 y2 x2,
-1-based and inclusive; some authors write x1 y1 x2 y2. Here boxes are xyxy, 0-based, inclusive, as everywhere.
+A file holds two cell arrays: `boxes`, with one matrix (R, 4) per image, and `images`, with one name per image. Rows are
+y1 x1 y2 x2, 1-based and inclusive; some authors write x1 y1 x2 y2. The functions here take and return boxes as xyxy,
+0-based, inclusive, like the rest of the project.
 
 Source: imdb/roidb_from_voc.m and data/selective_search_data of SPP-net and R-CNN.
 """
@@ -25,10 +26,10 @@ from proposals import mat5
 
 Proposals = dict[str, NDArray[np.float32]]
 
-ORDERS = {"yxyx": (1, 0, 3, 2), "xyxy": (0, 1, 2, 3)}  # columns of x1 y1 x2 y2, there and back
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")  # of images, left out of their ids
-HEADER_TEXT = 116  # bytes of free text a file of version 5 starts with
-HDF5 = (b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3")  # how files of version 7.3 start, bare or as MATLAB writes them
+ORDERS = {"yxyx": (1, 0, 3, 2), "xyxy": (0, 1, 2, 3)}  # columns of x1 y1 x2 y2; each order is its own inverse
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")  # removed from image names
+HEADER_TEXT = 116  # bytes of free text at the start of a file of version 5
+HDF5 = (b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3")  # start of files of version 7.3, plain HDF5 or written by MATLAB
 
 
 def save(
@@ -40,13 +41,13 @@ def save(
     """Write a `.mat` file of version 5; equal input gives equal bytes.
 
     Args:
-        path: written under a temporary name beside it, then renamed; missing folders are made.
+        path: the file, written under a temporary name beside it and renamed; missing folders are created.
         proposals: image id -> boxes (R, 4), xyxy, 0-based inclusive image pixels.
-        meta: what JSON can hold; a text in the variable `meta`, which other programs pass over.
-        order: of the columns in the file, "yxyx" or "xyxy".
+        meta: settings that can be written as JSON; stored as text in the variable `meta`, which other programs ignore.
+        order: order of the columns in the file, "yxyx" or "xyxy".
 
     Raises:
-        ValueError: boxes that are not (R, 4), more than 2 GB of them, or an unknown order.
+        ValueError: the boxes are not (R, 4) or more than 2 GB, or the order is unknown.
         OSError: the file cannot be written.
     """
     columns = _columns(order)
@@ -54,14 +55,14 @@ def save(
     images = np.empty((len(proposals), 1), object)
     for i, (name, of_image) in enumerate(proposals.items()):
         boxes[0, i], images[i, 0] = as_boxes(of_image)[:, columns] + 1, name
-    # A file cut off in its middle then always lacks a cell.
+    # With the cells last, a truncated file always lacks one of them.
     variables = ({"meta": json.dumps(dict(meta), sort_keys=True)} if meta else {}) | {"boxes": boxes, "images": images}
     buffer = BytesIO()
     try:
         scipy.io.savemat(buffer, variables, do_compression=True)
     except scipy.io.matlab.MatWriteError as error:
         raise ValueError(f"{path}: too many boxes for a .mat file ({error}); save them as .npz") from None
-    header = b"MATLAB 5.0 MAT-file, proposals of sppnet".ljust(HEADER_TEXT)  # scipy's tells the time
+    header = b"MATLAB 5.0 MAT-file, proposals of sppnet".ljust(HEADER_TEXT)  # scipy's header states the time
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, [header, buffer.getvalue()[HEADER_TEXT:]])
@@ -70,46 +71,50 @@ def save(
 def load(path: str | os.PathLike[str], order: str = "yxyx") -> tuple[Proposals, dict[str, Any]]:
     """Read a `.mat` file of version 5 to 7.
 
-    Matrices may be of any real numbers, and empty in any shape; cells may lie either way; names may be a cell or
-    the rows of a char array, with an image suffix or without.
+    Matrices may have any real numeric type, and any shape if they are empty. Cell arrays may be rows or columns. Names
+    may be a cell array or the rows of a char array, with or without the suffix of an image file.
 
     Args:
         path: the file.
-        order: of its columns, "yxyx" or "xyxy".
+        order: order of the columns in the file, "yxyx" or "xyxy".
 
     Returns:
-        image id -> float32 (R, 4), xyxy, 0-based inclusive image pixels, in the order of the file; and the meta
-        that `save` wrote, else an empty dict.
+        image id -> float32 (R, 4), xyxy, 0-based inclusive image pixels, in the order of the file; and the meta written
+        by `save`, else an empty dict.
 
     Raises:
         OSError: the file cannot be opened (FileNotFoundError, ...).
-        ValueError: it is damaged, of version 7.3, or holds something else; the line names file and image.
+        ValueError: the file is damaged, of version 7.3, or has other content; the message names file and image.
     """
     path, columns = Path(path), _columns(order)
     variables = _read(path)
     boxes, images = _boxes(variables["boxes"], path), _images(variables["images"], path)
     if len(boxes) != len(images):
-        raise ValueError(f"{path}: {len(boxes)} boxes cells but {len(images)} images; expected one name a cell")
+        raise ValueError(
+            f"{path}: {len(boxes)} matrices in boxes but {len(images)} names in images; expected one name per matrix"
+        )
     proposals: Proposals = {}
     for name, of_image in zip(images, boxes, strict=True):
         if name in proposals:
-            raise ValueError(f"{path}: image {name!r} is there twice; expected each image once")
+            raise ValueError(f"{path}: image {name!r} occurs twice; expected each image once")
         where = f"{path}: image {name!r}"
         if of_image.size and of_image.min() <= 0:
-            raise ValueError(f"{where}: got coordinate {of_image.min():g}, expected 1-based ones; add 1 to the boxes")
+            raise ValueError(
+                f"{where}: got coordinate {of_image.min():g}, expected 1-based coordinates; add 1 to the boxes"
+            )
         proposals[name] = checked(of_image[:, columns] - 1, f"{where} (read as {order})")
     return proposals, _meta(variables.get("meta"))
 
 
 def checked(boxes: ArrayLike, where: str) -> NDArray[np.float32]:
-    """A stranger's boxes, xyxy, 0-based inclusive: (R, 4) -> float32 (R, 4).
+    """Check the boxes of a file: (R, 4) -> float32 (R, 4), xyxy, 0-based inclusive pixels.
 
     Args:
-        boxes: anything of real numbers; of no numbers, in any shape.
-        where: file and image, the start of a message.
+        boxes: (R, 4) of any real numeric type; any shape if empty.
+        where: file and image, the start of the error message.
 
     Raises:
-        ValueError: another shape or type, a number that is not finite, or corners out of order.
+        ValueError: the shape or type differs, a number is not finite, or corners are swapped.
     """
     array = np.asarray(boxes)
     if not array.size:
@@ -120,7 +125,7 @@ def checked(boxes: ArrayLike, where: str) -> NDArray[np.float32]:
         stored = array.astype(np.float32)
     for bad, what in (
         (~np.isfinite(stored).all(1), "expected finite numbers"),
-        ((array[:, 2:] + 1 <= array[:, :2]).any(1), "expected x1 <= x2 and y1 <= y2; is it another order of columns?"),
+        ((array[:, 2:] + 1 <= array[:, :2]).any(1), "expected x1 <= x2 and y1 <= y2; try another order of columns"),
     ):
         if bad.any():
             row = int(bad.argmax())
@@ -137,23 +142,23 @@ def _columns(order: str) -> list[int]:
 def _read(path: Path) -> dict[str, mat5.Value]:
     file = path.read_bytes()
     if file.startswith(HDF5):
-        raise ValueError(f"{path}: MATLAB 7.3 file (HDF5), expected 5 to 7; in MATLAB save it again with -v7")
+        raise ValueError(f"{path}: MATLAB 7.3 file (HDF5), expected version 5 to 7; in MATLAB, save it again with -v7")
     try:
         variables = mat5.read(file, ("meta", "boxes", "images"))
     except ValueError as error:
-        raise ValueError(f"{path}: damaged or no MATLAB file ({error}); replace it") from None
+        raise ValueError(f"{path}: damaged or not a MATLAB file ({error}); replace it") from None
     for name in ("boxes", "images"):
         if name not in variables:
             raise ValueError(
-                f"{path}: holds no {name}; expected cells boxes and images, as selective search's files have"
+                f"{path}: holds no {name}; expected cell arrays boxes and images, as in files of selective search"
             )
     return variables
 
 
 def _boxes(value: mat5.Value, path: Path) -> list[NDArray[np.float64]]:
-    """The matrices (R, 4) as the file has them, wide enough to subtract from."""
+    """Return the matrices (R, 4) of the file as float64."""
     if not isinstance(value, mat5.Cell):
-        raise ValueError(f"{path}: boxes: expected a cell with a matrix an image, got {_kind(value)}")
+        raise ValueError(f"{path}: boxes: expected a cell array with one matrix per image, got {_kind(value)}")
     result = []
     for number, item in enumerate(value.items, 1):
         if not isinstance(item, np.ndarray) or (item.size and (item.ndim != 2 or item.shape[1] != 4)):
@@ -163,28 +168,28 @@ def _boxes(value: mat5.Value, path: Path) -> list[NDArray[np.float64]]:
 
 
 def _images(value: mat5.Value, path: Path) -> list[str]:
-    """The names without image suffixes."""
+    """Return the image names without the suffixes of image files."""
     if isinstance(value, mat5.Text):
-        names = [row.rstrip() for row in value.rows]  # a char array has rows of one length
+        names = [row.rstrip() for row in value.rows]  # the rows of a char array have equal lengths
     elif isinstance(value, mat5.Cell):
         names = [item.rows[0] if isinstance(item, mat5.Text) and len(item.rows) == 1 else "" for item in value.items]
     else:
-        raise ValueError(f"{path}: images: expected a cell of names, got {_kind(value)}")
+        raise ValueError(f"{path}: images: expected a cell array of names, got {_kind(value)}")
     if "" in names:
-        raise ValueError(f"{path}: images: cell {1 + names.index('')}: expected a name, got something else")
+        raise ValueError(f"{path}: images: cell {1 + names.index('')}: expected a name, got another value")
     split = (os.path.splitext(name) for name in names)
-    return [stem if suffix.lower() in SUFFIXES else stem + suffix for stem, suffix in split]
+    return [stem if suffix.lower() in IMAGE_SUFFIXES else stem + suffix for stem, suffix in split]
 
 
 def _kind(value: mat5.Value) -> str:
-    """What a message calls a value."""
+    """Describe a value in a message."""
     if isinstance(value, np.ndarray):
         return f"{value.dtype.name} {value.shape}"
     return value.kind if isinstance(value, mat5.Other) else type(value).__name__.lower()
 
 
 def _meta(value: mat5.Value | None) -> dict[str, Any]:
-    """What `save` wrote; a variable of that name in a stranger's file may be anything."""
+    """Read the meta that `save` wrote; in files of other programs, a variable of this name may hold anything."""
     if not isinstance(value, mat5.Text) or len(value.rows) != 1:
         return {}
     try:

@@ -1,4 +1,4 @@
-"""Pictures of proposals: the regions of a hierarchy as they merge, and curves of recall."""
+"""Pictures of proposals: the regions of a hierarchy as they merge, and recall curves."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from detection.image import as_rgb
 from detection.pictures.contact_sheet import INK, Picture, tile
 from proposals.colour import planes
 from proposals.grouping import merge_tree
+from proposals.hierarchical_search import MAX_SIDE
 from proposals.recall import CURVE, RecallResult
 from proposals.regions import describe, pixel_bins
 from proposals.resize import shrink
 from proposals.segmentation import build_graph, segment
-from proposals.selective_search import MAX_SIDE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 REGIONS = (200, 50, 15, 5)
 FILLS = ("mean", "random")
 PLOTS = ("png", "svg", "pdf")
-_INITIAL = (50, 50)  # k and min_size, those of the finer half of selective search's fast mode
+_INITIAL = (50, 50)  # k and min_size of the finer scale in selective search's fast mode
 _LINES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-"""Okabe and Ito's colours, told apart by colour-blind people too, without yellow, which is weak on white."""
-_STYLES = ("-", "--", "-.", ":")  # too, so that lines that lie on each other show
+"""Okabe and Ito's colours for colour-blind readers, without yellow, which has little contrast on white."""
+_STYLES = ("-", "--", "-.", ":")  # keep lines visible that cover each other
 
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """A picture's regions after some merges.
+    """Regions of an image after some merges.
 
     Attributes:
-        labels: int32 (H, W), 0..n-1, the initial segmentation.
-        region: int32 (n,), 0..R-1, which region each initial segment belongs to.
+        labels: int32 (H, W), initial segment of each pixel, 0..n-1.
+        region: int32 (n,), region of each initial segment, 0..R-1.
     """
 
     labels: NDArray[np.int32]
@@ -47,25 +47,25 @@ class Level:
 
     @property
     def regions(self) -> int:
-        """R, how many there are."""
+        """Number of regions R."""
         return int(self.region.max()) + 1
 
 
 def merge_levels(image: ArrayLike, counts: Sequence[int] = REGIONS, space: str = "hsv") -> list[Level]:
-    """The initial segmentation, and what is left of it at some numbers of regions.
+    """Return the initial segmentation of an image, and the levels where given numbers of regions are left.
 
-    The hierarchy is one of selective search's, with all four similarities.
+    The hierarchy is one of selective search, with all four similarity measures.
 
     Args:
         image: uint8 RGB (H, W, 3), or grey (H, W).
-        counts: numbers of regions; those not under the initial number are left out.
-        space: of the colours that are compared, one of `colour.SPACES`.
+        counts: numbers of regions; those not below the initial number are ignored.
+        space: colour space, one of `colour.SPACES`.
 
     Returns:
         the levels, the finest first.
 
     Raises:
-        ValueError: an argument is not as described.
+        ValueError: an argument is invalid.
     """
     if any(count < 1 for count in counts):
         raise ValueError(f"counts: expected 1 or more regions, got {min(counts)}")
@@ -78,9 +78,9 @@ def merge_levels(image: ArrayLike, counts: Sequence[int] = REGIONS, space: str =
 
 
 def _regions_left(parent: NDArray[np.int32], count: int) -> NDArray[np.int32]:
-    """The region of each initial segment once `count` are left: int32 (n,), numbered by first segments."""
+    """Return the region of each initial segment when `count` are left: int32 (n,), numbered by their first segments."""
     n = (len(parent) + 1) // 2
-    made = 2 * n - count  # regions made so far, those swallowed included
+    made = 2 * n - count  # regions created so far, including merged ones
     top = np.arange(made)
     for region in range(made - 1, -1, -1):
         if parent[region] < made:
@@ -92,20 +92,20 @@ def _regions_left(parent: NDArray[np.int32], count: int) -> NDArray[np.int32]:
 
 
 def paint(image: ArrayLike, level: Level, fill: str = "mean", seed: int = 0) -> Picture:
-    """Regions in flat colours, divided by lines.
+    """Draw regions in uniform colours, separated by lines.
 
     Args:
         image: uint8 RGB (H, W, 3), or grey (H, W).
-        level: its regions.
-        fill: "mean", the mean colour of each region; or "random", where a merged region keeps the colour of its
-            largest initial segment.
-        seed: of the random colours.
+        level: regions of the image.
+        fill: "mean", the mean colour of each region; or "random", where a merged region keeps the colour of its largest
+            initial segment.
+        seed: random seed of the colours.
 
     Returns:
         uint8 RGB (H, W, 3).
 
     Raises:
-        ValueError: another fill, or the regions are of another picture size.
+        ValueError: `fill` is unknown, or the regions belong to an image of another size.
     """
     rgb = as_rgb(image)
     if fill not in FILLS:
@@ -124,19 +124,20 @@ def paint(image: ArrayLike, level: Level, fill: str = "mean", seed: int = 0) -> 
 
 
 def _mean_colors(image: Picture, labels: NDArray[np.int32]) -> Picture:
-    """(H, W, 3), labels 0..R-1 -> (R, 3)."""
+    """Compute the mean colour of each region: (H, W, 3), labels 0..R-1 -> uint8 (R, 3)."""
     flat = labels.ravel()
     sums = np.stack([np.bincount(flat, image[:, :, c].ravel()) for c in range(3)], axis=1)  # (R, 3)
     return np.rint(sums / np.bincount(flat)[:, None]).astype(np.uint8)
 
 
 def _random_colors(level: Level, seed: int) -> Picture:
-    """Colours (R, 3) of the regions, each that of its largest initial segment."""
+    """Draw colours, uint8 (R, 3): each region has the colour of its largest initial segment."""
     sizes = np.bincount(level.labels.ravel(), minlength=len(level.region))
-    colors = np.random.default_rng(seed).integers(60, 256, (len(level.region), 3), np.uint8)  # dark is for the lines
+    # dark colours are for the lines
+    colors = np.random.default_rng(seed).integers(60, 256, (len(level.region), 3), np.uint8)
     by_size = np.argsort(sizes, kind="stable")
     largest = np.empty(level.regions, np.int64)
-    largest[level.region[by_size]] = by_size  # of repeated indices the last one stays
+    largest[level.region[by_size]] = by_size  # for repeated indices the last value stays
     return colors[largest]
 
 
@@ -148,21 +149,21 @@ def level_sheet(
     seed: int = 0,
     columns: int = 3,
 ) -> Picture:
-    """A photo and the regions of a hierarchy as they merge, tiled with captions.
+    """Draw a photo and the regions of a hierarchy as they merge, as tiles with captions.
 
     Args:
-        image: uint8 RGB (H, W, 3), or grey (H, W); downsized as selective search does.
+        image: uint8 RGB (H, W, 3), or grey (H, W); downsized as by selective search.
         counts: numbers of regions; see `merge_levels`.
-        space: likewise.
-        fill: see `paint`.
-        seed: likewise.
-        columns: tiles in a row.
+        space: colour space; see `merge_levels`.
+        fill: colours of the regions; see `paint`.
+        seed: random seed of the colours.
+        columns: number of tiles per row.
 
     Returns:
-        uint8 RGB.
+        uint8 RGB (H', W', 3).
 
     Raises:
-        ValueError: an argument is not as described.
+        ValueError: an argument is invalid.
     """
     photo = shrink(as_rgb(image), MAX_SIDE)
     levels = merge_levels(photo, counts, space)
@@ -172,18 +173,17 @@ def level_sheet(
 
 
 def recall_plot(sources: Mapping[str, Sequence[RecallResult]], kind: str = "png") -> bytes:
-    """Recall over IoU, and average recall over the number of boxes, one line a source.
+    """Plot recall over IoU, and average recall over the number of boxes, with one line per source.
 
     Args:
-        sources: name -> its results by rising numbers of boxes, the last with all.
-        kind: of file, one of `PLOTS`.
+        sources: name of the source -> its results in ascending order of the number of boxes, the last with all boxes.
+        kind: file format, one of `PLOTS`.
 
     Returns:
-        the file.
+        content of the file.
 
     Raises:
-        ModuleNotFoundError: matplotlib, the extra "vis", is not installed.
-        ValueError: another kind of file.
+        ValueError: the file format is unknown.
     """
     from matplotlib.figure import Figure
 
@@ -200,9 +200,9 @@ def recall_plot(sources: Mapping[str, Sequence[RecallResult]], kind: str = "png"
         x, y = [r.boxes_per_image for r in shown], [r.average_recall for r in shown]
         right.plot(x, y, marker="o", ms=4, **style)
     _finish(left, "IoU threshold", "recall, all boxes")
-    _finish(right, "boxes an image (mean)", "average recall, IoU 0.5 to 1")
+    _finish(right, "boxes per image (mean)", "average recall, IoU 0.5 to 1")
     left.set_xlim(0.5, 1)
-    if any(results[-1].boxes_per_image > 0 for results in sources.values()):  # a log axis needs a line
+    if any(results[-1].boxes_per_image > 0 for results in sources.values()):  # a log axis needs a positive value
         right.set_xscale("log")
     right.xaxis.set_major_formatter("{x:,.0f}")
     right.minorticks_off()
@@ -214,6 +214,7 @@ def recall_plot(sources: Mapping[str, Sequence[RecallResult]], kind: str = "png"
 
 
 def _finish(axes: Axes, x: str, y: str) -> None:
+    """Label the axes, set the range of y, and draw a grid."""
     axes.set(xlabel=x, ylabel=y, ylim=(0, 1))
     axes.grid(color="#dddddd", linewidth=0.8)
     axes.set_axisbelow(True)

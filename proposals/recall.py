@@ -1,4 +1,4 @@
-"""How well proposals cover the annotated objects, by all boxes of an image or by its first ones."""
+"""Recall of proposals: how well all boxes of an image, or the first ones, cover the annotated objects."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ Floats = NDArray[np.float64]
 
 THRESHOLDS = (0.5, 0.7)
 CURVE = tuple(i / 100 for i in range(50, 101))
-"""IoU thresholds of a curve; whole hundredths, so that 0.7 is the number that 0.7 stands for."""
-COUNTS = (1, 3, 10, 30, 100, 300, 1000, 2000, 3000, 5000, 10000, 20000)
-LEAST_IOU = 0.5  # where average recall begins
+"""IoU thresholds of a curve, computed from whole hundredths so that they equal literals such as 0.7."""
+COUNTS = (1, 3, 10, 30, 100, 300, 1000, 2000, 3000, 5000, 10000, 20000)  # boxes per image along a curve
+LEAST_IOU = 0.5  # lower limit of average recall
 
 
 @dataclass(frozen=True, eq=False)
 class RecallResult:
-    """Coverage of the G objects that are not difficult; NaN where there is none.
+    """Recall of the G objects that are not difficult; values over no objects are NaN.
 
     Attributes:
-        overlaps: float64 (G,), greatest IoU of each object with a proposal.
+        overlaps: float64 (G,), best overlap of each object: its largest IoU with a proposal.
         labels: int64 (G,), class of each object.
-        classes: K, of the data set.
-        boxes_per_image: mean number of proposals used.
+        classes: number of classes K in the data set.
+        boxes_per_image: mean number of proposals per image that were used.
         images: number of images.
     """
 
@@ -43,7 +43,7 @@ class RecallResult:
 
     @property
     def recall(self) -> dict[float, float]:
-        """IoU threshold -> part of the objects with a proposal at that IoU or above."""
+        """IoU threshold -> fraction of the objects with a proposal at that IoU or above."""
         return {t: _mean(self.overlaps >= t) for t in THRESHOLDS}
 
     @property
@@ -53,12 +53,12 @@ class RecallResult:
 
     @property
     def mean_best_overlap(self) -> float:
-        """Mean over the objects of the greatest IoU with a proposal (ABO over all classes)."""
+        """Mean best overlap over all objects (ABO over all classes)."""
         return _mean(self.overlaps)
 
     @property
     def objects(self) -> NDArray[np.int64]:
-        """int64 (K,), objects of each class."""
+        """int64 (K,), number of objects of each class."""
         return np.bincount(self.labels, minlength=self.classes).astype(np.int64)
 
     @property
@@ -78,27 +78,27 @@ class RecallResult:
 
     @property
     def class_mean_recall(self) -> dict[float, float]:
-        """IoU threshold -> mean of the classes that have objects."""
+        """IoU threshold -> mean recall of the classes that have objects."""
         return {threshold: _mean(values[self.objects > 0]) for threshold, values in self.class_recall.items()}
 
     @property
     def class_mean_best_overlap(self) -> float:
-        """Mean of the classes that have objects (IJCV 2013's MABO)."""
+        """Mean over the classes that have objects of `class_best_overlap` (IJCV 2013's MABO)."""
         return _mean(self.class_best_overlap[self.objects > 0])
 
     def curve(self, thresholds: ArrayLike = CURVE) -> Floats:
-        """Recall at each IoU threshold: (T,) -> float64 (T,)."""
+        """Return the recall at each IoU threshold: (T,) -> float64 (T,)."""
         levels = np.asarray(thresholds, np.float64).reshape(-1)
         return np.array([_mean(self.overlaps >= t) for t in levels])
 
     def to_dict(self, classes: Sequence[str] | None = None) -> dict[str, Any]:
-        """Plain values for json, None for NaN.
+        """Return the measures as plain values for JSON, with None for NaN.
 
         Args:
-            classes: names of the K classes, in label order; None leaves out the figures of each.
+            classes: names of the K classes, in label order; None: no measures per class.
 
         Raises:
-            ValueError: the names are not K.
+            ValueError: the number of names is not K.
         """
         result: dict[str, Any] = {
             "images": self.images,
@@ -131,7 +131,7 @@ class RecallResult:
         }
 
     def _of_class(self) -> list[Floats]:
-        """The overlaps of each class's objects."""
+        """Return the best overlaps of the objects of each class."""
         return [self.overlaps[self.labels == k] for k in range(self.classes)]
 
 
@@ -141,10 +141,10 @@ def evaluate(
     """Measure proposals against annotations.
 
     Args:
-        proposals: image id -> boxes (R, 4), best first, xyxy, 0-based inclusive image pixels. Images that
-            are not in the data set are ignored.
-        dataset: the images; difficult objects are left out.
-        max_boxes: use only this many boxes of each image, the first ones.
+        proposals: image id -> boxes (R, 4), best first, xyxy, 0-based inclusive image pixels. Images outside the data
+            set are ignored.
+        dataset: the annotated images; difficult objects are ignored.
+        max_boxes: use only the first `max_boxes` boxes of each image; None: all.
 
     Raises:
         ValueError: an image of the data set has no entry in `proposals`, or `max_boxes` is negative.
@@ -155,15 +155,15 @@ def evaluate(
 def evaluate_counts(
     proposals: Mapping[str, ArrayLike], dataset: Sequence[ImageRecord], counts: Iterable[int | None]
 ) -> list[RecallResult]:
-    """Measure the first boxes of each image, for several numbers of them; overlaps are computed once.
+    """Measure the first boxes of each image for several numbers of boxes; overlaps are computed once.
 
     Args:
         proposals: as for `evaluate`.
-        dataset: likewise.
-        counts: numbers of boxes of an image, None for all; an image with fewer gives what it has.
+        dataset: as for `evaluate`.
+        counts: numbers of boxes per image, None for all. Images with fewer boxes use all of them.
 
     Returns:
-        one result a count, in their order.
+        one result per count, in the order of `counts`.
 
     Raises:
         ValueError: an image of the data set has no entry in `proposals`, or a count is negative.
@@ -189,7 +189,12 @@ def evaluate_counts(
 def box_counts(
     proposals: Mapping[str, ArrayLike], dataset: Sequence[ImageRecord], max_boxes: int | None = None
 ) -> list[int]:
-    """Numbers of boxes to draw a curve over: those of `COUNTS` under the most that an image has, and that one.
+    """Return the numbers of boxes for a curve: the `COUNTS` below the most boxes of any image, and that number.
+
+    Args:
+        proposals: as for `evaluate`.
+        dataset: as for `evaluate`.
+        max_boxes: upper limit of the numbers; None: no limit.
 
     Raises:
         ValueError: an image of the data set has no entry in `proposals`, or `max_boxes` is negative.
@@ -201,16 +206,16 @@ def box_counts(
 
 
 def average_recall(overlaps: ArrayLike) -> float:
-    """Mean of the recall over all IoU thresholds between 0.5 and 1: twice the area under that curve.
+    """Return the mean recall over all IoU thresholds between 0.5 and 1: twice the area under the recall curve.
 
-    An object of best overlap o counts as found at the thresholds up to o, so that the area is the mean of
-    max(o - 0.5, 0), without steps. (COCO's figure of the name averages ten thresholds, 0.5 to 0.95.)
+    An object with best overlap o is found at all thresholds up to o, so the area is exactly the mean of
+    max(o - 0.5, 0). (COCO's measure of the same name averages ten thresholds, 0.5 to 0.95.)
 
     Args:
-        overlaps: (G,), greatest IoU of each object with a proposal.
+        overlaps: (G,), best overlap of each object.
 
     Returns:
-        in [0, 1]; NaN without objects.
+        average recall in [0, 1]; NaN without objects.
 
     Source: Hosang, Benenson, Dollár, Schiele, "What makes for effective detection proposals?", 2015.
     """
@@ -218,20 +223,15 @@ def average_recall(overlaps: ArrayLike) -> float:
     return _mean(above) / (1 - LEAST_IOU)
 
 
-def best_overlaps(boxes: ArrayLike, objects: ArrayLike) -> Floats:
-    """Greatest IoU of each object with a box: (R, 4), (G, 4) -> float64 (G,); 0 without boxes."""
-    return iou(boxes, objects).max(axis=0, initial=0.0)
-
-
 def best_boxes(boxes: ArrayLike, objects: ArrayLike) -> tuple[NDArray[np.int64], Floats]:
-    """The box that covers each object best, of equal ones the first.
+    """Find the box with the largest IoU for each object; of equal ones, the first.
 
     Args:
         boxes: (R, 4), at least one.
         objects: (G, 4).
 
     Returns:
-        int64 (G,) index into `boxes`, and float64 (G,) its IoU.
+        int64 (G,) indices into `boxes`, and float64 (G,) their IoUs.
 
     Raises:
         ValueError: there are no boxes.
@@ -243,7 +243,7 @@ def best_boxes(boxes: ArrayLike, objects: ArrayLike) -> tuple[NDArray[np.int64],
 
 
 def _best_of_first(overlaps: Floats, ends: Sequence[int]) -> Floats:
-    """Greatest overlap with the first boxes: (R, G), counts -> (counts, G)."""
+    """Return the best overlaps with the first boxes: (R, G), N numbers of boxes -> (N, G)."""
     running = np.maximum.accumulate(overlaps, axis=0)
     none = np.zeros((1, overlaps.shape[1]))
     return np.concatenate([none, running])[list(ends)]
@@ -259,12 +259,13 @@ def _check_present(proposals: Mapping[str, ArrayLike], dataset: Sequence[ImageRe
     missing = [record.id for record in dataset if record.id not in proposals]
     if missing:
         raise ValueError(
-            f"proposals: no boxes for {len(missing)} of {len(dataset)} images, first {missing[0]}; extract them too"
+            f"proposals: no boxes for {len(missing)} of {len(dataset)} images, the first is {missing[0]}; "
+            "extract their proposals"
         )
 
 
 def _class_count(dataset: Sequence[ImageRecord]) -> int:
-    """Classes named by the data set, or else up to the greatest label in use."""
+    """Return the number of classes in the data set, or one more than the largest label if that is greater."""
     used = 1 + max((int(record.labels.max(initial=-1)) for record in dataset), default=-1)
     return max(len(getattr(dataset, "classes", ())), used)
 

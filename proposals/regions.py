@@ -1,4 +1,4 @@
-"""What selective search knows of a region: size, box, colour and texture histograms, neighbours."""
+"""Features of regions for selective search: size, box, colour and texture histograms, neighbours."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 
 from proposals.filters import TAP_BITS, correlate, derivative_taps, gaussian_taps
 
-COLOUR_BINS = 25  # a channel; IJCV 2013, section 3.2
-TEXTURE_BINS = 10  # a channel and direction
-DIRECTIONS = 4  # 0, 90, 45, 135 degrees, each counted as rises and as falls: 8 in all
-TEXTURE_SIGMA = 1.0  # of the Gaussian derivatives
-STRONGEST = 255 << (2 * TAP_BITS - 1)  # response to a step from black to white, along an axis
+COLOUR_BINS = 25  # per channel; IJCV 2013, section 3.2
+TEXTURE_BINS = 10  # per channel and direction
+DIRECTIONS = 4  # 0, 90, 45, 135 degrees, each split into rises and falls: 8 in total
+TEXTURE_SIGMA = 1.0  # px, of the Gaussian derivatives
+STRONGEST = 255 << (2 * TAP_BITS - 1)  # response to a step from black to white along an axis
 
 
 @dataclass(frozen=True, eq=False)
 class PixelBins:
-    """The histogram bins that each pixel of an image falls into.
+    """Histogram bins of each pixel of an image.
 
     Attributes:
-        colour: uint8 (H, W, C).
-        texture: uint8 (H, W, C * 4), directions varying fastest: bin b > 0 of a rise as b, of a fall as
-            TEXTURE_BINS + b, bin 0 as 0.
+        colour: uint8 (H, W, C), bin of each channel.
+        texture: uint8 (H, W, C * 4), bin of each channel and direction, directions varying fastest. Bin b > 0 is
+            encoded as b for a rise and TEXTURE_BINS + b for a fall; bin 0 as 0.
     """
 
     colour: NDArray[np.uint8]
@@ -36,12 +36,12 @@ class Regions:
     """The n regions of a segmentation.
 
     Attributes:
-        sizes: int32 (n,), pixels.
+        sizes: int32 (n,), number of pixels.
         boxes: int32 (n, 4), xyxy, 0-based inclusive pixels of the segmented image.
-        colour: int32 (n, C * 25), pixel counts.
-        texture: int32 (n, C * 8 * 10), pixel counts.
-        neighbours: int32 (m, 2), pairs a < b of regions that touch along a pixel side, sorted.
-        image_size: (H, W).
+        colour: int32 (n, C * 25), pixel counts per colour bin.
+        texture: int32 (n, C * 8 * 10), pixel counts per texture bin.
+        neighbours: int32 (m, 2), pairs a < b of regions that share a pixel side, sorted.
+        image_size: (H, W) in pixels.
     """
 
     sizes: NDArray[np.int32]
@@ -53,10 +53,13 @@ class Regions:
 
 
 def pixel_bins(planes: NDArray[np.uint8]) -> PixelBins:
-    """Bins of every pixel of uint8 (C, H, W).
+    """Compute the histogram bins of every pixel.
 
-    Colour bins split 0..255 evenly. Texture bins split evenly what a rise or fall can measure, from none to
-    the step from 0 to 255, so that a texture has the same histogram in every image.
+    Colour bins divide 0..255 evenly. Texture bins evenly divide the possible responses, from zero to that of a step
+    from 0 to 255, so that a texture has the same histogram in every image.
+
+    Args:
+        planes: uint8 (C, H, W), the channels of the image.
     """
     smooth, slope = gaussian_taps(TEXTURE_SIGMA), derivative_taps(TEXTURE_SIGMA)
     channels, height, width = planes.shape
@@ -64,7 +67,7 @@ def pixel_bins(planes: NDArray[np.uint8]) -> PixelBins:
     for c, plane in enumerate(planes):
         along_x = correlate(plane, smooth, slope)
         along_y = correlate(plane, slope, smooth)
-        # A Gaussian derivative at 45 degrees is the sum of the two over the root of 2.
+        # A Gaussian derivative at 45 degrees is the sum of the two, divided by the square root of 2.
         diagonal = int(STRONGEST * 2**0.5)
         responses = (
             (along_x, STRONGEST),
@@ -79,11 +82,11 @@ def pixel_bins(planes: NDArray[np.uint8]) -> PixelBins:
 
 
 def describe(labels: NDArray[np.int32], bins: PixelBins) -> Regions:
-    """Measure the regions of a segmentation.
+    """Compute the features of the regions of a segmentation.
 
     Args:
-        labels: int32 (H, W), 0..n-1, each present.
-        bins: of the image, (H, W) pixels.
+        labels: int32 (H, W), region of each pixel, 0..n-1, all present.
+        bins: histogram bins of the same pixels.
     """
     n = int(labels.max()) + 1
     sizes, boxes = _extents(labels, n)
@@ -97,12 +100,12 @@ def describe(labels: NDArray[np.int32], bins: PixelBins) -> Regions:
 
 @numba.njit(nogil=True, cache=True)
 def _bin_response(response: NDArray[np.int32], strongest: int, out: NDArray[np.uint8]) -> None:
-    """Write the bins of rises and falls to `out` (H, W)."""
+    """Write the encoded bins of a response, int32 (H, W), to `out`, uint8 (H, W)."""
     height, width = response.shape
     line = np.empty(width, np.int32)
     for y in range(height):
         for x in range(width):
-            # The quotient of such small integers is rounded too little to pass a whole number.
+            # The integers are small enough that rounding the quotient cannot carry it across a whole number.
             size = min(np.int32(abs(response[y, x]) * float(TEXTURE_BINS) / strongest), np.int32(TEXTURE_BINS - 1))
             line[x] = size + np.int32(TEXTURE_BINS) * ((response[y, x] < 0) & (size > 0))
         for x in range(width):
@@ -110,9 +113,9 @@ def _bin_response(response: NDArray[np.int32], strongest: int, out: NDArray[np.u
 
 
 def _rises_and_falls(signed: NDArray[np.int32], sizes: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Complete histograms, (n, F * 2 * TEXTURE_BINS), over those of the bins of `PixelBins`, in place.
+    """Complete the histograms of encoded bins, int32 (n, F * 2 * TEXTURE_BINS), in place.
 
-    A pixel that rises is in bin 0 of the falls too, and the reverse.
+    A rising pixel also counts in bin 0 of the falls, and vice versa.
     """
     counts = signed.reshape(len(sizes), -1, 2, TEXTURE_BINS)  # (n, F, rise or fall, bin)
     counts[..., 0] = 0
@@ -122,7 +125,7 @@ def _rises_and_falls(signed: NDArray[np.int32], sizes: NDArray[np.int32]) -> NDA
 
 @numba.njit(nogil=True, cache=True)
 def _extents(labels: NDArray[np.int32], n: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Sizes (n,) and boxes (n, 4)."""
+    """Return the sizes (n,) and boxes (n, 4) of the regions."""
     height, width = labels.shape
     sizes = np.zeros(n, np.int32)
     boxes = np.empty((n, 4), np.int32)
@@ -140,7 +143,7 @@ def _extents(labels: NDArray[np.int32], n: int) -> tuple[NDArray[np.int32], NDAr
 
 @numba.njit(nogil=True, cache=True)
 def _histograms(labels: NDArray[np.int32], bins: NDArray[np.uint8], n: int, per_feature: int) -> NDArray[np.int32]:
-    """Pixels of each region in each bin of each feature: (n, features * per_feature)."""
+    """Count the pixels of each region in each bin of each feature: int32 (n, features * per_feature)."""
     height, width, features = bins.shape
     counts = np.zeros((n, features * per_feature), np.int32)
     for y in range(height):
@@ -153,7 +156,7 @@ def _histograms(labels: NDArray[np.int32], bins: NDArray[np.uint8], n: int, per_
 
 @numba.njit(nogil=True, cache=True)
 def _touching(labels: NDArray[np.int32], n: int) -> NDArray[np.int64]:
-    """a * n + b for each pixel side between regions a < b, with repeats."""
+    """Return a * n + b for each pixel side between regions a < b, with duplicates."""
     height, width = labels.shape
     pairs = np.empty(2 * height * width, np.int64)
     m = 0

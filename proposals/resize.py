@@ -1,4 +1,4 @@
-"""Large photos are searched downsized, and their boxes scaled back."""
+"""Downsizing of large images before the search, and scaling of the boxes found."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def shrink(image: NDArray[np.uint8], max_side: int) -> NDArray[np.uint8]:
-    """The image with its longer side at most `max_side`."""
+    """Downsize an image so that its longer side is at most `max_side` pixels."""
     height, width = image.shape[:2]
     ratio = max_side / max(height, width)
     if ratio >= 1:
@@ -21,6 +21,15 @@ def shrink(image: NDArray[np.uint8], max_side: int) -> NDArray[np.uint8]:
 
 
 def enlarge(boxes: NDArray[np.int32], searched: tuple[int, ...], image: tuple[int, ...]) -> NDArray[np.float64]:
-    """Boxes of the searched image, whole pixels, in the image: (R, 4), two (H, W) -> (R, 4); pixel edges to edges."""
+    """Scale boxes from the searched image to the original image, pixel edges to pixel edges.
+
+    Args:
+        boxes: int32 (R, 4), xyxy, 0-based inclusive pixels of the searched image.
+        searched: (H, W) of the searched image.
+        image: (H, W) of the original image.
+
+    Returns:
+        float64 (R, 4), xyxy, 0-based inclusive pixels of the original image.
+    """
     scale = np.array([image[1] / searched[1], image[0] / searched[0]])
     return np.hstack([boxes[:, :2] * scale, (boxes[:, 2:] + 1) * scale - 1])

@@ -1,8 +1,9 @@
 """Graph-based image segmentation (Felzenszwalb and Huttenlocher, IJCV 2004).
 
-Pixels are the nodes, neighbouring pixels are joined by edges weighted with their colour distance. Edges are
-visited lightest first; two components become one when the edge is no heavier than what either tolerates:
-the heaviest edge inside it plus k / its size. Components under a minimum size join a neighbour at the end.
+Pixels are nodes, and edges between neighbouring pixels are weighted by their colour distance. Edges are visited in
+ascending order of weight. An edge merges two components if its weight does not exceed the tolerance of either: the
+largest weight inside the component plus k / its size. At the end, components below a minimum size are merged with a
+neighbour.
 """
 
 from __future__ import annotations
@@ -15,25 +16,25 @@ from numpy.typing import NDArray
 
 from proposals.filters import TAP_BITS, correlate, gaussian_taps
 
-SIGMA = 0.8  # smoothing before the segmentation; section 5 of IJCV 2004, kept by selective search
-FRACTION_BITS = 6  # smoothed pixels keep 1/64 grey level: squared distances then fit 30 bits
-ABSENT = np.int32(0x7FFFFFFF)  # length of an edge that would leave the image
+SIGMA = 0.8  # px, smoothing before the segmentation; section 5 of IJCV 2004, also in selective search
+FRACTION_BITS = 6  # smoothed pixels have a resolution of 1/64 grey level, so squared distances fit 30 bits
+ABSENT = np.int32(0x7FFFFFFF)  # squared length of an edge that would leave the image
 CODE_MASK = 0xFFFFFFFF
 DIGIT_BITS = 11
 DIGIT_MASK = (1 << DIGIT_BITS) - 1
-FLOAT_ONE = np.int32(127 << 23)  # 1.0 as bits
-FLOAT_REST = 6  # fraction bits left out: 23 - 17
+FLOAT_ONE = np.int32(127 << 23)  # bits of the float32 1.0
+FLOAT_REST = 6  # dropped fraction bits: 23 - 17
 
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """Edges of an image, lightest first; edges of one weight in the order of their codes.
+    """Edges of an image in ascending order of weight; edges of equal weight in the order of their codes.
 
     Attributes:
         size: (H, W) of the image.
-        edges: int64 (E,), squared << 32 | code. The squared colour distance is in units of 2**-12 squared grey
-            levels; the code is 4 * pixel + direction: 0 to the right, 1 down, 2 down right, 3 down left; pixels
-            count row by row.
+        edges: int64 (E,), squared << 32 | code. `squared` is the squared colour distance in units of 2**-12 squared
+            grey levels. `code` is 4 * pixel + direction, where pixels count row by row and directions are 0 right,
+            1 down, 2 down right, 3 down left.
     """
 
     size: tuple[int, int]
@@ -45,7 +46,7 @@ def build_graph(planes: NDArray[np.uint8], sigma: float = SIGMA) -> Graph:
 
     Args:
         planes: uint8 (C, H, W), at most three channels.
-        sigma: of the Gaussian, in pixels.
+        sigma: standard deviation of the Gaussian in pixels.
     """
     taps = gaussian_taps(sigma)
     shift = 2 * TAP_BITS - FRACTION_BITS
@@ -57,12 +58,12 @@ def segment(graph: Graph, k: float, min_size: int) -> NDArray[np.int32]:
     """Segment an image.
 
     Args:
-        graph: from `build_graph`.
-        k: scale of observation; larger prefers larger components.
-        min_size: smaller components, in pixels, join the neighbour across their lightest edge.
+        graph: edges of the image, from `build_graph`.
+        k: scale of observation; a larger one prefers larger components.
+        min_size: components with fewer pixels are merged with the neighbour across their lightest edge.
 
     Returns:
-        int32 (H, W), labels 0..n-1 in the order in which a reader of the rows meets them.
+        int32 (H, W), labels 0..n-1, numbered in raster order.
     """
     height, width = graph.size
     return _segment(graph.edges, height, width, float(k), min_size)
@@ -70,10 +71,10 @@ def segment(graph: Graph, k: float, min_size: int) -> NDArray[np.int32]:
 
 @numba.njit(nogil=True, cache=True)
 def _edges(smooth: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Squared lengths of all edges by their codes, ABSENT where there is no second pixel: (4 * H * W,)."""
+    """Return the squared length of each edge by its code, ABSENT if there is no second pixel: int32 (4 * H * W,)."""
     channels, height, width = smooth.shape
     squared = np.empty((height, width, 4), np.int32)
-    lengths = np.empty((4, width), np.int32)  # of one row, by direction
+    lengths = np.empty((4, width), np.int32)  # squared lengths of one row by direction
     for y in range(height):
         lengths[:] = 0
         for c in range(channels):
@@ -95,6 +96,7 @@ def _edges(smooth: NDArray[np.int32]) -> NDArray[np.int32]:
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _add_squares(total: NDArray[np.int32], a: NDArray[np.int32], b: NDArray[np.int32]) -> None:
+    """Add the squared differences of a and b to `total`."""
     for x in range(len(total)):
         difference = a[x] - b[x]
         total[x] += difference * difference
@@ -102,10 +104,10 @@ def _add_squares(total: NDArray[np.int32], a: NDArray[np.int32], b: NDArray[np.i
 
 @numba.njit(nogil=True, cache=True)
 def _sort(squared: NDArray[np.int32]) -> NDArray[np.int64]:
-    """The edges that are present as squared << 32 | code, ascending.
+    """Return the existing edges as squared << 32 | code, in ascending order.
 
-    Two radix passes over the floating-point form of the lengths, which keeps their order to 18 significant
-    bits; an insertion pass mends the few long edges that differ below.
+    Two radix passes sort by the floating-point form of the lengths, which preserves the order up to 18 significant
+    bits. An insertion pass then sorts the few long edges that differ in lower bits.
     """
     start = np.zeros((2, (1 << DIGIT_BITS) + 1), np.int64)
     for length in squared:
@@ -137,18 +139,18 @@ def _sort(squared: NDArray[np.int32]) -> NDArray[np.int64]:
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _digits(length: int) -> int:
-    """The leading 2 * DIGIT_BITS bits of 1 + length < 2**30 as a float: of the exponent 5, of the fraction 17."""
+    """Return 2 * DIGIT_BITS leading bits of 1 + length < 2**30 as a float: 5 of the exponent, 17 of the fraction."""
     return int(np.float32(length + 1).view(np.int32) - FLOAT_ONE) >> FLOAT_REST
 
 
 @numba.njit(nogil=True, cache=True)
 def _segment(edges: NDArray[np.int64], height: int, width: int, k: float, min_size: int) -> NDArray[np.int32]:
-    """The labels; see `segment`. Comparisons are kept free of branches, which would be guessed wrong too often."""
-    parent = np.full(height * width, -1, np.int32)  # of a root, minus its size
-    tolerance = np.full(height * width, k)  # heaviest inner edge + k / size, of roots
+    """Compute the labels; see `segment`. Comparisons avoid branches, which would often be mispredicted."""
+    parent = np.full(height * width, -1, np.int32)  # parent of each pixel; for a root, minus its size
+    tolerance = np.full(height * width, k)  # of roots: largest inner weight + k / size
     step = np.array([1, width, width + 1, width - 1], np.int32)
     unit = 1.0 / (1 << FRACTION_BITS)
-    left = 0  # edges that may still serve to join a small component, kept at the front of `rest`
+    left = 0  # number of edges at the front of `rest`, which may later merge a small component
     rest = np.empty(len(edges) + 1, np.int32)
     for edge in edges:
         code = int(edge & CODE_MASK)
@@ -172,7 +174,7 @@ def _segment(edges: NDArray[np.int64], height: int, width: int, k: float, min_si
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _root(parent: NDArray[np.int32], pixel: int) -> int:
-    """The root of a pixel's component; the pixel then points to it."""
+    """Find the root of a pixel's component, and let the pixel point to it."""
     up = parent[pixel]
     root = pixel if up < 0 else up
     up = parent[root]
@@ -185,7 +187,7 @@ def _root(parent: NDArray[np.int32], pixel: int) -> int:
 
 @numba.njit(nogil=True, cache=True, inline="always")
 def _join(parent: NDArray[np.int32], a: int, b: int) -> int:
-    """Hang the smaller component under the larger one (b under a if equal); the new root."""
+    """Attach the smaller component to the larger one (b to a if equal); return the new root."""
     if parent[a] > parent[b]:
         a, b = b, a
     parent[a] += parent[b]
@@ -195,7 +197,7 @@ def _join(parent: NDArray[np.int32], a: int, b: int) -> int:
 
 @numba.njit(nogil=True, cache=True)
 def _number(parent: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Labels 0..n-1 in the order of first appearance."""
+    """Number the components 0..n-1 in raster order: int32 (H * W,)."""
     of_root = np.full(len(parent), -1, np.int32)
     labels = np.empty(len(parent), np.int32)
     n = 0

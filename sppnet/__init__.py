@@ -26,7 +26,7 @@ _HOMES = {
     "train_classifier": "sppnet.api",
     "evaluate": "sppnet.api",
 }
-__all__ = [*_HOMES, "__version__"]  # noqa: PLE0604
+__all__ = [*_HOMES, "__version__"]
 
 _packages.claim()
 

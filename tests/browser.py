@@ -1,4 +1,4 @@
-"""Headless Chromium, for tests of pages that the tools write or serve."""
+"""Headless Chromium, for tests of pages that commands write or serve."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Watched:
-    """A page, and what it complained about and asked for.
+class WatchedPage:
+    """A page with its console messages and requests.
 
     Attributes:
-        page: to look at and to act on.
-        errors: messages of its console that are warnings or errors, and exceptions that nothing caught.
-        requests: addresses it asked for, images within the page left out.
+        page: the page.
+        errors: console warnings and errors, and uncaught exceptions.
+        requests: requested addresses, except "data:" addresses.
     """
 
     page: Page
     errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.errors.append(message.text)
 
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """The browser; skips the test where there is none."""
+    """A browser; the test is skipped if there is none."""
     path = shutil.which("chromium")
     if path is None:
         pytest.skip("no chromium")
@@ -48,11 +48,17 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
-def watch(browser: Browser, width: int = 1280, height: int = 900, dark: bool = False) -> Watched:
-    """A new page of a size in pixels."""
+def watch(browser: Browser, width: int = 1280, height: int = 900, dark: bool = False) -> WatchedPage:
+    """Open an empty page.
+
+    Args:
+        browser: from `chromium`.
+        width, height: of the page, pixels.
+        dark: prefer the dark color scheme.
+    """
     page = browser.new_page(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
-    watched = Watched(page)
-    page.on("console", watched._heard)
+    watched = WatchedPage(page)
+    page.on("console", watched._on_console)
     page.on("pageerror", lambda error: watched.errors.append(str(error)))
     page.on("request", lambda r: None if r.url.startswith("data:") else watched.requests.append(r.url))
     return watched

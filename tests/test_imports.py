@@ -21,7 +21,7 @@ def modules(folder):
 
 
 def imported(path):
-    """(module, only for types) of each import of ours in a file."""
+    """Yield (name, only for types) of each import of one of our modules in a file."""
     tree = ast.parse(path.read_text())
     typed = {
         id(node)
@@ -77,6 +77,48 @@ def test_the_rules_catch_a_forbidden_import(tmp_path):
     assert not any(allowed("detection", file, *item) for item in (found[0], found[1], found[3]))
     assert not any(allowed("classification", file, *item) for item in (found[0], found[1], found[3]))
     assert [allowed("sppnet", file, *item) for item in found] == [True, False, True, True]
+
+
+def import_graph():
+    """Map each of our modules to those it imports, at module level or inside functions, but not only for types."""
+    paths = {}
+    for path in (path for package in sorted(PACKAGES) for path in modules(package)):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        paths[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+
+    def module_of(name):  # "detection.boxes.iou" is in "detection.boxes"
+        return name if name in paths else name.rpartition(".")[0]
+
+    return {
+        module: {module_of(name) for name, typed in imported(path) if not typed} & paths.keys()
+        for module, path in paths.items()
+    }
+
+
+def circles(graph):
+    """Return the sets of modules that import each other, directly or through others."""
+
+    def reachable(module):
+        seen, waiting = set(), list(graph[module])
+        while waiting:
+            if (other := waiting.pop()) not in seen:
+                seen.add(other)
+                waiting += graph[other]
+        return seen
+
+    reach = {module: reachable(module) for module in graph}
+    return {frozenset(m for m in reach[module] if module in reach[m]) for module in graph if module in reach[module]}
+
+
+def test_no_modules_import_each_other():
+    graph = import_graph()
+    assert "detection.pictures.drawing" in graph["detection.detections"]  # an import inside a function
+    assert circles(graph) == set()
+
+
+def test_circles_are_found():
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}
+    assert circles(graph) == {frozenset("bc")}
 
 
 def test_tools_are_thin_and_imported_by_nothing():

@@ -18,16 +18,19 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import detection
+import sppnet
 from detection import model, network, zoo
-from detection.tools import detect
+from detection.weights.state_dict import write_state
+from sppnet.cli import main
 
-assert detection.__file__.startswith(sys.argv[1]), detection.__file__
+site = Path(sys.argv[1])
+assert Path(sppnet.__file__).is_relative_to(site), sppnet.__file__
 body = network.build("lite0", weights=None)
-body.save(Path("lite0.safetensors"))
+write_state(Path("lite0.safetensors"), body.state_dict())
 packed = model.load(zoo.folder_of("lite0-pool5-voc2007"))
 replace(packed, weights_hash=body.weights_hash).save(Path("model"))
-sys.exit(detect.main([sys.argv[2], "--model", "model", "--weights", "lite0.safetensors", "--json", "f.json"]))
+detect = ["detect", sys.argv[2], "--model", "model", "--weights", "lite0.safetensors", "--json", "f.json"]
+sys.exit(main(detect) or main(["report", "absent"]) - 1 or main(["stage", "--help"]))
 """
 BUILD = "from setuptools import build_meta as b; import sys; print(getattr(b, 'build_' + sys.argv[1])(sys.argv[2]))"
 
@@ -69,16 +72,26 @@ def wheel(sdist, tmp_path_factory):
     return build("wheel", next(folder.iterdir()), tmp_path_factory.mktemp("wheel"))
 
 
+PACKAGES = ("classification", "data", "detection", "proposals", "sppnet")
+
+
 def test_the_wheel_holds_all_that_the_program_reads(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
-    for package in ("classification", "data", "detection", "proposals"):
+    for package in PACKAGES:
         assert f"{package}/py.typed" in names
-    kept = [p for p in ROOT.glob("detection/zoo/*/*") if "__pycache__" not in p.parts]
-    assert kept
-    assert {str(p.relative_to(ROOT)) for p in kept} <= names
-    assert {f"detection/tools/templates/{p.name}" for p in ROOT.glob("tools/templates/*")} <= names
-    assert {f"detection/tools/{p.name}" for p in ROOT.glob("tools/*.py")} <= names
+        code = {str(p.relative_to(ROOT)) for p in (ROOT / package).rglob("*.py")}
+        assert code <= names, code - names
+    kept = [*ROOT.glob("detection/zoo/*/*"), *ROOT.glob("sppnet/*/*.html")]
+    kept = {str(p.relative_to(ROOT)) for p in kept if "__pycache__" not in p.parts}
+    assert len(kept) > 10
+    assert kept <= names
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "tools/"))]
+
+
+def test_the_wheel_has_one_command(wheel):
+    archive = zipfile.ZipFile(wheel)
+    (entries,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
+    assert archive.read(entries).decode().split() == ["[console_scripts]", "sppnet", "=", "sppnet.cli:main"]
 
 
 def test_the_sdist_holds_what_a_packager_needs(sdist):
@@ -87,11 +100,14 @@ def test_the_sdist_holds_what_a_packager_needs(sdist):
     assert {"README.md", "LICENSE", "setup.cfg", "pyproject.toml"} <= names
 
 
-def test_what_is_installed_detects_away_from_the_clone(wheel, tmp_path):
+def test_what_is_installed_detects_away_from_the_clone_beside_foreign_packages(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    (tmp_path / "here" / "detection").mkdir(parents=True)
+    for name in ("data.py", "detection/__init__.py"):
+        (tmp_path / "here" / name).write_text("raise RuntimeError('not the package of this project')\n")
     photo = next((minivoc.generate(tmp_path / "kit", train=1, test=1, seed=0) / "VOC2007" / "JPEGImages").iterdir())
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site"), "PYTHONSAFEPATH": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}  # searched after the script's own folder
     arguments = [sys.executable, "-c", PROGRAM, str(tmp_path / "site"), str(photo)]
-    done = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(arguments, cwd=tmp_path / "here", env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "f.json").is_file()
+    assert (tmp_path / "here" / "f.json").is_file()

@@ -1,7 +1,7 @@
-"""OpenCV contrib's selective search; runs in an environment of its own, whose cv2 is the contrib build.
+"""OpenCV contrib's selective search, for an environment where cv2 is the contrib build.
 
-Without arguments a worker: reads one request a line, `{"row": ..., "path": ...}`, and answers
-`{"seconds": ..., "boxes": ...}`. With arguments it writes the boxes of a list of photos, for evaluate_proposals:
+Without arguments it is a worker: it reads one request per line, `{"row": ..., "path": ...}`, and answers
+`{"seconds": ..., "boxes": ...}`. With arguments it writes the boxes of a list of photos for `evaluate_proposals`:
 
     python opencv_search.py --photos JPEGImages --ids test.txt --row fast --output opencv.json
 """
@@ -19,7 +19,7 @@ SPACES = ("hsv", "lab", "rgi", "h", "i")
 
 
 def planes(bgr, space):
-    """The image in a colour space, as OpenCV's own modes make them."""
+    """Convert an image to a colour space as OpenCV's own modes do."""
     if space == "hsv":
         return cv2.cvtColor(bgr, cv2.COLOR_BGR2HSV)
     if space == "lab":
@@ -31,7 +31,7 @@ def planes(bgr, space):
 
 
 def search(bgr, hierarchies):
-    """Boxes of {"spaces", "measures", "scales"}; or of a mode of OpenCV's own by name."""
+    """Search with hierarchies {"spaces", "measures", "scales"}, or with a mode of OpenCV by name."""
     segmentation = cv2.ximgproc.segmentation
     find = segmentation.createSelectiveSearchSegmentation()
     find.setBaseImage(bgr)
@@ -51,11 +51,11 @@ def search(bgr, hierarchies):
     return find.process()
 
 
-MIN_SIDE = 20  # px, as everywhere here
+MIN_SIDE = 20  # px, as in this project
 
 
 def timed(path, row):
-    """(seconds, boxes x y w h) of a photo, decoding left out."""
+    """Search a photo; return the seconds without decoding, and the boxes as x y w h."""
     image = cv2.imread(str(path))
     start = time.perf_counter()
     found = search(image, row)
@@ -71,7 +71,7 @@ def serve():
 
 
 def write(options):
-    """Boxes xyxy of each photo, 0-based inclusive, best first."""
+    """Write the boxes of each photo: xyxy, 0-based inclusive, best first."""
     row = json.loads(options.row) if options.row.startswith("{") else options.row
     boxes, total = {}, 0.0
     for name in options.ids.read_text().split():
@@ -80,11 +80,11 @@ def write(options):
         large = found[(found[:, 2:] >= MIN_SIDE).all(axis=1)]
         boxes[name] = [[int(x), int(y), int(x + w - 1), int(y + h - 1)] for x, y, w, h in large]
     options.output.write_text(json.dumps(boxes))
-    print(f"{total / len(boxes):.3f} s a photo")
+    print(f"{total / len(boxes):.3f} s per photo")
 
 
 def main():
-    """Serve, or write a file."""
+    """Answer requests, or write a file."""
     cv2.setNumThreads(1)
     if len(sys.argv) == 1:
         return serve()

@@ -1,8 +1,8 @@
-"""SVM training as the authors' program does it: every class holds its own copy of its windows, and is trained anew.
+"""SVM training as in the authors' program: each class holds a copy of its windows and is trained from the beginning.
 
-The mining rule, its constants and the features are this project's (detection/svm.py), so that what differs is how the
-windows are held and how the SVMs are trained: one float32 array of negatives a class, and a fresh
-scikit-learn LinearSVC on all of them at every retraining, as liblinear was called by spp_train.m.
+The mining rule, its constants and the features are those of this project (detection/svm.py). Only the storage and the
+training differ: one float32 array of negatives per class, and a new scikit-learn LinearSVC on all of them at every
+retraining, as spp_train.m calls liblinear.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ Floats = NDArray[np.float32]
 
 
 class PrivateMiner(_Miner):
-    """`_Miner` with a cache of its own for each class."""
+    """`_Miner` with a separate copy of the windows for each class."""
 
     def add_positives(self) -> None:
-        """Every ground-truth box is a positive of its class."""
+        """Add every object as a positive of its class."""
         found: list[list[Floats]] = [[] for _ in range(self.images.n_classes)]
         for index in range(len(self.images)):
             labelled = self.images.labelled_boxes(index)
@@ -41,7 +41,7 @@ class PrivateMiner(_Miner):
             return
         placed = self.images.place(index, labelled.boxes)
         rows, group = placed.rows(slice(None)), placed.group
-        scores = self.detectors().scores(rows)[group] if self.trainings else None
+        scores = self.detectors().scores(rows)[group] if self.trainings else None  # (R, K)
         for k in np.flatnonzero(self.trainable).tolist():
             hard = self.hard_negatives(labelled, group, k, None if scores is None else scores[:, k])
             self.negatives[k] = np.concatenate([self.negatives[k], rows[group[hard]]])
@@ -64,5 +64,5 @@ class PrivateMiner(_Miner):
         self.trainings += len(classes) > 0
 
     def detectors(self) -> LinearDetectors:
-        """The SVMs as they stand."""
+        """Return the current SVMs."""
         return LinearDetectors(self.weights, self.biases, self.problem.feature_scale)

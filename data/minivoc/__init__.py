@@ -1,7 +1,7 @@
-"""MiniVOC, the embedded data set: generated scenes of six kinds of things, written as a genuine VOCdevkit.
+"""MiniVOC: generated scenes with objects of six classes, written as a genuine VOCdevkit.
 
-It is there so that the whole pipeline can be watched and tested with nothing downloaded: its objects vary in size,
-aspect, colour and pose, hide each other, reach over the border and stand among things that are not objects.
+With it the whole pipeline can be demonstrated and tested without any download. Objects vary in size, aspect ratio,
+colour and pose, occlude each other, are truncated at the border, and stand among distractors that are not annotated.
 """
 
 from __future__ import annotations
@@ -16,41 +16,37 @@ import numpy as np
 from PIL import Image
 
 from data.minivoc.scenes import Scene, SceneObject, compose
-from data.minivoc.shapes import KINDS
-
-CLASSES = tuple(sorted(KINDS))
-"""Names of the six classes, in label order."""
 
 YEAR = "VOC2007"
 MARKER = "minivoc.json"
 JPEG_QUALITY = 90
-VERSION = 1  # of the pictures: raised whenever the same seed gives others
+VERSION = 1  # of the images; incremented whenever the same seed gives other images
 SPLITS = {"trainval": 0, "test": 1}
 
 
 def generate(root: str | os.PathLike[str], train: int = 120, test: int = 60, seed: int = 0) -> Path:
-    """Write the data set, or find it written.
+    """Write the data set, unless it exists already.
 
-    Every image has a seed of its own, so a larger set begins with the images of a smaller one.
+    Each image has its own random seed, so a larger data set begins with the images of a smaller one.
 
     Args:
-        root: the devkit to make; it then holds VOC2007.
-        train: images of the split "trainval".
-        test: images of the split "test".
-        seed: another one gives another data set; the same one the same bytes.
+        root: devkit folder to write; the data set is in its folder VOC2007.
+        train: number of images in the split "trainval".
+        test: number of images in the split "test".
+        seed: random seed; the same seed gives the same bytes.
 
     Returns:
         `root`, for `voc.load`.
 
     Raises:
-        ValueError: a number of images below one, or a seed below zero.
-        FileExistsError: the folder holds something else, MiniVOC of other settings, or only a part of it.
-        OSError: it cannot be written.
+        ValueError: a number of images is below one, or the seed is negative.
+        FileExistsError: the folder holds other files, MiniVOC with other settings, or an incomplete MiniVOC.
+        OSError: the files cannot be written.
     """
     root = Path(root)
     settings = {"version": VERSION, "trainval": train, "test": test, "seed": seed}
     if train < 1 or test < 1:
-        raise ValueError(f"MiniVOC: expected at least one image of each split, got {train} and {test}")
+        raise ValueError(f"MiniVOC: expected at least one image per split, got {train} and {test}")
     if seed < 0:
         raise ValueError(f"MiniVOC: expected a seed of 0 or more, got {seed}")
     if root.exists() and any(root.iterdir()):
@@ -75,13 +71,15 @@ def _check_same(root: Path, settings: dict[str, int]) -> None:
     except (OSError, ValueError):
         found = None
     if found != settings:
-        what = "MiniVOC of other settings" if found else "something else than MiniVOC"
+        what = "MiniVOC with other settings" if found else "other files than MiniVOC"
         raise FileExistsError(f"{root}: holds {what}; choose another folder, or delete it")
     wanted = sum(settings[split] for split in SPLITS)
     for pattern in ("JPEGImages/*.jpg", "Annotations/*.xml"):
         count = sum(1 for _ in (root / YEAR).glob(pattern))
         if count != wanted:
-            raise FileExistsError(f"{root}: holds {count} {pattern}, expected {wanted}; delete it to have it made anew")
+            raise FileExistsError(
+                f"{root}: holds {count} {pattern}, expected {wanted}; delete the folder and run again"
+            )
 
 
 def _write_split(year: Path, split: str, n: int, seed: list[int]) -> None:
@@ -96,7 +94,7 @@ def _write_split(year: Path, split: str, n: int, seed: list[int]) -> None:
 
 
 def _annotation(image_id: str, scene: Scene) -> bytes:
-    """The XML of one image, with the devkit's elements in the devkit's order."""
+    """Return the XML annotation of an image, with the devkit's elements in the devkit's order."""
     root = ElementTree.Element("annotation")
     _add(root, "folder", YEAR)
     _add(root, "filename", f"{image_id}.jpg")

@@ -1,4 +1,4 @@
-"""Scenery behind the objects of the embedded data set."""
+"""Backgrounds of MiniVOC's scenes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from data.minivoc.textures import Floats, Rng, blur, color, material, mix, noise
 
 
 def background(rng: Rng, size: tuple[int, int]) -> Floats:
-    """A scene without objects: float32 (H, W, 3), RGB in about 0..255."""
+    """Draw a random background: (H, W) -> float32 RGB (H, W, 3), about 0 to 255."""
     kinds = (_landscape, _landscape, _foliage, _wall, _room, _pebbles, _water, _blurred)
     return kinds[rng.integers(len(kinds))](rng, size)
 
 
 def _near(rng: Rng, rgb: tuple[int, int, int], spread: float = 25) -> Floats:
-    """A colour near a given one."""
+    """Draw a colour near a given one, float32 (3,)."""
     return np.asarray(np.clip(np.array(rgb) + rng.uniform(-spread, spread, 3), 5, 250), np.float32)
 
 
@@ -53,7 +53,7 @@ def _foliage(rng: Rng, size: tuple[int, int]) -> Floats:
 
 
 def _surface(rng: Rng, size: tuple[int, int], tilt: float) -> Floats:
-    """A patterned plane; tilt 0 faces the viewer, larger ones recede to the top."""
+    """Draw a patterned plane; with tilt 0 it faces the viewer, with a larger tilt its top recedes."""
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32) / 180
     depth = 1 + tilt * (size[0] / 180 - y)
     plane = material(rng).paint((x - 1) * depth, y * depth)
@@ -96,7 +96,7 @@ def _water(rng: Rng, size: tuple[int, int]) -> Floats:
 
 
 def _blurred(rng: Rng, size: tuple[int, int]) -> Floats:
-    """Out of focus: soft blobs of light."""
+    """Draw soft blobs of light, as out of focus."""
     scene = mix(color(rng), color(rng), noise(rng, size, 2))
     for _ in range(int(rng.integers(10, 40))):
         at = (int(rng.integers(size[1])), int(rng.integers(size[0])))

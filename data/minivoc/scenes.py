@@ -1,4 +1,4 @@
-"""One scene of the embedded data set: things among clutter, and the truth about what can be seen of them."""
+"""Scenes of MiniVOC: objects among clutter, and their ground truth from the visible pixels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from data.minivoc.shapes import Part, Points, Rng
 from data.minivoc.textures import Floats, Material, blur, even, material, noise
 
 LONG_SIDE = (320, 420)
-"""Of an image, pixels."""
+"""Longer side of an image in pixels, minimum and maximum."""
 
-THING_SIDE = (40, 250)
-"""Longer side of an object before cropping and occlusion, pixels."""
+OBJECT_SIDE = (40, 250)
+"""Longer side of an object in pixels before truncation and occlusion, minimum and maximum."""
 
 LEAST_VISIBLE = 0.22
-"""Part of every annotated object that is seen; a layer that would hide more is not added."""
+"""Smallest visible fraction of an annotated object; a layer that would hide more is not added."""
 
 DIFFICULT_VISIBLE = 0.45
-"""An object is difficult when less than this part of it is seen,"""
+"""An object is difficult if a smaller fraction of it is visible."""
 
 DIFFICULT_SIDE = 20
-"""or when the shorter side of its box is less than this many pixels."""
+"""An object is also difficult if the shorter side of its box is less than this many pixels."""
 
 _FREE = -1
 _SHIFT = 4  # fillPoly takes fixed-point coordinates with this many fractional bits
@@ -37,11 +37,11 @@ class SceneObject:
     """One annotated object.
 
     Attributes:
-        name: its class.
+        name: class name.
         box: x1, y1, x2, y2 of the visible pixels, 0-based and inclusive.
-        pose: "Left" or "Right", where it is mirrored to.
-        truncated: it goes on beyond the border of the image.
-        difficult: mostly hidden, or tiny.
+        pose: "Right" if the object is mirrored, else "Left".
+        truncated: whether it extends beyond the border of the image.
+        difficult: whether it is mostly hidden, or tiny.
     """
 
     name: str
@@ -53,9 +53,12 @@ class SceneObject:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A picture, uint8 RGB (H, W, 3), its objects, and the map of visible pixels.
+    """An image and its ground truth.
 
-    `owner` is int16 (H, W): the index of the object seen at a pixel, -1 where there is none.
+    Attributes:
+        image: uint8 RGB (H, W, 3).
+        objects: the annotated objects.
+        owner: int16 (H, W), index of the object visible at each pixel, -1 for none.
     """
 
     image: NDArray[np.uint8]
@@ -65,10 +68,14 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """Something about to be painted, placed on the picture.
+    """An object or distractor, placed on the image and ready to be painted.
 
-    `to_frame` (2, 3) takes picture pixels to the frame of the outlines; `mask` is what it covers, uint8
-    (h, w), with its upper left pixel at `corner` (x, y), which may lie outside the picture.
+    Attributes:
+        parts: parts with their outlines in image pixels.
+        to_frame: float64 (2, 3), affine map from image pixels to the frame of the original outlines.
+        corner: (x, y) of the mask's upper left pixel in the image; may lie outside the image.
+        mask: uint8 (h, w), coverage of each pixel, 0 to 255.
+        mirrored: whether the outlines are mirrored.
     """
 
     parts: list[Part]
@@ -80,12 +87,20 @@ class _Layer:
 
 @dataclass
 class _Canvas:
-    """The picture as it grows."""
+    """The image while it is painted.
+
+    Attributes:
+        image: float32 RGB (H, W, 3), 0 to 255.
+        owner: int16 (H, W), as in `Scene`.
+        light: unit vector (x, y) of the light.
+        covers: area in pixels of each object without occlusion and truncation.
+        cut: whether each object is truncated.
+    """
 
     image: Floats
     owner: NDArray[np.int16]
     light: tuple[float, float]
-    covers: list[int]  # pixels of each object, were nothing in front and no border
+    covers: list[int]
     cut: list[bool]
 
 
@@ -101,9 +116,9 @@ def compose(rng: Rng) -> Scene:
     found: list[tuple[str, bool]] = []
     for _ in range(int(rng.integers(2, 7))):
         _add_junk(rng, canvas)
-    for _ in range(8 * wanted):  # a place may be refused
+    for _ in range(8 * wanted):  # an object may not fit where it is placed
         name = list(shapes.KINDS)[rng.integers(len(shapes.KINDS))]
-        layer = _place(rng, shapes.KINDS[name](rng), size, THING_SIDE)
+        layer = _place(rng, shapes.KINDS[name](rng), size, OBJECT_SIDE)
         if _fits(canvas, layer, len(found)):
             _paint(rng, canvas, layer, len(found))
             found.append((name, layer.mirrored))
@@ -123,7 +138,7 @@ def _add_junk(rng: Rng, canvas: _Canvas) -> None:
 
 
 def _place(rng: Rng, parts: list[Part], size: tuple[int, int], sides: tuple[int, int]) -> _Layer:
-    """Stretch, shear, turn, mirror and scale to a random place, seldom beyond the border."""
+    """Stretch, mirror, shear, rotate and scale parts at random and place them, seldom beyond the border."""
     points = np.concatenate([p.outline for p in parts])
     low, high = points.min(0), points.max(0)
     stretch = np.exp(rng.uniform(-0.3, 0.3))
@@ -143,8 +158,9 @@ def _place(rng: Rng, parts: list[Part], size: tuple[int, int], sides: tuple[int,
     return _rasterise(parts, np.column_stack([shape, shift]), mirrored)
 
 
-def _rasterise(parts: list[Part], to_picture: NDArray[np.float64], mirrored: bool) -> _Layer:
-    linear, shift = to_picture[:, :2], to_picture[:, 2]
+def _rasterise(parts: list[Part], to_image: NDArray[np.float64], mirrored: bool) -> _Layer:
+    """Map parts to the image by an affine map (2, 3) and draw their mask."""
+    linear, shift = to_image[:, :2], to_image[:, 2]
     placed = [Part(p.outline @ linear.T + shift, p.role) for p in parts]
     points = np.concatenate([p.outline for p in placed])
     x, y = (int(v) for v in np.floor(points.min(0)) - 2)
@@ -157,23 +173,23 @@ def _rasterise(parts: list[Part], to_picture: NDArray[np.float64], mirrored: boo
 
 
 def _fill(mask: NDArray[np.uint8], outline: Points) -> None:
-    """Add a filled outline to a mask, with smooth edges."""
+    """Draw a filled, antialiased outline on a mask."""
     fixed = np.round(outline * (1 << _SHIFT)).astype(np.int32)
     cv2.fillPoly(mask, [fixed], 255, cv2.LINE_AA, _SHIFT)
 
 
 def _window_of(layer: _Layer, size: tuple[int, ...]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
-    """The rows and columns that picture and layer share: as slices of the picture, and of the layer."""
-    on_picture, on_layer = [], []
+    """Return the rows and columns where image and layer overlap, as slices of the image and of the layer."""
+    on_image, on_layer = [], []
     for start, length, limit in zip(layer.corner[::-1], layer.mask.shape, size, strict=False):
         first, last = max(start, 0), max(min(start + length, limit), 0)
-        on_picture.append(slice(first, last))
+        on_image.append(slice(first, last))
         on_layer.append(slice(first - start, last - start))
-    return (on_picture[0], on_picture[1]), (on_layer[0], on_layer[1])
+    return (on_image[0], on_image[1]), (on_layer[0], on_layer[1])
 
 
 def _fits(canvas: _Canvas, layer: _Layer, index: int) -> bool:
-    """Whether every object, this one included, stays visible enough with the layer on top."""
+    """Whether all objects, including this one, stay visible enough with the layer on top."""
     here, inside = _window_of(layer, canvas.owner.shape)
     covered = layer.mask[inside] > 127
     total = int((layer.mask > 127).sum())
@@ -185,12 +201,12 @@ def _fits(canvas: _Canvas, layer: _Layer, index: int) -> bool:
 
 
 def _paint(rng: Rng, canvas: _Canvas, layer: _Layer, index: int) -> None:
-    """Put a layer on top of the picture and take note of what it covers."""
+    """Paint a layer on top of the image and record which pixels it covers."""
     here, inside = _window_of(layer, canvas.owner.shape)
     if canvas.owner[here].size == 0:
         return
     backdrop = canvas.image[here].mean((0, 1))
-    tint = backdrop if rng.random() < 0.35 else None  # some things hardly stand out
+    tint = backdrop if rng.random() < 0.35 else None  # some objects have little contrast
     materials = [*(material(rng, tint) for _ in range(3)), even(rng, (45, 42, 45)), even(rng, (205, 210, 212))]
     _cast_shadow(rng, canvas, layer)
     for part in layer.parts:
@@ -204,7 +220,7 @@ def _paint(rng: Rng, canvas: _Canvas, layer: _Layer, index: int) -> None:
 
 
 def _cast_shadow(rng: Rng, canvas: _Canvas, layer: _Layer) -> None:
-    """Darken the picture a little way off the layer, away from the light."""
+    """Darken the image beside the layer, on the side away from the light."""
     reach = 0.06 * max(layer.mask.shape)
     pad = int(3 * reach) + 2
     soft = np.asarray(cv2.GaussianBlur(np.pad(layer.mask, pad), (0, 0), reach / 2 + 0.5), np.uint8)
@@ -216,7 +232,7 @@ def _cast_shadow(rng: Rng, canvas: _Canvas, layer: _Layer) -> None:
 
 
 def _paint_part(canvas: _Canvas, layer: _Layer, part: Part, cover: Material) -> None:
-    """Blend one part in, rounded at its rim and lit from one side."""
+    """Blend one part into the image, shaded towards its rim and lit from one side."""
     corner = np.floor(part.outline.min(0)).astype(int) - 1
     extent = np.ceil(part.outline.max(0)).astype(int) + 2 - corner
     mask = np.zeros((extent[1], extent[0]), np.uint8)
@@ -239,7 +255,7 @@ def _paint_part(canvas: _Canvas, layer: _Layer, part: Part, cover: Material) -> 
 
 
 def _photograph(rng: Rng, canvas: _Canvas) -> NDArray[np.uint8]:
-    """Uneven light, a colour cast, contrast, lens blur and sensor noise."""
+    """Add uneven light, a colour cast, contrast, lens blur and sensor noise: float32 -> uint8 (H, W, 3)."""
     size = canvas.owner.shape
     light = 1 + rng.uniform(0, 0.5) * (noise(rng, (size[0], size[1]), 2) - 0.5)
     image = np.clip(canvas.image / 255 * light[..., None], 0, 1) ** np.float32(rng.uniform(0.75, 1.35))
@@ -250,6 +266,7 @@ def _photograph(rng: Rng, canvas: _Canvas) -> NDArray[np.uint8]:
 
 
 def _describe(canvas: _Canvas, name: str, mirrored: bool, index: int) -> SceneObject:
+    """Return the ground truth of an object from its visible pixels."""
     rows, columns = np.nonzero(canvas.owner == index)
     box = (int(columns.min()), int(rows.min()), int(columns.max()), int(rows.max()))
     short = min(box[2] - box[0], box[3] - box[1]) + 1

@@ -1,8 +1,8 @@
-"""What the embedded data set shows: six kinds of things, and junk that is none of them.
+"""Outlines of MiniVOC's six classes of objects, and of distractors that belong to none.
 
-Each is a list of parts, painted in order. Coordinates are (x, y) with y downwards in a frame of its own;
-a scene scales, stretches, shears, turns and mirrors them. A kind is known by its parts and how they sit,
-never by colour or texture, which are drawn at random.
+Each shape is a list of parts, painted in order. Coordinates are (x, y) with y downwards, in a frame of the shape; a
+scene scales, stretches, shears, rotates and mirrors them. A class is recognised by its parts and their arrangement,
+never by colour or texture, which are random.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Points = NDArray[np.float64]
 Rng = np.random.Generator
 
 MAIN, SECOND, ACCENT, DARK, LIGHT = range(5)
-"""Which of a thing's materials covers a part."""
+"""Index of the material of a part, among the materials of its object."""
 
 
 class Part(NamedTuple):
-    """A filled outline, (N, 2)."""
+    """A filled outline, float64 (N, 2), and the index of its material."""
 
     outline: Points
     role: int
@@ -37,13 +37,13 @@ def rectangle(x1: float, y1: float, x2: float, y2: float) -> Points:
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, start: float = 0, stop: float = 360) -> Points:
-    """Around (x, y), from one angle to another in degrees, clockwise on the screen from the right."""
+    """Return an arc of an ellipse, (40, 2); angles in degrees, clockwise on the screen, 0 to the right."""
     t = np.deg2rad(np.linspace(start, stop, 40))
     return np.stack([x + rx * np.cos(t), y + ry * np.sin(t)], axis=1)
 
 
 def bend(*controls: tuple[float, float]) -> Points:
-    """A Bezier curve of three or four control points: (24, 2)."""
+    """Return a Bezier curve of three or four control points, (24, 2)."""
     t = np.linspace(0, 1, 24)[:, None]
     points = [np.array(p, np.float64)[None] for p in controls]
     while len(points) > 1:
@@ -52,7 +52,7 @@ def bend(*controls: tuple[float, float]) -> Points:
 
 
 def stroke(line: ArrayLike, width: float, end_width: float | None = None) -> Points:
-    """The outline of a line drawn with a pen that may grow thinner: (N, 2) -> (2 N, 2)."""
+    """Return the outline of a line whose width may change to `end_width`: (N, 2) -> (2 N, 2)."""
     p = np.asarray(line, np.float64)
     along = np.gradient(p, axis=0)
     across = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.linalg.norm(along, axis=1, keepdims=True)
@@ -61,7 +61,7 @@ def stroke(line: ArrayLike, width: float, end_width: float | None = None) -> Poi
 
 
 def car(rng: Rng) -> list[Part]:
-    """From the side: bonnet, cabin with windows, two wheels, lights, an aerial."""
+    """Return a car from the side: bonnet, cabin with windows, two wheels, lights, an aerial."""
     roof, front, back = rng.uniform(0.3, 0.6), rng.uniform(-0.55, -0.25), rng.uniform(0.3, 0.85)
     wheel = rng.uniform(0.15, 0.22)
     cabin = polygon((front - 0.2, 0), (front + 0.1, -roof), (back - 0.15, -roof), (back + 0.1, 0))
@@ -85,7 +85,7 @@ def car(rng: Rng) -> list[Part]:
 
 
 def cat(rng: Rng) -> list[Part]:
-    """Sitting or walking: ears, whiskers and a long tail."""
+    """Return a cat, sitting or walking, with ears, whiskers and a long tail."""
     return _sitting_cat(rng) if rng.random() < 0.5 else _walking_cat(rng)
 
 
@@ -133,7 +133,7 @@ def _cat_head(rng: Rng, x: float, y: float, scale: float) -> list[Part]:
 
 
 def fish(rng: Rng) -> list[Part]:
-    """From the side: tail fin, fins above and below, gill and eye."""
+    """Return a fish from the side: tail fin, fins above and below, gill and eye."""
     fat, tail, fin = rng.uniform(0.25, 0.5), rng.uniform(0.25, 0.5), rng.uniform(0.12, 0.4)
     back = bend((-1, 0), (-0.6, -2.0 * fat), (0.3, -1.1 * fat), (0.72, 0))
     belly = bend((0.72, 0), (0.3, 1.1 * fat), (-0.6, 1.7 * fat), (-1, 0.02))
@@ -152,7 +152,7 @@ def fish(rng: Rng) -> list[Part]:
 
 
 def house(rng: Rng) -> list[Part]:
-    """Walls under a gable roof with eaves and a chimney, a door, windows with crosses."""
+    """Return a house: walls under a gable roof with eaves and a chimney, a door, windows with crosses."""
     wide, tall, roof = rng.uniform(0.6, 1.1), rng.uniform(0.6, 1.2), rng.uniform(0.4, 0.9)
     eaves, ridge = wide + rng.uniform(0.1, 0.28), rng.uniform(0, 0.5) * wide
     pipe = rng.choice([-1, 1]) * rng.uniform(0.3, 0.6) * wide
@@ -178,7 +178,7 @@ def _window(x1: float, y1: float, x2: float, y2: float) -> list[Part]:
 
 
 def teapot(rng: Rng) -> list[Part]:
-    """A belly with spout, handle and a lid with its knob."""
+    """Return a teapot: a belly with spout, handle and a lid with a knob."""
     wide, tall = rng.uniform(0.5, 0.72), rng.uniform(0.42, 0.7)
     reach, up = wide + rng.uniform(0.25, 0.5), rng.uniform(0.2, 0.6)
     loop = bend(
@@ -197,7 +197,7 @@ def teapot(rng: Rng) -> list[Part]:
 
 
 def umbrella(rng: Rng) -> list[Part]:
-    """A canopy of scalloped panels on a thin shaft that ends in a hook, with a tip on top."""
+    """Return an umbrella: a canopy of scalloped panels on a thin shaft that ends in a hook, with a tip on top."""
     dome, shaft = rng.uniform(0.45, 0.9), rng.uniform(0.6, 1.2)
     hook = rng.choice([-1, 1]) * rng.uniform(0.12, 0.22)
     handle = bend((0, shaft - 0.05), (0, shaft + 0.25), (hook, shaft + 0.25), (hook, shaft))
@@ -227,7 +227,7 @@ KINDS: dict[str, Callable[[Rng], list[Part]]] = {
 
 
 def junk(rng: Rng) -> list[Part]:
-    """One to four simple shapes that together are none of the kinds, though they share parts with them."""
+    """Return a distractor: one to four simple shapes, some of which occur in objects too."""
     parts = []
     for _ in range(int(rng.integers(1, 5))):
         x, y = rng.uniform(-0.7, 0.7, 2)
@@ -240,7 +240,7 @@ def junk(rng: Rng) -> list[Part]:
 
 
 def _simple(rng: Rng, w: float, h: float) -> list[Part]:
-    """One shape about the origin, of half sides w and h."""
+    """Return a simple shape centred on the origin, with half sides w and h."""
     role = int(rng.integers(4))
     choices: list[Callable[[], list[Part]]] = [
         lambda: [Part(ellipse(0, 0, w, h), role)],
@@ -257,7 +257,7 @@ def _simple(rng: Rng, w: float, h: float) -> list[Part]:
 
 
 def _star(rng: Rng, w: float, h: float) -> Points:
-    """A jagged blob."""
+    """Return a jagged blob."""
     t = np.linspace(0, 2 * np.pi, int(rng.integers(5, 12)), endpoint=False)
     r = rng.uniform(0.4, 1, len(t))
     return np.stack([w * r * np.cos(t), h * r * np.sin(t)], axis=1)

@@ -1,4 +1,4 @@
-"""Surfaces for the embedded data set: noise, patterned materials and backgrounds, all from a seed."""
+"""Surfaces of MiniVOC's scenes: noise, colours and patterned materials."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Floats = NDArray[np.float32]
 Rng = np.random.Generator
 
 TILE = 128
-"""Side of a material's grain in pixels; beyond, it is mirrored."""
+"""Side of a material's grain in pixels; beyond it, the grain is mirrored."""
 
 
 def noise(rng: Rng, size: tuple[int, int], cells: int = 3, stretch: float = 1.0) -> Floats:
-    """Smooth noise of several octaves.
+    """Draw smooth noise of several octaves.
 
     Args:
-        rng: source of randomness.
-        size: (H, W).
+        rng: random number generator.
+        size: (H, W) of the result.
         cells: waves along the longer side in the coarsest octave.
-        stretch: how much longer the waves are along x than along y.
+        stretch: ratio of the wavelengths along x and along y.
 
     Returns:
         float32 (H, W), scaled to [0, 1].
@@ -42,7 +42,7 @@ def noise(rng: Rng, size: tuple[int, int], cells: int = 3, stretch: float = 1.0)
 
 
 def color(rng: Rng) -> Floats:
-    """An RGB colour of moderate saturation: float32 (3,) in 0..255."""
+    """Draw an RGB colour of moderate saturation: float32 (3,), 0 to 255."""
     hue = rng.uniform(0, 6) + np.array([0, 4, 2])
     pure = np.clip(np.abs((hue % 6) - 3) - 1, 0, 1)
     saturation, value = rng.beta(1.6, 3), rng.uniform(0.25, 1.0)
@@ -50,17 +50,17 @@ def color(rng: Rng) -> Floats:
 
 
 def mix(a: Floats, b: Floats, weight: Floats) -> Floats:
-    """Colours a (weight 0) to b (weight 1): two (3,) and an (H, W) -> (H, W, 3)."""
+    """Mix colour a (weight 0) with colour b (weight 1): (3,), (3,), (H, W) -> (H, W, 3)."""
     return a + (b - a) * weight[..., None]
 
 
 def _to_and_fro(x: Floats) -> Floats:
-    """Any coordinate -> [0, TILE - 1], without a jump."""
+    """Fold coordinates into [0, TILE - 1] by mirroring."""
     return np.float32(TILE - 1) - np.abs(x % (2 * (TILE - 1)) - np.float32(TILE - 1))
 
 
 def blur(image: Floats, sigma: float) -> Floats:
-    """Gaussian blur of a float32 picture, sigma in pixels."""
+    """Blur a float32 image with a Gaussian; sigma in pixels."""
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), np.float32)
 
 
@@ -78,7 +78,7 @@ def _checks(u: Floats, v: Floats, k: float) -> Floats:
 
 def _spots(u: Floats, v: Floats, k: float) -> Floats:
     a, b = u * k * 1.4, v * k * 1.4
-    a = a + np.float32(0.5) * (np.floor(b) % 2)  # every other row is set off by half
+    a = a + np.float32(0.5) * (np.floor(b) % 2)  # every other row is shifted by half
     return np.clip(8 * (0.32 - np.hypot(a - np.floor(a) - 0.5, b - np.floor(b) - 0.5)), 0, 1)
 
 
@@ -110,15 +110,15 @@ PATTERNS: tuple[Callable[[Floats, Floats, float], Floats], ...] = (
 
 @dataclass(frozen=True, eq=False)
 class Material:
-    """A pattern of two colours under a grain.
+    """A pattern of two colours, modulated by a grain.
 
     Attributes:
-        pattern: (u, v, frequency) -> weight of the second colour.
+        pattern: (u, v, frequency) -> weight of the second colour, 0 to 1.
         colors: two RGB colours, float32 (3,).
-        frequency: waves in a unit of (u, v).
-        angle: of the pattern, radians.
+        frequency: waves per unit of (u, v).
+        angle: rotation of the pattern in radians.
         grain: float32 (TILE, TILE) in [0, 1].
-        roughness: how far the grain modulates the brightness, 0 to 1.
+        roughness: strength of the grain's effect on the brightness, 0 to 1.
     """
 
     pattern: Callable[[Floats, Floats, float], Floats]
@@ -129,7 +129,7 @@ class Material:
     roughness: float
 
     def paint(self, u: Floats, v: Floats) -> Floats:
-        """Colours at surface coordinates u, v (H, W): float32 (H, W, 3) in 0..255 or a little beyond."""
+        """Return the colours at surface coordinates u, v (H, W): float32 (H, W, 3), 0 to 255 or slightly beyond."""
         c, s = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
         weight = self.pattern(c * u - s * v, s * u + c * v, self.frequency)
         at_u, at_v = _to_and_fro(u * 90), _to_and_fro(v * 90)
@@ -139,9 +139,9 @@ class Material:
 
 
 def material(rng: Rng, tint: Floats | None = None) -> Material:
-    """A random material; with `tint` (3,) its colours lie half-way to that one."""
+    """Draw a random material; its colours are averaged with `tint`, float32 (3,), if given."""
     first, second = color(rng), color(rng)
-    if rng.random() < 0.5:  # tones of one hue are commoner than two hues
+    if rng.random() < 0.5:  # often two tones of one hue
         second = first * np.float32(rng.uniform(0.45, 0.8))
     if tint is not None:
         half = np.float32(0.5)
@@ -157,7 +157,7 @@ def material(rng: Rng, tint: Floats | None = None) -> Material:
 
 
 def even(rng: Rng, rgb: tuple[int, int, int]) -> Material:
-    """A plain material of a given colour, 0..255."""
+    """Draw a plain material of about the given colour, 0 to 255."""
     tone = np.array(rgb, np.float32) + rng.uniform(-18, 18, 3).astype(np.float32)
     grain = noise(rng, (TILE, TILE), cells=8)
     return Material(_plain, (tone, tone * np.float32(0.8)), 1.0, 0.0, grain, 0.3)

@@ -1,1 +1,1 @@
-"""Scoring of detections: Pascal VOC's rules, COCO's, and the files both are exchanged in."""
+"""Evaluation of detections: VOC and COCO average precision, error analysis, and their file formats."""

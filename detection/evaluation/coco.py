@@ -1,12 +1,12 @@
-"""Average precision by the rules of COCO, computed by pycocotools.
+"""Average precision as defined by COCO, computed by pycocotools.
 
-COCO counts differently from VOC: ten IoU thresholds .5:.05:.95, 101 points of recall, at most 100 detections
-an image, and boxes without the +1: our inclusive corners become xywh with w = x2 - x1 + 1, so that overlaps
-are the same.
+COCO differs from VOC: it averages over ten IoU thresholds .5:.05:.95, samples 101 recalls and uses at most 100
+detections per image and class. Its boxes have no inclusive corners; ours become xywh with w = x2 - x1 + 1, which
+leaves IoUs unchanged.
 
-COCO knows no difficult objects. They become crowds (iscrowd = 1), the only objects pycocotools leaves out
-of the count. Any number of detections may fall on a crowd, as in VOC; but a crowd's overlap is the part of
-the *detection* that it covers, so that a small box inside a difficult object is left out too.
+COCO has no difficult objects. They become crowds (iscrowd = 1), the only objects that pycocotools ignores. As in VOC,
+any number of detections may match a crowd. Unlike in VOC, the overlap with a crowd is the covered share of the
+*detection*, so that a small box inside a difficult object is ignored as well.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from detection.boxes import as_boxes
-from detection.detections import Detections, DetectionTable
+from detection.boxes import to_xywh
+from detection.detection_table import DetectionTable
 from detection.evaluation.matching import GroundTruth, check_labels, class_names, image_index
 
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
 
     from data.records import ImageRecord
+    from detection.detections import Detections
 
 MAX_DETECTIONS = (1, 10, 100)
-"""An image and class, of the recalls and (the last) of the precisions: pycocotools' Params."""
-
+"""Detections per image and class, for ar1, ar10 and ar100; precisions use the last. Source: pycocotools' Params."""
 
 _STATS = (
     *("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large"),
     *("ar1", "ar10", "ar100", "ar_small", "ar_medium", "ar_large"),
 )
-"""In the order of COCOeval.summarize."""
+"""Fields of `CocoResult` in the order of COCOeval.summarize."""
 
 
 @dataclass(frozen=True, eq=False)
 class CocoResult:
-    """COCO's twelve numbers in [0, 1], nan where there is no object of that kind, and the classes' own.
+    """COCO's twelve summary numbers and the average precisions of each class, in [0, 1]; nan without objects.
 
     Attributes:
-        classes: names, in label order.
-        ap, ap50, ap75: mean over classes at IoU .5:.95, .5 and .75.
-        ap_small, ap_medium, ap_large: of objects below 32², up to 96², and above, in pixels.
-        ar1, ar10, ar100: mean recall with at most 1, 10, 100 detections an image and class.
-        ar_small, ar_medium, ar_large: mean recall with 100, by size.
-        class_ap: float64 (K,), AP at IoU .5:.95 of each class.
-        class_ap50: float64 (K,), at IoU .5.
+        classes: class names in label order.
+        ap, ap50, ap75: mean average precision over classes at IoU .5:.95, .5 and .75.
+        ap_small, ap_medium, ap_large: `ap` of objects with an area below 32², up to 96² and above, in pixels.
+        ar1, ar10, ar100: mean recall with at most 1, 10 and 100 detections per image and class.
+        ar_small, ar_medium, ar_large: `ar100` by object size.
+        class_ap: float64 (K,), average precision of each class at IoU .5:.95.
+        class_ap50: float64 (K,), average precision of each class at IoU .5.
     """
 
     classes: tuple[str, ...]
@@ -76,13 +76,13 @@ def evaluate(
     records: Sequence[ImageRecord],
     classes: Sequence[str] | None = None,
 ) -> CocoResult:
-    """Score detections; prints nothing.
+    """Compute COCO's average precisions and recalls, without pycocotools' output.
 
     Args:
-        detections: image id -> boxes (0-based inclusive image pixels), scores, labels. Images may be missing.
-        records: the ground truth; all its images count.
-        classes: names of the K classes, in label order; None: those of the data set, or for a plain
-            sequence the labels that occur in it.
+        detections: image id -> detections, boxes in 0-based inclusive image pixels. Images may be missing.
+        records: the ground truth. All its images count.
+        classes: the K class names in label order. None: those of the data set, or, for a plain sequence, the labels
+            that occur in it.
 
     Raises:
         ValueError: an image is not in the ground truth, or a label is out of range.
@@ -104,15 +104,8 @@ def evaluate(
             run.summarize()
     stats = run.stats if names else [-1.0] * 12
     numbers = {name: float(v) if v >= 0 else float("nan") for name, v in zip(_STATS, stats, strict=True)}
-    class_ap, class_ap50 = _of_classes(run.eval["precision"])
+    class_ap, class_ap50 = _class_averages(run.eval["precision"])
     return CocoResult(classes=names, class_ap=class_ap, class_ap50=class_ap50, **numbers)
-
-
-def to_xywh(boxes: ArrayLike) -> NDArray[np.float64]:
-    """(N, 4) xyxy, 0-based inclusive pixels -> float64 (N, 4) COCO's x, y, width, height."""
-    b = as_boxes(boxes).copy()
-    b[:, 2:] += 1 - b[:, :2]
-    return b
 
 
 def to_coco_json(
@@ -120,15 +113,15 @@ def to_coco_json(
     image_ids: Mapping[str, int] | None = None,
     category_ids: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
-    """COCO's results format: [{"image_id", "category_id", "bbox" (xywh), "score"}, ...].
+    """Convert detections to COCO results: [{"image_id", "category_id", "bbox" (xywh), "score"}, ...].
 
     Args:
-        detections: image id -> its detections.
-        image_ids: the numbers of the images; None: ids made of digits are the numbers ("000139" is 139).
-        category_ids: the number of each of the K classes; None: label + 1.
+        detections: image id -> detections.
+        image_ids: image id -> COCO image id. None: the ids are numbers themselves ("000139" is 139).
+        category_ids: the COCO category id of each of the K classes. None: label + 1.
 
     Raises:
-        ValueError: an image or label has no number, or two images share one.
+        ValueError: an image or label has no COCO id, or two images have the same one.
     """
     table = DetectionTable.of(detections)
     number = _image_numbers(table.ids, image_ids)
@@ -137,8 +130,8 @@ def to_coco_json(
         category_ids = range(1, 2 + int(labels.max(initial=-1)))
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(category_ids):
         raise ValueError(
-            f"detections: labels reach from {labels.min()} to {labels.max()}, but there are "
-            f"{len(category_ids)} category ids"
+            f"detections: labels {labels.min()}..{labels.max()} do not fit {len(category_ids)} category ids; "
+            "pass one per class"
         )
     columns = (table.image.tolist(), labels.tolist(), to_xywh(table.rows.boxes).tolist(), table.rows.scores.tolist())
     return [
@@ -148,24 +141,24 @@ def to_coco_json(
 
 
 def _image_numbers(ids: Sequence[str], image_ids: Mapping[str, int] | None) -> list[int]:
-    """COCO's number of each image."""
+    """Return the COCO image id of each image."""
     if image_ids is not None:
         missing = [i for i in ids if i not in image_ids]
         if missing:
-            raise ValueError(f"image_ids: no number for image {missing[0]!r}")
+            raise ValueError(f"image_ids: image {missing[0]!r} is missing")
         numbers = [int(image_ids[i]) for i in ids]
     else:
-        wordy = [i for i in ids if not (i.isascii() and i.isdigit())]
-        if wordy:
-            raise ValueError(f"COCO numbers its images, and {wordy[0]!r} is no number; give image_ids")
+        words = [i for i in ids if not (i.isascii() and i.isdigit())]
+        if words:
+            raise ValueError(f"image id {words[0]!r}: COCO image ids are numbers; pass image_ids")
         numbers = [int(i) for i in ids]
     if len(set(numbers)) != len(numbers):
-        raise ValueError("two images have the same COCO number; give image_ids")
+        raise ValueError("two images have the same COCO image id; pass different image_ids")
     return numbers
 
 
 def _ground_truth(records: Sequence[ImageRecord]) -> Iterator[dict[str, Any]]:
-    """COCO annotations of the objects, without ids; images are numbered by position."""
+    """Yield COCO annotations of the objects, without annotation ids; image ids are positions in `records`."""
     for i, record in enumerate(records):
         columns = (to_xywh(record.boxes).tolist(), record.labels.tolist(), record.difficult.tolist())
         for box, label, difficult in zip(*columns, strict=True):
@@ -179,7 +172,7 @@ def _ground_truth(records: Sequence[ImageRecord]) -> Iterator[dict[str, Any]]:
 
 
 def _annotations(table: DetectionTable, image: NDArray[np.int64]) -> Iterator[dict[str, Any]]:
-    """COCO annotations of the detections, without ids."""
+    """Yield COCO annotations of the detections, without annotation ids."""
     columns = (
         image.tolist(),
         table.rows.labels.tolist(),
@@ -198,7 +191,7 @@ def _annotations(table: DetectionTable, image: NDArray[np.int64]) -> Iterator[di
 
 
 def _coco(n_images: int, classes: Sequence[str], annotations: list[dict[str, Any]]) -> COCO:
-    """pycocotools' index; not its loadRes, which fails without any detection."""
+    """Build pycocotools' index directly, because its loadRes fails without detections."""
     from pycocotools.coco import COCO
 
     for n, annotation in enumerate(annotations):
@@ -213,8 +206,8 @@ def _coco(n_images: int, classes: Sequence[str], annotations: list[dict[str, Any
     return coco
 
 
-def _of_classes(precision: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """pycocotools' precision (IoU 10, recall 101, K, area 4, maxDets 3), -1 unknown -> AP and AP50 (K,)."""
+def _class_averages(precision: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Average pycocotools' precision (IoU 10, recall 101, K, area 4, maxDets 3), -1 if unknown, to AP and AP50 (K,)."""
     every = precision[:, :, :, 0, -1]  # (10, 101, K)
     every = np.where(every < 0, np.nan, every)
     return every.mean(axis=(0, 1)), every[0].mean(axis=0)

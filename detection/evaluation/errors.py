@@ -1,25 +1,25 @@
-"""What kinds of error a detector makes, and what each costs.
+"""Error analysis: which kinds of error a detector makes, and what each kind costs.
 
-Every detection is right, left out (it finds a difficult object), or wrong in one of five ways, asked in this order:
+Every detection is right, left out (it matches a difficult object), or wrong in one of five ways, tested in this order:
 
-* duplicate: it finds an object of its class, which one of a better score has found before;
-* localisation: it overlaps an object of its class, too little to find it (IoU of `BACKGROUND_IOU` or more);
-* similar class: not so, but it overlaps one of another class, and of those it overlaps most is similar to its own;
-* other class: likewise, and that class is not similar;
-* background: it overlaps nothing.
+* duplicate: it matches an object of its class that a better-scored detection has matched before;
+* localisation: it overlaps an object of its class with an IoU of `BACKGROUND_IOU` or more, too little to match it;
+* similar class: otherwise, it overlaps an object of another class, and the one with the largest IoU is similar;
+* other class: the same, with a class that is not similar;
+* background: it overlaps no object.
 
-An object is missed that no detection of its class finds, and that is the object of no localisation error.
+An object is missed if no detection of its class matches it and it is not the object of a localisation error.
 
-The cost of a kind is the average precision that a class would gain without it. As in TIDE, each kind is mended alone:
-a localisation error moves onto its object, which of several the best does, and goes if the object was found anyway;
-missed objects are not counted; all other errors go. Costs do not add up, since one error can hide another; with all
-mended the average precision is 1. Two things differ from TIDE: confusion begins at the IoU of background, as in
-Hoiem's analysis, and a confused detection goes instead of changing its class, since margins of different classes do
-not compare.
+The cost of a kind is the average precision that a class would gain without it. As in TIDE, each kind is corrected
+alone: the best localisation error on each object moves onto it, or is removed if the object is matched anyway; missed
+objects are not counted; all other errors are removed. Costs do not add up, because one error can hide another. With all
+kinds corrected, the average precision is 1. There are two differences from TIDE: class confusion starts at
+`BACKGROUND_IOU`, as in Hoiem's analysis, and a confused detection is removed instead of changing its class, because
+the margins of different classes are not comparable.
 
 Sources: Hoiem, Chodpathumwan, Dai, "Diagnosing Error in Object Detectors", 2012 (kinds, groups of similar classes);
-Bolya, Foley, Hays, Hoffman, "TIDE: A General Toolbox for Identifying Object Detection Errors", 2020 (duplicates and
-missed objects, cost).
+Bolya, Foley, Hays, Hoffman, "TIDE: A General Toolbox for Identifying Object Detection Errors", 2020 (duplicates,
+missed objects, costs).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.boxes import iou
-from detection.detections import Detections, DetectionTable
+from detection.detection_table import DetectionTable
 from detection.evaluation.matching import (
     IGNORED,
     TRUE_POSITIVE,
@@ -47,17 +47,18 @@ from detection.evaluation.voc import Metric, average_precision, precision_recall
 
 if TYPE_CHECKING:
     from data.records import ImageRecord
+    from detection.detections import Detections
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
-FOREGROUND_IOU = 0.5  # at which an object is found, VOC's
-BACKGROUND_IOU = 0.1  # below which nothing is overlapped, Hoiem's and TIDE's
+FOREGROUND_IOU = 0.5  # the smallest IoU of a match, as in VOC
+BACKGROUND_IOU = 0.1  # a smaller IoU counts as no overlap, as in Hoiem's analysis and TIDE
 
 
 class Kind(IntEnum):
-    """What a detection is; MISSED is for objects."""
+    """Kinds of detections; MISSED is a kind of object."""
 
     RIGHT = 0
     LEFT_OUT = 1
@@ -78,24 +79,24 @@ SIMILAR_CLASSES = (
     ("chair", "diningtable", "sofa"),
     ("aeroplane", "bird"),
 )
-"""Of VOC's twenty classes, by Hoiem's paper, section 3.1; those in none are similar to no other."""
+"""Groups of VOC's twenty classes. Classes in no group are similar to no other. Source: Hoiem et al., section 3.1."""
 
 
 @dataclass(frozen=True, eq=False)
 class Errors:
-    """N detections and G objects, judged.
+    """Kinds of N detections and G objects.
 
     Attributes:
-        classes: names, in label order.
-        rows: the detections, in the order of the table they came in.
-        image: int64 (N,), the record of each.
-        kind: int8 (N,), a `Kind` each.
-        object: int64 (N,), the object that decided its kind, counted over all records; -1 for background.
-        overlap: float64 (N,), IoU with that object; of background the greatest with any, below `BACKGROUND_IOU`.
-        truth: the objects.
-        found: bool (G,), those that a right detection finds.
-        missed: bool (G,), see above; difficult objects never are.
-        groups: whether similar classes were told.
+        classes: class names in label order.
+        rows: the N detections, in table order.
+        image: int64 (N,), the record index of each detection.
+        kind: int8 (N,), the `Kind` of each detection.
+        object: int64 (N,), the index of the object that decided the kind, over all records; -1 for background.
+        overlap: float64 (N,), IoU with that object; for background the largest IoU with any object.
+        truth: the G objects.
+        found: bool (G,), whether a right detection matches the object.
+        missed: bool (G,), whether the object is missed; always false for difficult objects.
+        groups: whether any two classes are similar.
     """
 
     classes: tuple[str, ...]
@@ -111,11 +112,11 @@ class Errors:
 
     @property
     def n_objects(self) -> Ints:
-        """int64 (K,), objects to find."""
+        """int64 (K,), the number of objects of each class that are not difficult."""
         return np.bincount(self.truth.labels[~self.truth.difficult], minlength=len(self.classes)).astype(np.int64)
 
     def ranked(self, label: int) -> Ints:
-        """The detections of a class that count, best first; of equal scores in the order of the table."""
+        """Return the rows of a class that are not left out, best first; equal scores keep the table order."""
         rows = np.flatnonzero((self.rows.labels == label) & (self.kind != Kind.LEFT_OUT))
         return rows[np.argsort(-self.rows.scores[rows], kind="stable")]
 
@@ -126,14 +127,14 @@ def analyse(
     classes: Sequence[str] | None = None,
     similar: Sequence[Sequence[str]] | None = None,
 ) -> Errors:
-    """Judge detections by VOC's matching at `FOREGROUND_IOU`, and say of the wrong ones how they are wrong.
+    """Match detections as VOC does at `FOREGROUND_IOU`, and find the kind of each detection.
 
     Args:
-        detections: image id -> boxes (0-based inclusive image pixels), scores, labels. Images may be missing.
-        records: the ground truth; all its images count.
-        classes: names of the K classes, in label order; None: those of the data set, see `voc.evaluate`.
-        similar: groups of classes that are like each other; None: `SIMILAR_CLASSES` where two of a group occur.
-            Without any, confusion is always with another class.
+        detections: image id -> detections, boxes in 0-based inclusive image pixels. Images may be missing.
+        records: the ground truth. All its images count.
+        classes: the K class names in label order. None: those of the data set, see `voc.evaluate`.
+        similar: groups of similar class names. None: `SIMILAR_CLASSES`. If no two classes are similar, all class
+            confusion is `Kind.OTHER`.
 
     Raises:
         ValueError: an image is not in the ground truth, or a label is out of range.
@@ -147,7 +148,7 @@ def analyse(
     order = np.lexsort((-rows.scores, rows.labels))  # class by class, best first; stable
     columns = (truth.first, truth.boxes, truth.labels, truth.difficult)
     verdict = match(order, rows.boxes, rows.labels, image, columns, FOREGROUND_IOU)
-    kind, of, overlap = _judge(rows, image, truth, verdict, alike)
+    kind, of, overlap = _kinds_of(rows, image, truth, verdict, alike)
     found, near = np.zeros(len(truth.labels), np.bool_), np.zeros(len(truth.labels), np.bool_)
     found[of[kind == Kind.RIGHT]] = True
     near[of[kind == Kind.LOCALISATION]] = True
@@ -156,16 +157,16 @@ def analyse(
 
 
 def similarity(classes: Sequence[str], groups: Sequence[Sequence[str]]) -> Bools:
-    """bool (K, K): whether two different classes are in one group."""
+    """Find the pairs of different classes that share a group: bool (K, K)."""
     member = np.array([[name in group for name in classes] for group in groups], np.bool_)
     member = member.reshape(len(groups), len(classes)).astype(np.int64)
     return (member.T @ member > 0) & ~np.eye(len(classes), dtype=np.bool_)
 
 
-def _judge(
+def _kinds_of(
     rows: Detections, image: Ints, truth: GroundTruth, verdict: NDArray[np.int8], alike: Bools
 ) -> tuple[NDArray[np.int8], Ints, Floats]:
-    """Kind, object and overlap of each detection: (N,) each."""
+    """Find the kind, object and overlap of each detection: three arrays (N,)."""
     kind = np.full(len(rows), Kind.BACKGROUND, np.int8)
     of, overlap = np.full(len(rows), -1, np.int64), np.zeros(len(rows))
     for mine, objects in _by_image(image, truth):
@@ -186,7 +187,7 @@ def _judge(
 
 
 def _by_image(image: Ints, truth: GroundTruth) -> Iterator[tuple[Ints, Ints]]:
-    """The detections and the objects of each image that has both."""
+    """Yield the detection rows and the object indices of each image that has both."""
     order = np.argsort(image, kind="stable")
     edges = np.searchsorted(image[order], np.arange(len(truth.first)))
     for i in range(len(truth.first) - 1):
@@ -196,54 +197,48 @@ def _by_image(image: Ints, truth: GroundTruth) -> Iterator[tuple[Ints, Ints]]:
 
 
 def _best(overlaps: Floats) -> tuple[Ints, Floats]:
-    """Column of the greatest of each row, of equal ones the first, and its value: (n, g) -> (n,), (n,)."""
+    """Find the first column with the maximum of each row, and the maximum: (n, g) -> (n,), (n,)."""
     return overlaps.argmax(axis=1).astype(np.int64), overlaps.max(axis=1)
 
 
 def costs(errors: Errors, metric: Metric = "voc07") -> dict[Kind, Floats]:
-    """Average precision that each kind of error costs.
+    """Compute the average precision that each kind of error costs.
 
     Args:
-        errors: of `analyse`.
+        errors: the result of `analyse`.
         metric: "voc07" or "area", see `voc.average_precision`.
 
     Returns:
-        kind -> float64 (K,), at least 0, at most 1 minus the average precision; nan for a class without an object.
+        kind -> float64 (K,), from 0 to 1 minus the average precision; nan for a class without objects.
     """
     result = {kind: np.full(len(errors.classes), np.nan) for kind in COSTLY}
     for label, n in enumerate(errors.n_objects.tolist()):
         if n:
-            now = _ap(errors, label, (), metric)
+            now = _ap_without(errors, label, (), metric)
             for kind in COSTLY:
-                result[kind][label] = _ap(errors, label, (kind,), metric) - now
+                result[kind][label] = _ap_without(errors, label, (kind,), metric) - now
     return result
 
 
-def mended_ap(errors: Errors, kinds: Sequence[Kind], metric: Metric = "voc07") -> Floats:
-    """float64 (K,): average precision without these kinds of error; nan for a class without an object."""
-    counts = errors.n_objects
-    return np.array([_ap(errors, k, kinds, metric) if counts[k] else np.nan for k in range(len(counts))])
-
-
-def _ap(errors: Errors, label: int, kinds: Sequence[Kind], metric: Metric) -> float:
-    """Of one class that has objects, without some kinds of error."""
+def _ap_without(errors: Errors, label: int, kinds: Sequence[Kind], metric: Metric) -> float:
+    """Compute the average precision of a class with objects after correcting some kinds of error."""
     rows = errors.ranked(label)
     kind = errors.kind[rows].copy()
     if Kind.LOCALISATION in kinds:
-        moved = _moved(errors.object[rows], kind, errors.found | errors.truth.difficult)
+        moved = _best_per_object(errors.object[rows], kind, errors.found | errors.truth.difficult)
         kind[moved] = Kind.RIGHT
     left = kind[~np.isin(kind, [int(k) for k in kinds])]
     n = int(errors.n_objects[label])
     if Kind.MISSED in kinds:
         n -= int(errors.missed[errors.truth.labels == label].sum())
     if n == 0:
-        return float(len(left) == 0)  # nothing is left to find, and nothing wrong is found
+        return float(len(left) == 0)  # without objects, 1 if there are no wrong detections either
     precision, recall = precision_recall(left == Kind.RIGHT, n)
     return average_precision(recall, precision, metric)
 
 
-def _moved(objects: Ints, kind: NDArray[np.int8], taken: Bools) -> Ints:
-    """Which localisation errors find their object once they are moved: the best of each that is not taken."""
+def _best_per_object(objects: Ints, kind: NDArray[np.int8], taken: Bools) -> Ints:
+    """Return the rows of the best localisation error on each object that is not taken."""
     near = np.flatnonzero(kind == Kind.LOCALISATION)
     _, first = np.unique(objects[near], return_index=True)  # of the detections, best first
     best = near[np.sort(first)]

@@ -1,4 +1,4 @@
-"""Which detections are right: the matching of the VOC devkit."""
+"""Matching of detections with ground-truth objects, as in the VOC devkit."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.detections import DetectionTable
-
 if TYPE_CHECKING:
     from data.records import ImageRecord
+    from detection.detection_table import DetectionTable
 
 Ints = NDArray[np.int64]
 FALSE_POSITIVE, TRUE_POSITIVE, IGNORED = 0, 1, -1
@@ -21,10 +20,10 @@ FALSE_POSITIVE, TRUE_POSITIVE, IGNORED = 0, 1, -1
 
 @dataclass(frozen=True, eq=False)
 class GroundTruth:
-    """The objects of a set of images as flat columns.
+    """Objects of M images as flat columns.
 
     Attributes:
-        first: int64 (M + 1,), the objects of image i are first[i] .. first[i + 1] - 1.
+        first: int64 (M + 1,); the objects of image i are rows first[i] to first[i + 1] - 1.
         boxes: float64 (G, 4), xyxy, 0-based inclusive image pixels.
         labels: int64 (G,).
         difficult: bool (G,).
@@ -37,7 +36,7 @@ class GroundTruth:
 
     @classmethod
     def of(cls, records: Sequence[ImageRecord]) -> GroundTruth:
-        """Of M records, in their order."""
+        """Collect the objects of M records, in order."""
         first = np.cumsum([0, *(len(r.labels) for r in records)])
         return cls(
             first,
@@ -48,7 +47,7 @@ class GroundTruth:
 
 
 def class_names(records: Sequence[ImageRecord], classes: Sequence[str] | None) -> tuple[str, ...]:
-    """The names of the K classes: those given, the data set's own, or else the labels that occur as numbers."""
+    """Return the K class names: `classes` if given, else those of the data set, else its labels as text."""
     names = classes if classes is not None else getattr(records, "classes", None)
     if names is None:
         names = [str(k) for k in range(1 + max((int(r.labels.max()) for r in records if len(r.labels)), default=-1))]
@@ -56,32 +55,35 @@ def class_names(records: Sequence[ImageRecord], classes: Sequence[str] | None) -
 
 
 def image_index(table: DetectionTable, records: Sequence[ImageRecord]) -> Ints:
-    """int64 (N,): the record of each detection.
+    """Find the record of each detection.
+
+    Returns:
+        int64 (N,), indices into `records`.
 
     Raises:
-        ValueError: two records have one id, or an image of the detections is not among them.
+        ValueError: two records have the same id, or an image of the detections has no record.
     """
     place = {record.id: i for i, record in enumerate(records)}
     if len(place) != len(records):
-        raise ValueError(f"records: {len(records)} with only {len(place)} different ids; each image may occur once")
+        raise ValueError(f"records: {len(records)} records have only {len(place)} different ids; pass each image once")
     unknown = [image_id for image_id in table.ids if image_id not in place]
     if unknown:
         raise ValueError(
             f"detections: {len(unknown)} images are not in the ground truth, the first is {unknown[0]!r}; "
-            "are both of the same split?"
+            "use detections and records of the same split"
         )
     of_id = np.array([place[image_id] for image_id in table.ids], np.int64)
     return of_id[table.image]
 
 
 def check_labels(table: DetectionTable, truth: GroundTruth, n_classes: int) -> None:
-    """Raise ValueError where a label is not in 0..K-1."""
+    """Raise ValueError if a label is not in 0..K-1."""
     for what, labels in (("detections", table.rows.labels), ("ground truth", truth.labels)):
         wrong = labels[(labels < 0) | (labels >= n_classes)]
         if len(wrong):
             raise ValueError(
-                f"{what}: label {wrong[0]} is outside of 0..{n_classes - 1}; "
-                "labels index the classes and there is no background, give `classes` if there are more"
+                f"{what}: label {wrong[0]} is outside 0..{n_classes - 1}; "
+                "labels are class indices without a background, pass `classes` if there are more"
             )
 
 
@@ -94,19 +96,20 @@ def match(
     truth: tuple[Ints, NDArray[np.float64], Ints, NDArray[np.bool_]],
     iou_threshold: float,
 ) -> NDArray[np.int8]:
-    """Judge detections one after the other.
+    """Classify detections as true positives, false positives or ignored.
 
-    Each is compared with the object of its class and image that it overlaps most, difficult ones included.
-    At IoU >= threshold a difficult object makes it ignored, one not yet found makes it right, one found
-    before makes it wrong; there is no second choice.
+    Detections are matched in the given order. Each is compared with the object of its image and class with which it
+    has the largest IoU, difficult objects included. If that IoU is at least the threshold, the detection is ignored
+    if the object is difficult, a true positive if the object was not matched before, and a false positive otherwise.
+    Other objects are not tried.
 
     Args:
-        order: int64 (N,), the sequence; of the same class by falling score.
-        boxes: float (N, 4), xyxy, inclusive image pixels.
+        order: int64 (N,), row indices in matching order: within each class, descending scores.
+        boxes: float (N, 4), xyxy, 0-based inclusive image pixels.
         labels: int64 (N,).
-        image: int64 (N,), index of the image.
-        truth: first, boxes, labels and difficult of a `GroundTruth`.
-        iou_threshold: least overlap of a right detection.
+        image: int64 (N,), the image index of each detection.
+        truth: columns first, boxes, labels and difficult of a `GroundTruth`.
+        iou_threshold: the smallest IoU of a true positive.
 
     Returns:
         int8 (N,) in the order of `boxes`: TRUE_POSITIVE, FALSE_POSITIVE or IGNORED.

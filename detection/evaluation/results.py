@@ -1,18 +1,19 @@
-"""Results as files and text: VOC's comp4 files, COCO's json, tables, summaries."""
+"""Evaluation results as files and text: VOC comp4 files, COCO JSON, tables and summaries."""
 
 from __future__ import annotations
 
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.detections import Detections, DetectionTable
+from detection.detection_table import DetectionTable
+from detection.detections import Detections
 from detection.evaluation.coco import to_coco_json
 from detection.evaluation.voc import EvaluationResult
 from detection.files import write_atomically
@@ -27,17 +28,25 @@ def write_comp4(
     split: str,
     prefix: str = "comp4",
 ) -> list[Path]:
-    """Write one file a class in the format of the VOC devkit and server.
+    """Write one file per class in the format of the VOC devkit and evaluation server.
 
-    `<prefix>_det_<split>_<class>.txt` holds a line "id score left top right bottom" a detection, 1-based
-    inclusive pixels, with all digits: `read_comp4` gives float32 detections back bit by bit. Classes without a
-    detection get an empty file.
+    `<prefix>_det_<split>_<class>.txt` has one line "id score left top right bottom" per detection, in 1-based inclusive
+    pixels and with enough digits for `read_comp4` to restore float32 values exactly. Classes without detections get an
+    empty file.
+
+    Args:
+        folder: the output folder; it is created if missing.
+        detections: image id -> detections.
+        classes: the K class names in label order.
+        split: the split's name in the file names.
+        prefix: the first part of the file names.
 
     Returns:
-        The paths, in label order.
+        The K paths in label order.
 
     Raises:
-        ValueError: a label has no class, an id holds white space, a class name cannot be in a file name.
+        ValueError: a label has no class, an image id is empty or has white space, or a class name or split cannot be
+            part of a file name.
         OSError: the folder or a file cannot be written.
 
     Source: VOCdevkit/VOCcode/VOCinit.m (VOCopts.detrespath), VOCevaldet.m.
@@ -45,10 +54,12 @@ def write_comp4(
     table = DetectionTable.of(detections)
     rows = table.rows
     if len(rows) and not 0 <= rows.labels.min() <= rows.labels.max() < len(classes):
-        raise ValueError(f"detections: labels {rows.labels.min()}..{rows.labels.max()}, but {len(classes)} classes")
+        raise ValueError(
+            f"detections: labels {rows.labels.min()}..{rows.labels.max()} do not fit {len(classes)} classes"
+        )
     for image_id in table.ids:
         if not image_id or image_id.split() != [image_id]:
-            raise ValueError(f"image id {image_id!r}: comp4 files cannot hold empty ids or white space; rename it")
+            raise ValueError(f"image id {image_id!r}: comp4 files cannot store empty ids or white space; rename it")
     paths = [_comp4_path(folder, name, split, prefix) for name in classes]
     Path(folder).mkdir(parents=True, exist_ok=True)
     for k, path in enumerate(paths):
@@ -60,11 +71,17 @@ def write_comp4(
 def read_comp4(
     folder: str | os.PathLike[str], classes: Sequence[str], split: str, prefix: str = "comp4"
 ) -> DetectionTable:
-    """Read the comp4 files of any program.
+    """Read comp4 files, written by any program.
+
+    Args:
+        folder: the folder with the files.
+        classes: the K class names in label order.
+        split: the split's name in the file names.
+        prefix: the first part of the file names.
 
     Returns:
-        Image id -> `Detections`, for the images that occur. Boxes (0-based inclusive image pixels) and scores
-        are float64, and equal scores keep the order of the lines.
+        Image id -> detections of the images that occur. Boxes (0-based inclusive image pixels) and scores are
+        float64, and the rows keep the order of the lines.
 
     Raises:
         FileNotFoundError: a class has no file.
@@ -76,7 +93,9 @@ def read_comp4(
     for name in classes:
         path = _comp4_path(folder, name, split, prefix)
         if not path.is_file():
-            raise FileNotFoundError(f"no detections of class {name!r}: {path} is missing (an empty file says none)")
+            raise FileNotFoundError(
+                f"{path}: missing file of class {name!r}; create an empty file if it has no detections"
+            )
         class_ids, class_values = _parse_comp4(path)
         ids.extend(class_ids)
         values.append(class_values)
@@ -91,13 +110,13 @@ def read_comp4(
 def _comp4_path(folder: str | os.PathLike[str], name: str, split: str, prefix: str) -> Path:
     file = f"{prefix}_det_{split}_{name}.txt"
     if Path(file).name != file or "\0" in file:
-        raise ValueError(f"class {name!r}, split {split!r}: cannot be part of a file name")
+        raise ValueError(f"class {name!r}, split {split!r}: not usable in a file name; rename it")
     return Path(folder) / file
 
 
 def _comp4_text(table: DetectionTable, rows: NDArray[np.int64]) -> str:
     boxes = table.rows.boxes[rows].astype(np.float64) + 1  # 1-based
-    # 9 digits tell any two float32 apart, 17 any two float64
+    # 9 digits distinguish any two float32 values, 17 any two float64 values
     digits = 9 if table.rows.scores.dtype == np.float32 else 17
     columns = (table.image[rows].tolist(), table.rows.scores[rows].tolist(), *boxes.T.tolist())
     return "".join(
@@ -107,11 +126,11 @@ def _comp4_text(table: DetectionTable, rows: NDArray[np.int64]) -> str:
 
 
 def _parse_comp4(path: Path) -> tuple[list[str], NDArray[np.float64]]:
-    """Ids and float64 (N, 5) score, left, top, right, bottom, of one file."""
+    """Read the image ids and float64 (N, 5) score, left, top, right, bottom of one file."""
     try:
         text = path.read_text("utf-8")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file ({error}); expected lines of {_FIELDS}") from error
+        raise ValueError(f"{path}: not a text file ({error}); expected lines with {_FIELDS}") from error
     if not text.strip():
         return [], np.zeros((0, 5))
     try:
@@ -124,7 +143,7 @@ def _parse_comp4(path: Path) -> tuple[list[str], NDArray[np.float64]]:
 
 
 def _malformed(path: Path, text: str) -> ValueError:
-    """The error that names the first bad line."""
+    """Return the error that names the first malformed line."""
     at, line = next((n, line) for n, line in enumerate(text.split("\n"), 1) if line.strip() and not _is_comp4(line))
     return ValueError(f"{path}, line {at}: expected 6 fields, {_FIELDS}; got {line.strip()[:80]!r}")
 
@@ -143,10 +162,10 @@ def write_coco_json(
     image_ids: Mapping[str, int] | None = None,
     category_ids: Sequence[int] | None = None,
 ) -> None:
-    """Write COCO's results file; the arguments are those of `coco.to_coco_json`.
+    """Write detections as a COCO results file; for the arguments see `coco.to_coco_json`.
 
     Raises:
-        ValueError: an image or label has no number, or a score is infinite.
+        ValueError: an image or label has no COCO id, or a score is infinite.
         OSError: the file cannot be written.
     """
     results = to_coco_json(detections, image_ids, category_ids)
@@ -154,30 +173,43 @@ def write_coco_json(
 
 
 def format_table(classes: Sequence[str], columns: Mapping[str, EvaluationResult]) -> str:
-    """Average precisions in percent, one line a class and their mean, one column a result.
+    """Format average precisions in percent: one line per class and one for the mean, one column per result.
 
-    A class without an object to find reads n/a and is left out of the mean.
+    A class without objects shows n/a and is left out of the mean.
+
+    Args:
+        classes: the K class names in label order.
+        columns: column title -> result.
 
     Raises:
-        ValueError: a result is of another number of classes.
+        ValueError: a result has another number of classes.
     """
     for title, result in columns.items():
         if len(result.ap) != len(classes):
-            raise ValueError(f"{title}: results of {len(result.ap)} classes, expected {len(classes)}")
+            raise ValueError(f"{title}: expected results of {len(classes)} classes, got {len(result.ap)}")
     rows = [["class", *columns]]
     rows += [[name, *(_percent(r.ap[k]) for r in columns.values())] for k, name in enumerate(classes)]
     rows += [["mean", *(_percent(r.mean_ap) for r in columns.values())]]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = list(_aligned(rows, widths))
+    lines = format_rows(rows)
     rule = "-" * max(map(len, lines))
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
-def _aligned(rows: Iterable[Sequence[str]], widths: Sequence[int]) -> Iterator[str]:
-    """First column to the left, numbers to the right."""
+def format_rows(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align the columns of a table: the first to the left, the others to the right.
+
+    Args:
+        rows: text of each cell; every row has the same number of cells.
+
+    Returns:
+        one line per row.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
     for first, *rest in rows:
         cells = [first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:], strict=True))]
-        yield "  ".join(cells).rstrip()
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def _percent(value: float) -> str:
@@ -185,7 +217,7 @@ def _percent(value: float) -> str:
 
 
 def write_curves(path: Path, result: EvaluationResult) -> None:
-    """Write precision, recall and score after each detection, float32 arrays "<class>/precision" and so on, as .npz.
+    """Write the curves of each class to an .npz file: float32 "<class>/precision", "<class>/recall", "<class>/score".
 
     Raises:
         OSError: the file cannot be written.
@@ -202,11 +234,11 @@ def write_curves(path: Path, result: EvaluationResult) -> None:
 
 
 def summary(result: EvaluationResult, curves: bool = False) -> dict[str, Any]:
-    """A result as json can hold it, nan as None.
+    """Convert a result to values that JSON can store; nan becomes None.
 
     Args:
-        result: of `voc.evaluate`.
-        curves: with the precision, recall and score after each detection, class by class.
+        result: the result of `voc.evaluate`.
+        curves: whether to include the precision, recall and score curves of each class.
     """
     data: dict[str, Any] = {
         "metric": result.metric,

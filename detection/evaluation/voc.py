@@ -1,4 +1,4 @@
-"""Average precision by the rules of the Pascal VOC devkit."""
+"""Average precision as defined by the Pascal VOC devkit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from detection.detections import Detections, DetectionTable
+from detection.detection_table import DetectionTable
 from detection.evaluation.matching import (
     IGNORED,
     TRUE_POSITIVE,
@@ -23,6 +23,7 @@ from detection.evaluation.matching import (
 
 if TYPE_CHECKING:
     from data.records import ImageRecord
+    from detection.detections import Detections
 
 Floats = NDArray[np.float64]
 Metric = Literal["voc07", "area"]
@@ -31,17 +32,19 @@ METRICS: tuple[Metric, ...] = ("voc07", "area")
 
 @dataclass(frozen=True, eq=False)
 class EvaluationResult:
-    """Average precision and curves of K classes.
+    """Average precision and precision-recall curves of K classes.
+
+    Curves have one entry per detection of the class that is not ignored, best first.
 
     Attributes:
-        classes: names, in label order.
-        ap: float64 (K,) in [0, 1]; nan for a class without an object to find.
-        precision: one float64 array a class: after each of its detections that counts, best first.
-        recall: likewise; nan throughout for a class without an object to find.
-        scores: the scores of those detections.
-        n_objects: int64 (K,), objects to find: those that are not difficult.
+        classes: class names in label order.
+        ap: float64 (K,) in [0, 1]; nan for a class without objects.
+        precision: one float64 array per class.
+        recall: one float64 array per class; nan for a class without objects.
+        scores: one array of detection scores per class.
+        n_objects: int64 (K,), numbers of objects that are not difficult.
         metric: "voc07" or "area".
-        iou_threshold: least overlap of a right detection.
+        iou_threshold: the smallest IoU of a true positive.
     """
 
     classes: tuple[str, ...]
@@ -55,7 +58,7 @@ class EvaluationResult:
 
     @property
     def mean_ap(self) -> float:
-        """Mean over the classes that have an object to find; nan if none has."""
+        """Mean of `ap` over the classes with objects; nan if there are none."""
         known = self.ap[~np.isnan(self.ap)]
         return float(known.mean()) if len(known) else float("nan")
 
@@ -67,23 +70,21 @@ def evaluate(
     metric: Metric = "voc07",
     classes: Sequence[str] | None = None,
 ) -> EvaluationResult:
-    """Score detections.
+    """Compute the average precision of each class.
 
-    Detections of a class are taken over all images by falling score, of equal scores in the order of
-    `detections`. Each is compared with the object of its class and image that it overlaps most: at
-    IoU >= threshold it is right, or wrong if that object was found before, or left out of the count if the
-    object is difficult; otherwise it is wrong.
+    The detections of a class are ranked over all images by descending score; equal scores keep the order of
+    `detections`. `matching.match` says which of them are true positives, false positives or ignored.
 
     Args:
-        detections: image id -> boxes (0-based inclusive image pixels), scores, labels. Images may be missing.
-        records: the ground truth, a `Dataset` or any sequence of records. All its images count.
-        iou_threshold: in (0, 1].
-        metric: "voc07" the mean of eleven precisions, "area" the area under the curve (VOC 2010 and later).
-        classes: names of the K classes, in label order; None: those of the data set, or for a plain
-            sequence the labels that occur in it.
+        detections: image id -> detections, boxes in 0-based inclusive image pixels. Images may be missing.
+        records: the ground truth: a `Dataset` or a sequence of records. All its images count.
+        iou_threshold: the smallest IoU of a true positive, in (0, 1].
+        metric: "voc07" for the mean of eleven precisions, "area" for the area under the curve (VOC 2010 and later).
+        classes: the K class names in label order. None: those of the data set, or, for a plain sequence, the labels
+            that occur in it.
 
     Raises:
-        ValueError: an image is not in the ground truth, a label is out of range, or an option is unknown.
+        ValueError: an image is not in the ground truth, a label is out of range, or an option is invalid.
 
     Source: VOCdevkit/VOCcode/VOCevaldet.m; utils/xVOCap.m for the area.
     """
@@ -115,14 +116,14 @@ def evaluate(
 
 
 def precision_recall(right: ArrayLike, n_objects: int) -> tuple[Floats, Floats]:
-    """The curve of one class.
+    """Compute the precision-recall curve of one class.
 
     Args:
-        right: bool (N,), whether each detection that counts is right, best first.
-        n_objects: objects to find.
+        right: bool (N,), whether each detection is a true positive, best first; without ignored detections.
+        n_objects: the number of objects that are not difficult.
 
     Returns:
-        precision, recall: float64 (N,) after each detection; recall is nan where there is nothing to find.
+        precision, recall: float64 (N,) after each detection; recall is nan if there are no objects.
     """
     tp = np.cumsum(np.asarray(right, np.bool_), dtype=np.float64)
     precision = tp / np.arange(1, len(tp) + 1)
@@ -131,26 +132,31 @@ def precision_recall(right: ArrayLike, n_objects: int) -> tuple[Floats, Floats]:
 
 
 def average_precision(recall: ArrayLike, precision: ArrayLike, metric: Metric = "voc07") -> float:
-    """Average precision of one class.
+    """Compute the average precision of one precision-recall curve.
 
-    "voc07" is the mean, over t = 0, 0.1, ..., 1, of the best precision at recall >= t, 0 where it is never
-    reached; the t are the doubles nearest to k/10, so that a recall of exactly 6 in 10 reaches 0.6. "area" is
-    the area under the curve with each precision raised to the best at that or higher recall.
+    "voc07" is the mean over t = 0, 0.1, ..., 1 of the highest precision at recall >= t, or 0 if the recall is never
+    reached. The thresholds are the doubles nearest to k/10, so that a recall of exactly 6/10 reaches 0.6. "area" is
+    the area under the curve after each precision is raised to the highest precision at the same or a higher recall.
 
     Args:
-        recall: (N,), not falling.
+        recall: (N,), not decreasing.
         precision: (N,).
         metric: "voc07" or "area".
 
     Returns:
-        In [0, 1]; 0 without detections; nan where recall is.
+        A value in [0, 1]: 0 without detections, nan if a recall is nan.
+
+    Raises:
+        ValueError: the metric is unknown, or the shapes differ.
 
     Source: VOCdevkit/VOCcode/VOCevaldet.m, utils/xVOCap.m.
     """
     _check_metric(metric)
     recall, precision = np.asarray(recall, np.float64), np.asarray(precision, np.float64)
     if recall.ndim != 1 or recall.shape != precision.shape:
-        raise ValueError(f"expected recall and precision (N,) of one length, got {recall.shape} and {precision.shape}")
+        raise ValueError(
+            f"expected recall and precision of the same shape (N,), got {recall.shape} and {precision.shape}"
+        )
     if np.isnan(recall).any():
         return float("nan")
     envelope = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)  # (N + 1,), 0 beyond the last recall

@@ -1,1 +1,1 @@
-"""Convolutional networks and fully connected layers: definitions by name, geometry, precision."""
+"""Networks: backbones by name, fully connected layers, layer geometry and precision."""

@@ -1,7 +1,7 @@
-"""Products in bfloat16 where the device has them; in single precision where they would be emulated.
+"""bfloat16 arithmetic on devices that support it, and single precision elsewhere.
 
-Emulating takes 20 times as long as single precision for convolutions, 250 times for matrix products (AVX2), and is less
-exact.
+On a CPU with AVX2 only, emulated bfloat16 is slower than single precision, 20 times for convolutions and 250 times for
+matrix products, and less exact.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from detection.config import Precision
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Whether products in bfloat16 are faster than in single precision there."""
+    """Return whether the device computes bfloat16 products faster than float32 ones."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
     supported = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
@@ -20,10 +20,10 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, bfloat16: bool = True) -> torch.autocast:
-    """A context of products in bfloat16, if they are wanted and the device has them."""
+    """Return a context that computes products in bfloat16 if requested and supported by the device."""
     return torch.autocast(device.type, torch.bfloat16, enabled=bfloat16 and has_bfloat16(device))
 
 
 def dtype_of(precision: Precision, device: torch.device) -> torch.dtype:
-    """Type of the factors: bfloat16 for "bf16" where the device has it, else float32."""
+    """Return torch.bfloat16 for "bf16" if the device supports it, else torch.float32."""
     return torch.bfloat16 if precision == "bf16" and has_bfloat16(device) else torch.float32

@@ -1,4 +1,4 @@
-"""The networks that are built in, one declarative entry each."""
+"""Built-in backbones: one declarative entry per network."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from detection.image import Preprocessing
 from detection.networks.geometry import Residual, WithinChannelLRN
 
 TORCHVISION = Preprocessing(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), scale=1 / 255)
-"""What torchvision's ImageNet weights were trained with."""
+"""Preprocessing of torchvision's ImageNet weights."""
 
 CAFFE_128 = Preprocessing(mean=(128.0, 128.0, 128.0), bgr=True)
-"""BGR in 0..255 less 128: utils/caffe_anysize_test.m."""
+"""BGR in 0..255 minus 128. Source: utils/caffe_anysize_test.m."""
 
 EFFICIENTNET_LITE = Preprocessing(mean=(127.0, 127.0, 127.0), std=(128.0, 128.0, 128.0))
-"""What Google's EfficientNet-Lite weights were trained with."""
+"""Preprocessing of Google's EfficientNet-Lite weights."""
 
 
 @dataclass(frozen=True)
 class BodyEntry:
-    """How a convolution body is made, and what its weights were trained with.
+    """Definition of a backbone: its layers and the preprocessing of its weights.
 
     Attributes:
-        layers: makes the layers, up to the one whose output is pooled; called under the meta device.
-        preprocessing: of photos.
-        prefix: that names of tensors in files have before those in `layers`.
-        beyond: beginnings of names in files of the whole network that belong to later layers.
-        conv4: name of the layer in `layers` that ends the fourth of five (groups of) convolutions, if it has five.
+        layers: function that builds the layers, up to the one whose output is pooled. It is called under torch's meta
+            device.
+        preprocessing: conversion of images to the input of the first layer.
+        prefix: prefix of the tensor names in files, before the names in `layers`.
+        beyond: prefixes of the tensor names of later layers in files of the whole network.
+        conv4: name of the layer in `layers` that ends the fourth of five (groups of) convolutions; empty if the network
+            has no five.
     """
 
     layers: Callable[[], nn.Sequential]
@@ -43,7 +45,7 @@ class BodyEntry:
 
 
 def _alexnet() -> nn.Sequential:
-    """AlexNet as torchvision has it (Krizhevsky 2014, no local normalisation), conv1 to conv5, names as there."""
+    """Build conv1 to conv5 of torchvision's AlexNet, with its names (Krizhevsky 2014, without local normalisation)."""
     relu, pool = partial(nn.ReLU, inplace=True), partial(nn.MaxPool2d, 3, 2)
     return nn.Sequential(
         nn.Conv2d(3, 64, 11, 4, 2), relu(), pool(),
@@ -55,7 +57,7 @@ def _alexnet() -> nn.Sequential:
 
 
 def _vgg16() -> nn.Sequential:
-    """VGG-16 (Simonyan and Zisserman 2015, column D), conv1_1 to conv5_3, names as torchvision's."""
+    """Build conv1_1 to conv5_3 of VGG-16 (Simonyan and Zisserman 2015, column D), with torchvision's names."""
     layers: list[nn.Module] = []
     into = 3
     for stage, (channels, count) in enumerate([(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)]):
@@ -68,11 +70,13 @@ def _vgg16() -> nn.Sequential:
 
 
 def _zf5(channels: tuple[int, ...] = (96, 256, 384, 384, 256), batch_norm: bool = False) -> nn.Sequential:
-    """ZF-5, the network of the authors' program, conv1 to conv5: model-defs/Zeiler_conv5.prototxt.
+    """Build conv1 to conv5 of ZF-5, the network of the authors' program.
 
     Args:
-        channels: of the five convolutions.
-        batch_norm: before each ReLU, instead of the local normalisation after two of them.
+        channels: output channels of the five convolutions.
+        batch_norm: True for batch normalisation before each ReLU instead of local normalisation after the first two.
+
+    Source: model-defs/Zeiler_conv5.prototxt.
     """
     named: list[tuple[str, nn.Module]] = []
     shapes = ((7, 2, 1), (5, 2, 0), (3, 1, 1), (3, 1, 1), (3, 1, 1))  # kernel, stride, padding
@@ -89,7 +93,7 @@ def _zf5(channels: tuple[int, ...] = (96, 256, 384, 384, 256), batch_norm: bool 
 
 
 LITE_STAGES = (
-    # (kernel, stride, expansion, channels, blocks): Tan and Le (2019), Table 1, with ReLU6 and no squeezing
+    # (kernel, stride, expansion, channels, blocks): Tan and Le (2019), Table 1, with ReLU6, without squeeze-excitation
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
     (5, 2, 6, 40, 2),
@@ -101,16 +105,16 @@ LITE_STAGES = (
 
 
 def _efficientnet_lite(width: float, depth: float, max_stride: int = 16) -> nn.Sequential:
-    """The convolutions of an EfficientNet-Lite but for the last, which only widens, at a stride of 16 pixels.
+    """Build the convolutions of an EfficientNet-Lite with a stride of 16 pixels, without its last 1 x 1 convolution.
 
-    The last strided block steps one cell instead, and the blocks after it are dilated by 2, so that each sees as far
-    as it did in training (Yu and Koltun 2016): a map four times as dense out of the network's last layers. Padding is
-    symmetric, as TensorFlow's "SAME" is for odd sides. Batch normalisation is folded into the weights.
+    The last strided block has stride 1 instead, and the blocks after it are dilated by 2, so that their receptive
+    fields stay as in training (Yu and Koltun 2016). The feature map of the last layers becomes four times as dense.
+    Padding is symmetric, as TensorFlow's "SAME" is for odd sides. Batch normalisation is folded into the weights.
 
     Args:
-        width: factor on the channels of the table.
-        depth: factor on its blocks; the first and the last stage keep theirs.
-        max_stride: 32 for the network as it was trained.
+        width: factor for the channels in `LITE_STAGES`.
+        depth: factor for the blocks in `LITE_STAGES`, except in the first and last stages.
+        max_stride: stride in pixels at which dilation starts; 32 for the network as it was trained.
     """
     channels, stride, dilation = 32, 2, 1
     blocks: list[nn.Module] = []
@@ -130,7 +134,7 @@ def _efficientnet_lite(width: float, depth: float, max_stride: int = 16) -> nn.S
 def _inverted_residual(
     into: int, out: int, expansion: int, kernel: int, stride: int, dilation: int, residual: bool
 ) -> nn.Sequential:
-    """One block: Sandler et al. (2018), Figure 4d."""
+    """Build an inverted residual block. Source: Sandler et al. (2018), Figure 4d."""
     inner, padding = into * expansion, dilation * (kernel // 2)
     depthwise = nn.Conv2d(inner, inner, kernel, stride, padding, dilation, groups=inner)
     named = [*_conv_relu6("depthwise", depthwise), ("project", nn.Conv2d(inner, out, 1))]
@@ -144,7 +148,7 @@ def _conv_relu6(name: str, conv: nn.Conv2d) -> list[tuple[str, nn.Module]]:
 
 
 def _multiple_of_8(channels: float) -> int:
-    """The nearest multiple, but at least nine tenths of the channels: EfficientNet's rounding."""
+    """Round to the nearest multiple of 8, but not below 90 % of the channels, as EfficientNet does."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded if rounded >= 0.9 * channels else rounded + 8
 

@@ -1,4 +1,4 @@
-"""The two fully connected layers between a pooled window and its SVM features."""
+"""The fully connected layers fc6 and fc7 between pooled windows and SVM features."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ Layer = Literal["fc6", "fc7"]
 
 
 class FcHead(nn.Module):
-    """pool5 -> fc6 -> fc7, each followed by ReLU and, in training, dropout of one half (paper, section 4.1).
+    """The fully connected layers fc6 and fc7, each followed by ReLU and, in training, dropout of 0.5.
 
     Args:
-        inputs: length of a pooled vector, 50 times the channels for the four levels.
-        width: of fc6 and fc7.
+        inputs: length of a pooled vector; 50 times the channels for pyramid levels 1, 2, 3 and 6.
+        width: outputs of fc6 and fc7.
+
+    Source: paper, section 4.1.
     """
 
     def __init__(self, inputs: int, width: int = 4096) -> None:
@@ -38,32 +40,32 @@ class FcHead(nn.Module):
         self.dropout = nn.Dropout(0.5)
 
     def forward(self, pool5: torch.Tensor, layer: Layer = "fc7") -> torch.Tensor:
-        """Features of a layer: float32 (R, inputs) -> float32 (R, width), >= 0."""
+        """Compute the output of fc6 or fc7: float32 (R, inputs) -> float32 (R, width), >= 0."""
         fc6: torch.Tensor = self.dropout(self.fc6(pool5).relu())
         return fc6 if layer == "fc6" else self.dropout(self.fc7(fc6).relu())
 
     def plain(self) -> FcHead:
-        """The same function by these two layers alone; the head itself."""
+        """Return a head for inference without batch normalisation; here the head itself."""
         return self
 
     def compressed(self, pool5: Iterable[NDArray[np.float32]], energy: float) -> FcHead:
-        """A head of fewer numbers that says nearly the same, for inference; see `low_rank.compress`.
+        """Return a smaller head for inference with nearly the same outputs; see `low_rank.compress`.
 
         Args:
-            pool5: float32 (N, inputs) pooled windows to measure the layers on, image by image.
-            energy: share of the variance of its outputs that each layer keeps.
+            pool5: float32 (N, inputs) pooled windows that represent the inputs, one array per image.
+            energy: the share of output variance that each layer keeps, in (0, 1].
 
         Raises:
-            ValueError: the share is not in (0, 1], there is no window, or the head is compressed already.
+            ValueError: `energy` is not in (0, 1], there are no windows, or the head is compressed already.
         """
         if isinstance(self.fc6, LowRankLinear) or isinstance(self.fc7, LowRankLinear):
-            raise ValueError("head: is compressed already; compress the one it was made of")
+            raise ValueError("head: already compressed; compress the original head")
         low = FcHead(1, 1)
         low.fc6, low.fc7 = compress(self.fc6, self.fc7, pool5, energy)
         return low.eval()
 
     def save(self, path: Path) -> None:
-        """Write the weights as safetensors, atomically.
+        """Write the weights to a .safetensors file, atomically.
 
         Raises:
             OSError: the file cannot be written.
@@ -72,17 +74,25 @@ class FcHead(nn.Module):
 
     @classmethod
     def load(cls, path: Path) -> FcHead:
-        """A head for inference from a file; its sizes are those of the tensors.
+        """Load a head for inference; the tensors in the file define its sizes.
 
         Raises:
-            ValueError: the file is damaged or holds something else.
-            OSError: it cannot be read.
+            ValueError: the file is damaged or has other tensors.
+            OSError: the file cannot be read.
         """
         return cls.of(read_state(path), str(path))
 
     @classmethod
     def of(cls, state: Mapping[str, torch.Tensor | NDArray[np.float32]], what: str) -> FcHead:
-        """A head for inference from tensors or arrays by name; `what` they are, for the message of a ValueError."""
+        """Build a head for inference from a state dict.
+
+        Args:
+            state: tensors or arrays by name.
+            what: description of the source, for error messages.
+
+        Raises:
+            ValueError: tensors are missing or have other shapes.
+        """
         tensors = {name: torch.as_tensor(values) for name, values in state.items()}
         with torch.device("meta"):
             head = cls(1, 1)
@@ -92,28 +102,36 @@ class FcHead(nn.Module):
 
     @classmethod
     def random(cls, inputs: int, width: int = 4096, seed: int = 0) -> FcHead:
-        """A head for inference with torch's own random start, the same for a seed; the global generator is left be."""
+        """Build a head for inference with torch's default initialisation, without changing torch's global generator.
+
+        Args:
+            inputs: length of a pooled vector.
+            width: outputs of fc6 and fc7.
+            seed: random seed.
+        """
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return cls(inputs, width).eval()
 
 
 def _layer(tensors: Mapping[str, torch.Tensor], name: str, what: str) -> nn.Linear | LowRankLinear:
-    """A layer of the sizes that the tensors have."""
+    """Build a layer with the sizes of the tensors."""
     whole, reduce, expand = (tensors.get(f"{name}.{part}") for part in ("weight", "reduce.weight", "expand.weight"))
     if whole is not None and whole.ndim == 2:
         return nn.Linear(whole.shape[1], whole.shape[0])
     if reduce is not None and expand is not None and reduce.ndim == expand.ndim == 2:
         return LowRankLinear(reduce.shape[1], expand.shape[0], reduce.shape[0])
-    raise ValueError(f"{what}: expected a head with an (outputs, inputs) {name}.weight, got {sorted(tensors)[:4]}")
+    raise ValueError(
+        f"{what}: expected {name}.weight of shape (outputs, inputs), got {sorted(tensors)[:4]}; give layers fc6 and fc7"
+    )
 
 
 class NormalizedHead(FcHead):
-    """A head to train from random numbers: He's start, and batch normalisation before each ReLU.
+    """A head for training from random weights: He's initialisation, batch normalisation before each ReLU.
 
-    The paper's layers start from ImageNet's. From random numbers plain layers learn an order of magnitude slower
-    under the same schedule. Once trained, the normalisation is an affine map like the layer before it: `plain`.
-    Arguments as `FcHead`.
+    The paper's layers start from ImageNet weights. From random weights, layers without normalisation learn an order of
+    magnitude slower with the same schedule. After training, `plain` folds the normalisation into the layers. The
+    arguments are those of `FcHead`.
     """
 
     def __init__(self, inputs: int, width: int = 4096) -> None:
@@ -125,12 +143,12 @@ class NormalizedHead(FcHead):
                 nn.init.zeros_(module.bias)
 
     def forward(self, pool5: torch.Tensor, layer: Layer = "fc7") -> torch.Tensor:
-        """As `FcHead.forward`."""
+        """Compute the output of fc6 or fc7, see `FcHead.forward`."""
         fc6: torch.Tensor = self.dropout(self.norm6(self.fc6(pool5)).relu())
         return fc6 if layer == "fc6" else self.dropout(self.norm7(self.fc7(fc6)).relu())
 
     def plain(self) -> FcHead:
-        """A head for inference with the normalisation's running statistics folded into its layers."""
+        """Return a head for inference with the normalisation's running statistics folded into its layers."""
         head = FcHead(self.fc6.in_features, self.fc6.out_features)
         for name, norm in (("fc6", self.norm6), ("fc7", self.norm7)):
             head.set_submodule(name, fuse_linear_bn_eval(getattr(self, name).eval(), norm.eval()))
@@ -138,33 +156,33 @@ class NormalizedHead(FcHead):
 
 
 class FcFeatures:
-    """What SVMs see of pooled windows when they learn from fc6 or fc7.
+    """Features of pooled windows for SVMs that are trained on fc6 or fc7.
 
     Args:
-        head: the layers, for inference.
+        head: the layers, in inference mode.
         layer: "fc6" or "fc7".
-        precision: of the products, "fp32" or "bf16" (where the device has it), as that of the convolutions.
+        precision: "fp32", or "bf16" for bfloat16 products on devices that support them.
     """
 
     def __init__(self, head: FcHead, layer: Layer, precision: Precision = "fp32") -> None:
         self.head, self.layer, self.precision = head, layer, precision
-        self._layers, self._made = head, (torch.device("cpu"), "fp32")
+        self._layers, self._placed = head, (torch.device("cpu"), "fp32")
 
     @cached_property
     def digest(self) -> str:
-        """Of layer, precision and weights: equal digests give equal features."""
+        """Digest of layer, precision and weights; equal digests mean equal features."""
         return f"{self.layer} {self.precision} {sha256_of_state(self.head.state_dict())}"
 
     def __call__(self, pool5: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32] | torch.Tensor:
-        """Features of the layer: float32 (R, inputs) -> float32 (R, width), of the kind and device of `pool5`.
+        """Compute features: float32 (R, inputs) -> float32 (R, width), an array or a tensor on its device as `pool5`.
 
         Raises:
-            ValueError: the pooled vectors are not as long as the head expects.
+            ValueError: the length of the pooled vectors is not that of the head's inputs.
         """
         if pool5.shape[1] != self.head.fc6.in_features:
             raise ValueError(
-                f"head: expects pooled vectors of {self.head.fc6.in_features}, got {pool5.shape[1]}; "
-                "take a head of this network and these pyramid levels"
+                f"head: expected pooled vectors of length {self.head.fc6.in_features}, got {pool5.shape[1]}; "
+                "use a head of this network and these pyramid levels"
             )
         tensor = torch.as_tensor(pool5)
         with torch.inference_mode():
@@ -173,8 +191,8 @@ class FcFeatures:
         return features if isinstance(pool5, torch.Tensor) else features.numpy()
 
     def _ready(self, device: torch.device) -> FcHead:
-        """The layers where they are needed, in the precision of the products; made on first use."""
-        if self._made != (device, self.precision):
+        """Return the layers on a device in the precision of the products; they are copied on the first call."""
+        if self._placed != (device, self.precision):
             self._layers = copy.deepcopy(self.head).to(device, dtype_of(self.precision, device))
-            self._made = (device, self.precision)
+            self._placed = (device, self.precision)
         return self._layers

@@ -1,4 +1,4 @@
-"""What fc6 and fc7 start from: ImageNet's layers, a file, or random numbers."""
+"""Initial weights of fc6 and fc7: ImageNet's layers, a file, or random numbers."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from torch.hub import load_state_dict_from_url
 from detection.networks.fc_head import FcHead, NormalizedHead
 from detection.weights.state_dict import State, assign, read_state
 
-FINEST = 6  # bins a side of the level whose inputs ImageNet's fc6 has
+FINEST = 6  # bins per side of the pyramid level that ImageNet's fc6 reads
 CONV5_CHANNELS = {"alexnet": 256, "vgg16": 512}
 
 
 def build(
     start: str, inputs: int, network: str, levels: Sequence[int] = (1, 2, 3, 6), width: int = 4096, seed: int = 0
 ) -> FcHead:
-    """Layers to train, in training mode.
+    """Build fc6 and fc7 in training mode.
 
     Args:
-        start: "random": He's start, with batch normalisation until the training is over (`NormalizedHead`);
-            "imagenet": the layers of torchvision's pretrained network, downloaded by torchvision; or a file of
-            torchvision's or `FcHead`'s state dict.
+        start: "random" for He's initialisation with batch normalisation during training (`NormalizedHead`);
+            "imagenet" for the layers of torchvision's pretrained network, downloaded by torchvision; or a file with a
+            state dict of torchvision's network or `FcHead`.
         inputs: length of a pooled vector.
-        network: name of the convolutions, for "imagenet".
-        levels: bins a side of the pyramid; ImageNet's layers go to the last, which must have 6.
-        width: of a random start.
-        seed: of it.
+        network: name of the backbone, for "imagenet".
+        levels: bins per side of each pyramid level. ImageNet's fc6 reads the last level, which must have 6.
+        width: outputs of fc6 and fc7, for "random".
+        seed: random seed, for "random".
 
     Raises:
-        ValueError: the layers do not fit the pooled vectors, or the network has no such layers.
+        ValueError: the layers do not fit the pooled vectors, or the network has no ImageNet layers.
         OSError: the file cannot be read or downloaded.
     """
     if start == "random":
@@ -57,17 +57,21 @@ def build(
 
 
 def from_torchvision(state: State, inputs: int) -> dict[str, torch.Tensor]:
-    """The head that computes what torchvision's AlexNet or VGG-16 computes of a whole image.
+    """Convert the fully connected layers of torchvision's AlexNet or VGG-16 to those of an `FcHead`.
 
-    Its fc6 reads a 6 x 6 (AlexNet) grid of bins: those columns go to the finest level, and the coarser levels
-    start at zero. VGG-16's 7 x 7 grid is resampled to 6 x 6, the sum over the grid kept.
+    For a whole image, the head computes what the network's own layers compute, for VGG-16 approximately. The weights of
+    fc6's 6 x 6 grid are used for the finest pyramid level, and those of coarser levels are zero. VGG-16's 7 x 7 grid is
+    resampled to 6 x 6, keeping the sum over the grid.
 
     Args:
-        state: of the whole network.
-        inputs: length of a pooled vector, the finest level last.
+        state: state dict of the whole torchvision network.
+        inputs: length of a pooled vector, with the finest level last.
+
+    Returns:
+        State dict with fc6.weight (width, inputs), fc6.bias, fc7.weight and fc7.bias.
 
     Raises:
-        ValueError: the channels differ.
+        ValueError: the numbers of channels differ.
     """
     first, second = (1, 4) if "classifier.1.weight" in state else (0, 3)
     weight = state[f"classifier.{first}.weight"].float()
@@ -77,10 +81,10 @@ def from_torchvision(state: State, inputs: int) -> dict[str, torch.Tensor]:
     if side != FINEST:
         grid = torch.nn.functional.interpolate(grid, size=(FINEST, FINEST), mode="bilinear", align_corners=False)
         grid = grid * (side**2 / FINEST**2)
-    columns = grid.permute(0, 2, 3, 1).flatten(1)  # (width, 36 * C), row, column, channel as pooled
+    columns = grid.permute(0, 2, 3, 1).flatten(1)  # (width, 36 * C): row, column, channel, as in pooled vectors
     if columns.shape[1] > inputs or inputs % channels:
         raise ValueError(
-            f"fc6: layers for {channels} channels, got pooled vectors of {inputs}; give layers of this network"
+            f"fc6: expected pooled vectors of {channels} channels, got length {inputs}; give layers of this network"
         )
     return {
         "fc6.weight": torch.nn.functional.pad(columns, (inputs - columns.shape[1], 0)),
@@ -91,7 +95,7 @@ def from_torchvision(state: State, inputs: int) -> dict[str, torch.Tensor]:
 
 
 def _download(network: str) -> State:
-    """The whole pretrained network, by torchvision's own way: into torch's hub folder, hash checked."""
+    """Download the whole pretrained network into torch's hub folder, as torchvision does, and check its hash."""
     from torchvision import models
 
     if network not in CONV5_CHANNELS:

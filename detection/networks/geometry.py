@@ -1,4 +1,4 @@
-"""Single layers: what a layer reads of the one below it, and the two that torch lacks."""
+"""Layer geometry: kernel, stride and padding of each layer, and two layers that torch does not have."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import fx, nn
 
 @dataclass(frozen=True)
 class Window:
-    """What one layer reads: squares of `kernel` pixels, every `stride`, on a border of `padding`."""
+    """Geometry of a layer: square windows of `kernel` inputs, `stride` apart, with `padding` at the borders."""
 
     kernel: int
     stride: int
@@ -18,20 +18,21 @@ class Window:
     ceil_mode: bool = False
 
     def outputs(self, side: int) -> int:
-        """Outputs along a side of so many inputs; 0 where not even one fits."""
+        """Return the number of outputs along a side of `side` inputs; 0 if no window fits."""
         reach = side + 2 * self.padding - self.kernel
         if side < 1 or (reach < 0 and not self.ceil_mode):
             return 0
         if not self.ceil_mode:
             return reach // self.stride + 1
         count = -(-reach // self.stride) + 1
-        # a last window that starts in the border beyond the image is dropped
+        # torch drops a last window that starts in the padding after the input
         return count - 1 if (count - 1) * self.stride >= side + self.padding else count
 
 
 class WithinChannelLRN(nn.Module):
-    """x (1 + alpha / size^2 * sum of x^2 over a size x size square)^-beta, zeros outside the map.
+    """Caffe's local response normalisation within channels.
 
+    Computes x (1 + alpha / size^2 * sum of x^2 over a size x size square)^-beta, with zeros outside the feature map.
     `nn.LocalResponseNorm` sums over channels instead. Source: Caffe's lrn_layer.cpp, WITHIN_CHANNEL.
     """
 
@@ -40,16 +41,16 @@ class WithinChannelLRN(nn.Module):
         self.size, self.alpha, self.beta = size, alpha, beta
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, h, w) -> the same shape."""
+        """Normalise (N, C, h, w) -> the same shape."""
         mean = nn.functional.avg_pool2d(x * x, self.size, 1, self.size // 2)  # divides by size^2 at borders too
         return x * (1 + self.alpha * mean).pow(-self.beta)
 
 
 class Residual(nn.Sequential):
-    """x + layers(x); the layers keep the size."""
+    """A residual block: x + layers(x). The layers must keep the shape."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, C, h, w) -> the same shape."""
+        """Compute the block: (N, C, h, w) -> the same shape."""
         return x + super().forward(x)
 
 
@@ -57,10 +58,12 @@ POINTWISE = (nn.ReLU, nn.ReLU6, nn.Identity, nn.BatchNorm2d, WithinChannelLRN)
 
 
 def windows_of(layer: nn.Module) -> list[Window]:
-    """What a layer reads, or the layers within it in order; a residual connection lies on the cells of its layers.
+    """Return the geometry of a layer, or of the layers within it in order.
+
+    Residual connections are skipped: their cells are those of the layers they bypass.
 
     Raises:
-        ValueError: as `window_of`.
+        ValueError: see `window_of`.
     """
     if isinstance(layer, fx.GraphModule):
         return _graph_windows(layer)
@@ -70,26 +73,28 @@ def windows_of(layer: nn.Module) -> list[Window]:
 
 
 def window_of(layer: nn.Module) -> Window:
-    """What a layer of a convolution body reads.
+    """Return the geometry of one layer of a backbone.
 
     Raises:
-        ValueError: a kind of layer, or a shape of window, whose geometry is not known.
+        ValueError: the kind of layer is unknown, or its window is not square.
     """
     if isinstance(layer, POINTWISE):
-        return Window(1, 1, 0)  # a cell stays where it is
+        return Window(1, 1, 0)  # cells keep their positions
     if not isinstance(layer, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d):
-        raise ValueError(f"layer {layer}: its stride is not known; use convolutions, pooling and ReLU")
+        raise ValueError(f"layer {layer}: unknown stride; use convolutions, pooling and ReLU")
     sides = [getattr(layer, name, 1) for name in ("kernel_size", "stride", "padding", "dilation")]
     pairs = [side if isinstance(side, tuple) else (side, side) for side in sides]
     if any(isinstance(side[0], str) or side[0] != side[1] for side in pairs):
-        raise ValueError(f"layer {layer}: only square windows with numeric padding are supported")
+        raise ValueError(f"layer {layer}: unsupported window; use square kernels and numeric padding")
     kernel, stride, padding, dilation = (int(side[0]) for side in pairs)
     return Window(dilation * (kernel - 1) + 1, stride, padding, bool(getattr(layer, "ceil_mode", False)))
 
 
 def _graph_windows(module: fx.GraphModule) -> list[Window]:
-    """What the layers on the longest path through a traced network read; shorter ones, as those of residual
-    connections, lie on the same cells. Layers that see the whole map at once end a path."""
+    """Return the geometry of the layers on the longest path through a traced network.
+
+    Shorter paths, such as residual connections, have the same cells. Layers that read the whole map at once end a path.
+    """
     paths: dict[fx.Node, list[Window] | None] = {}
     for node in module.graph.nodes:
         before = [path for n in node.all_input_nodes if (path := paths[n]) is not None]
@@ -100,7 +105,7 @@ def _graph_windows(module: fx.GraphModule) -> list[Window]:
             path = []
         elif whole_map:
             path = None
-        elif path is not None:  # a traced network has some Sequentials, as torchvision's Conv2dNormActivation, in one
+        elif path is not None:  # tracing keeps some Sequentials whole, such as torchvision's Conv2dNormActivation
             within = layer.modules() if isinstance(layer, nn.Sequential) else [layer]
             path = [*path, *(window_of(m) for m in within if isinstance(m, nn.Conv2d | nn.MaxPool2d | nn.AvgPool2d))]
         paths[node] = path
@@ -108,3 +113,4 @@ def _graph_windows(module: fx.GraphModule) -> list[Window]:
 
 
 _WHOLE_MAP = ("mean", nn.functional.adaptive_avg_pool2d)
+"""Targets of graph nodes that read the whole map."""

@@ -1,8 +1,8 @@
-"""fc6 and fc7 in fewer numbers: each layer as the product of two thin ones.
+"""Compression of fc6 and fc7: each layer becomes the product of two layers of low rank.
 
-Fast R-CNN (Girshick 2015, section 3.1) truncates the singular values of the weights. Here those of the layer's outputs
-on training windows are truncated, which loses least of what the layer says about windows: pooled vectors are so
-correlated that most directions of the weights never act.
+Fast R-CNN (Girshick 2015, section 3.1) truncates the singular values of the weights. This module truncates those of the
+layer's outputs on training windows, which changes the outputs least: pooled vectors are so correlated that most
+directions of the weights have no effect.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from torch import nn
 
 
 class LowRankLinear(nn.Module):
-    """A linear layer in two steps: to `rank` numbers, and from them to the outputs and their bias.
+    """A linear layer whose weight is the product of (out_features, rank) and (rank, in_features) matrices.
 
     Args:
-        in_features: length of its inputs.
-        out_features: length of its outputs.
-        rank: between the two.
+        in_features: length of the inputs.
+        out_features: length of the outputs.
+        rank: length of the vectors between the two matrices.
     """
 
     def __init__(self, in_features: int, out_features: int, rank: int) -> None:
@@ -37,23 +37,23 @@ class LowRankLinear(nn.Module):
 
 
 def truncate(layer: nn.Linear, outputs: torch.Tensor, energy: float) -> tuple[nn.Linear | LowRankLinear, torch.Tensor]:
-    """A layer of the lowest rank that keeps a share of the variance of the outputs.
+    """Approximate a layer by the lowest rank that keeps a share of the variance of its outputs.
 
     Args:
-        layer: (inputs -> width).
-        outputs: float32 (N, width), of the layer on a sample of its inputs.
-        energy: the share, in (0, 1].
+        layer: a linear layer (inputs -> width).
+        outputs: float32 (N, width), outputs of the layer for a sample of inputs.
+        energy: the share of variance to keep, in (0, 1].
 
     Returns:
-        the layer of that rank, or `layer` itself where two thin layers would hold more numbers; and its outputs.
+        The low-rank layer, or `layer` itself if the two matrices would have more numbers, and its outputs (N, width).
 
     Raises:
-        ValueError: the share is not in (0, 1], or there are no outputs.
+        ValueError: `energy` is not in (0, 1], or there are no outputs.
     """
     if not 0 < energy <= 1:
-        raise ValueError(f"energy: expected a share above 0 and at most 1, got {energy}")
+        raise ValueError(f"energy: expected a share in (0, 1], got {energy}")
     if not len(outputs):
-        raise ValueError("outputs: there is no window to measure the layer on")
+        raise ValueError("outputs: no windows to measure the layer on; give at least one")
     mean = outputs.mean(dim=0)
     centered = (outputs - mean).double()
     variances, directions = torch.linalg.eigh(centered.T @ centered)  # ascending
@@ -73,16 +73,19 @@ def truncate(layer: nn.Linear, outputs: torch.Tensor, energy: float) -> tuple[nn
 def compress(
     fc6: nn.Linear, fc7: nn.Linear, pool5: Iterable[NDArray[np.float32]], energy: float
 ) -> tuple[nn.Linear | LowRankLinear, nn.Linear | LowRankLinear]:
-    """Both layers by `truncate`, fc7 on what the new fc6 gives it.
+    """Compress fc6 and then fc7, on the outputs of the compressed fc6, with `truncate`.
 
     Args:
-        fc6: (inputs -> width), followed by ReLU.
-        fc7: (width -> width).
-        pool5: float32 (N, inputs) pooled windows of some images, image by image.
-        energy: share of variance that each layer keeps.
+        fc6: linear layer (inputs -> width), followed by ReLU.
+        fc7: linear layer (width -> width).
+        pool5: float32 (N, inputs) pooled windows, one array per image.
+        energy: the share of output variance that each layer keeps, in (0, 1].
+
+    Returns:
+        The compressed fc6 and fc7.
 
     Raises:
-        ValueError: as `truncate`.
+        ValueError: see `truncate`.
     """
     with torch.inference_mode():
         outputs = [fc6(torch.as_tensor(rows)) for rows in pool5]

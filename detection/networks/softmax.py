@@ -1,4 +1,4 @@
-"""Scores of the fine-tuned classifier itself, instead of SVMs (Fast R-CNN's Table 8 compares the two)."""
+"""Scores of the fine-tuned softmax layer, used instead of SVMs (Fast R-CNN, Table 8, compares the two)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from detection.weights.state_dict import read_state
 
-SCORE_THRESHOLD = 0.001  # probabilities below it are no detections; SVM margins have a threshold of their own
+SCORE_THRESHOLD = 0.001  # detections have at least this probability; SVM margins have their own threshold
 
 
 @dataclass(frozen=True, eq=False)
 class SoftmaxClassifier:
-    """The (K + 1)-way softmax layer of a fine-tuned network, in the place of `LinearDetectors`.
+    """The (K + 1)-way softmax layer of a fine-tuned network, used instead of `LinearDetectors`.
 
     Attributes:
-        weights: float32 (K + 1, D), background first.
+        weights: float32 (K + 1, D), one row per class, background first.
         bias: float32 (K + 1,).
     """
 
@@ -28,22 +28,26 @@ class SoftmaxClassifier:
 
     @property
     def n_classes(self) -> int:
-        """K."""
+        """The number of classes K, without the background."""
         return len(self.weights) - 1
 
     def scores(self, features: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32]:
-        """Probability of each class, background left out: (N, D) -> float32 (N, K)."""
+        """Compute class probabilities, without the background's: (N, D) -> float32 (N, K)."""
         logits = torch.as_tensor(features).cpu() @ torch.from_numpy(self.weights.T) + torch.from_numpy(self.bias)
         prob: NDArray[np.float32] = logits.softmax(dim=1).numpy()  # (N, K + 1)
         return prob[:, 1:]
 
     @classmethod
     def load(cls, path: Path, n_classes: int) -> SoftmaxClassifier:
-        """The layer that fine-tuning left.
+        """Load the layer written by fine-tuning.
+
+        Args:
+            path: the .safetensors file.
+            n_classes: the expected number of classes K.
 
         Raises:
-            ValueError: the file is damaged, or of another number of classes.
-            OSError: it cannot be read.
+            ValueError: the file is damaged or has another number of classes.
+            OSError: the file cannot be read.
         """
         state = read_state(path)
         if set(state) != {"weight", "bias"} or len(state["bias"]) != n_classes + 1:

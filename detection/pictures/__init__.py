@@ -1,1 +1,1 @@
-"""Drawing: boxes on photos, contact sheets, views into a network, videos."""
+"""Pictures: boxes on photos, contact sheets, views of a network, and videos."""

@@ -1,4 +1,4 @@
-"""Sheets of pictures."""
+"""Contact sheets: pictures with captions in a grid."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ _GAP = 6  # px between tiles
 
 
 def tile(pictures: Sequence[Picture], captions: Sequence[str], columns: int = 3) -> Picture:
-    """Pictures of one size side by side, each under its caption.
+    """Arrange pictures of the same size in a grid, each below its caption.
 
     Args:
-        pictures: uint8 RGB (H, W, 3), at least one.
-        captions: one a picture.
-        columns: pictures in a row, as far as there are so many.
+        pictures: uint8 RGB (H, W, 3) each, at least one.
+        captions: one per picture.
+        columns: the largest number of pictures per row.
 
     Returns:
-        uint8 RGB, on white.
+        uint8 RGB (H, W, 3) on white.
 
     Raises:
-        ValueError: no pictures, not one caption each, or no columns.
+        ValueError: there are no pictures, the numbers of pictures and captions differ, or `columns` is less than 1.
     """
     if not pictures or len(pictures) != len(captions) or columns < 1:
-        raise ValueError(f"tile: expected pictures and captions, got {len(pictures)}, {len(captions)}; {columns=}")
+        raise ValueError(f"tile: expected one caption per picture, got {len(pictures)} and {len(captions)}; {columns=}")
     height, width = pictures[0].shape[:2]
     columns = min(columns, len(pictures))
     letters = max(11, min(height, width) // 20)
-    font, strip = ImageFont.load_default(letters), round(letters * 1.6)  # px of the caption
+    font, strip = ImageFont.load_default(letters), round(letters * 1.6)  # height of a caption in px
     cell_width, cell_height = width + _GAP, height + strip + _GAP
     rows = -(-len(pictures) // columns)
     sheet = Image.new("RGB", (columns * cell_width + _GAP, rows * cell_height + _GAP), PAPER)

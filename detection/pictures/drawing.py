@@ -1,4 +1,4 @@
-"""Pictures of boxes: detections in colour, ground truth dashed in black and white."""
+"""Boxes drawn on images: detections in colour, ground truth dashed in black and white."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from detection.boxes import as_boxes
-from detection.detections import Detections
 from detection.image import as_rgb
 
 if TYPE_CHECKING:
     from data.records import ImageRecord
+    from detection.detections import Detections
 
 Color = tuple[int, int, int]
 
@@ -23,20 +23,20 @@ PALETTE: tuple[Color, ...] = (
     *((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66)),
     *((0, 114, 178), (213, 94, 0), (204, 121, 167)),
 )
-"""Told apart by colour-blind people too: Okabe and Ito, "Color Universal Design" (2008), without black."""
+"""Colours that colour-blind people can distinguish: Okabe and Ito, "Color Universal Design" (2008), without black."""
 
 BLACK: Color = (0, 0, 0)
 WHITE: Color = (255, 255, 255)
 
 _FONT_FRACTION = 1 / 32
-"""Of the shorter side of the image, the height of letters; 11 px at least."""
+"""Height of letters as a share of the shorter image side; letters have at least 11 px."""
 
 _Rectangle = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class _Mark:
-    """One box to draw: a frame in `color`, or dashed in black and white with its label at the bottom."""
+    """A box to draw: a frame in `color`, or a dashed frame in black and white with its label at the bottom."""
 
     box: _Rectangle
     text: str
@@ -46,7 +46,7 @@ class _Mark:
 
 @dataclass(frozen=True)
 class _Style:
-    """Sizes in pixels that suit an image."""
+    """Font and line sizes in pixels for an image."""
 
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont
     line: int
@@ -68,21 +68,21 @@ def draw(
 ) -> NDArray[np.uint8]:
     """Draw labelled boxes on a copy of an image.
 
-    The box with the best score lies on top. A label stands on a plate of the box's colour: above the box, or
-    where there is no room, inside or below it.
+    Boxes with higher scores are drawn over boxes with lower ones. A label is written on a plate of the box's colour,
+    above the box or, if there is no space, inside or below it.
 
     Args:
-        image: uint8 RGB (H, W, 3), or grey (H, W).
+        image: uint8 RGB (H, W, 3) or grey (H, W).
         boxes: (N, 4), xyxy, 0-based inclusive image pixels.
-        texts: N labels, an empty one for none; None: no labels.
-        scores: (N,) appended to the labels, and the order of drawing.
-        colors: N colours, RGB 0..255; None: one colour a text, from a colour-blind-safe palette.
+        texts: N labels, where an empty one is not drawn; None for no labels.
+        scores: (N,), appended to the labels and used as drawing order; None for the order of `boxes`.
+        colors: N RGB colours in 0..255. None for one colour per different text, from `PALETTE`.
 
     Returns:
         uint8 RGB (H, W, 3).
 
     Raises:
-        ValueError: the image is not uint8, or an argument is not of N items.
+        ValueError: the image is not uint8, or an argument does not have N items.
     """
     boxes = as_boxes(boxes)
     texts = [""] * len(boxes) if texts is None else list(texts)
@@ -92,7 +92,7 @@ def draw(
     values = None if scores is None else np.asarray(scores, np.float64).reshape(-1)
     for name, items in (("texts", texts), ("colors", colors), ("scores", values)):
         if items is not None and len(items) != len(boxes):
-            raise ValueError(f"{name}: expected {len(boxes)}, one a box, got {len(items)}")
+            raise ValueError(f"{name}: expected {len(boxes)}, one per box, got {len(items)}")
     order = list(range(len(boxes)))
     if values is not None:
         texts = [f"{text} {score:.2f}".strip() for text, score in zip(texts, values, strict=True)]
@@ -103,13 +103,13 @@ def draw(
 def draw_detections(
     image: ArrayLike, detections: Detections, classes: Sequence[str], min_score: float | None = None
 ) -> NDArray[np.uint8]:
-    """Draw detections with class and score, one colour a class; the best lies on top.
+    """Draw detections with class and score, one colour per class, the highest score on top.
 
     Args:
         image: uint8 RGB (H, W, 3).
-        detections: of that image.
-        classes: names of the classes, in label order.
-        min_score: leave out what scores less; None draws all.
+        detections: the detections of the image.
+        classes: class names in label order.
+        min_score: the lowest score to draw; None draws all detections.
 
     Returns:
         uint8 RGB (H, W, 3).
@@ -126,15 +126,15 @@ def draw_comparison(
 ) -> NDArray[np.uint8]:
     """Draw detections in colour over the ground truth.
 
-    Annotated objects are dashed in black and white and labelled at the bottom of their boxes; difficult ones
-    are marked with a star. With `Detections.empty()` it draws the ground truth alone.
+    Annotated objects have dashed frames in black and white and labels at the bottom; the labels of difficult objects
+    end with a star. `Detections.empty()` draws the ground truth alone.
 
     Args:
         image: uint8 RGB (H, W, 3).
-        detections: of that image.
-        record: its annotation.
-        classes: names of the classes, in label order.
-        min_score: leave out detections that score less; None draws all.
+        detections: the detections of the image.
+        record: the annotation of the image.
+        classes: class names in label order.
+        min_score: the lowest score to draw; None draws all detections.
 
     Returns:
         uint8 RGB (H, W, 3).
@@ -147,7 +147,7 @@ def draw_comparison(
 
 
 def _detection_marks(detections: Detections, classes: Sequence[str], min_score: float | None) -> list[_Mark]:
-    """The best last, on top."""
+    """Convert detections to marks, the highest score last."""
     shown = detections.filter(min_score).sorted()[::-1]
     return [
         _Mark(_ordered(box), f"{classes[label]} {score:.2f}", PALETTE[label % len(PALETTE)])
@@ -156,7 +156,7 @@ def _detection_marks(detections: Detections, classes: Sequence[str], min_score: 
 
 
 def _render(image: NDArray[np.uint8], marks: Sequence[_Mark]) -> NDArray[np.uint8]:
-    """Draw all frames, the last on top, and then all labels, the last choosing its place first."""
+    """Draw all frames, the last on top, and then all labels; the last mark's label is placed first."""
     style = _Style.of(image)
     canvas = Image.fromarray(image)
     pen = ImageDraw.Draw(canvas)
@@ -173,7 +173,7 @@ def _render(image: NDArray[np.uint8], marks: Sequence[_Mark]) -> NDArray[np.uint
 
 
 def _outline(pen: ImageDraw.ImageDraw, box: _Rectangle, color: Color, style: _Style) -> None:
-    """A frame between two thin lines that contrast with it, so that it shows on any background."""
+    """Draw a frame between two thin contrasting lines, so that it is visible on any background."""
     x1, y1, x2, y2 = box
     contrast = _contrast(color)
     for inset, line_color in ((-1, contrast), (style.line, contrast)):
@@ -183,7 +183,7 @@ def _outline(pen: ImageDraw.ImageDraw, box: _Rectangle, color: Color, style: _St
 
 
 def _dashed_outline(pen: ImageDraw.ImageDraw, box: _Rectangle, style: _Style) -> None:
-    """A black frame with white dashes."""
+    """Draw a black frame with white dashes."""
     x1, y1, x2, y2 = box
     pen.rectangle((x1, y1, x2, y2), outline=BLACK, width=style.line)
     thick = style.line - 1
@@ -200,7 +200,7 @@ def _dashed_outline(pen: ImageDraw.ImageDraw, box: _Rectangle, style: _Style) ->
 def _label(
     pen: ImageDraw.ImageDraw, mark: _Mark, style: _Style, canvas: tuple[int, int], taken: list[_Rectangle]
 ) -> None:
-    """Write on a plate near the box, off the `taken` rectangles where there is room, and add its own."""
+    """Write a label on a plate near the box, if possible outside the `taken` rectangles, and append its rectangle."""
     left, top, right, bottom = pen.textbbox((0, 0), mark.text, font=style.font)
     pad = max(2, round((bottom - top) * 0.2))
     width, height = right - left + 2 * pad, bottom - top + 2 * pad
@@ -215,7 +215,7 @@ def _label(
 
 
 def _places(mark: _Mark, plate: tuple[float, float], canvas: tuple[int, int]) -> Iterator[tuple[float, float]]:
-    """Left upper corners for a plate, the preferred first, all within the canvas as far as it fits."""
+    """Yield upper left corners for a plate inside the canvas, in order of preference."""
     x1, y1, x2, y2 = mark.box
     width, height = plate
     left, right = x1, x2 - width
@@ -232,13 +232,13 @@ def _meet(a: _Rectangle, b: _Rectangle) -> bool:
 
 
 def _ordered(box: NDArray[np.float64]) -> _Rectangle:
-    """Rounded to pixels, corners in the order that drawing needs."""
+    """Round a box to pixels and order its corners."""
     x1, y1, x2, y2 = (float(v) for v in np.rint(box))
     return min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
 
 
 def _contrast(color: Color) -> Color:
-    """Black or white, whichever is told better from `color`: relative luminance of ITU-R BT.709."""
+    """Return black or white, whichever has more contrast to `color`, by the relative luminance of ITU-R BT.709."""
     linear = [(c / 255) ** 2.2 for c in color]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-    return BLACK if luminance > 0.179 else WHITE  # 0.179: equal contrast to both (WCAG 2)
+    return BLACK if luminance > 0.179 else WHITE  # at 0.179, the contrast to both is equal (WCAG 2)

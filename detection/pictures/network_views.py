@@ -1,6 +1,6 @@
-"""Pictures of what the network sees: responses of its filters, bins of a window, what an SVM's score is made of.
+"""Views of the network on one photo: filter responses, pyramid bins of a window, contributions to an SVM score.
 
-The first is the paper's Figure 2 for a photo of one's own, the second its Figure 3.
+`channel_sheet` shows the paper's Figure 2 for a photo, `bin_sheet` its Figure 3.
 """
 
 from __future__ import annotations
@@ -21,15 +21,22 @@ from detection.model import Model
 from detection.pictures import drawing
 from detection.pictures.contact_sheet import Picture, tile
 
-FOR, AGAINST = drawing.PALETTE[5], drawing.PALETTE[4]  # vermilion and blue: apart for colour-blind people too
-DIM = 0.35  # brightness of the grey photo under a response
-MOST_TINT = 0.75  # of the strongest bin
-ZOOMED = 480  # pixels of the long side of a window that is looked at closely
+FOR, AGAINST = drawing.PALETTE[5], drawing.PALETTE[4]  # vermilion and blue, distinguishable for colour-blind people
+DIM = 0.35  # brightness factor of the grey photo below a response
+MOST_TINT = 0.75  # opacity of the strongest bin's colour
+ZOOMED = 480  # long side in pixels of an enlarged part of the photo
 
 
 @dataclass(frozen=True)
 class Bin:
-    """A bin of the pyramid on a window: `row` and `column` of `level` by `level`, and its cells, inclusive."""
+    """A pyramid bin of a window.
+
+    Attributes:
+        level: bins per side of its pyramid level.
+        row: its row in the level.
+        column: its column in the level.
+        cells: x0, y0, x1, y1 in cells, inclusive.
+    """
 
     level: int
     row: int
@@ -38,7 +45,7 @@ class Bin:
 
 
 def bins_of(window: Sequence[int], levels: Sequence[int]) -> Iterator[Bin]:
-    """The bins of a window (x0, y0, x1, y1 in cells, inclusive), in the order of pooled vectors."""
+    """Yield the bins of a window (x0, y0, x1, y1 in cells, inclusive) in the order of pooled vectors."""
     x0, y0, x1, y1 = window
     w, h = x1 - x0 + 1, y1 - y0 + 1
     for n in levels:
@@ -52,20 +59,20 @@ def bins_of(window: Sequence[int], levels: Sequence[int]) -> Iterator[Bin]:
 def channel_sheet(
     photo: Picture, pyramid: FeaturePyramid, channels: Sequence[int] | None = None, count: int = 11, columns: int = 4
 ) -> tuple[Picture, list[int]]:
-    """Where filters respond: the photo, then one tile a channel of the first map, its strongest cell framed.
+    """Show where filters respond: the photo, then the responses of one channel per tile with the strongest cell framed.
 
     Args:
         photo: uint8 RGB (H, W, 3).
-        pyramid: of the photo.
-        channels: which; None: those with the strongest responses anywhere.
-        count: how many, where `channels` is None.
-        columns: tiles in a row.
+        pyramid: feature pyramid of the photo; its first map is shown.
+        channels: indices of the channels; None for those with the strongest responses.
+        count: number of channels if `channels` is None.
+        columns: tiles per row.
 
     Returns:
-        uint8 RGB, and the channels shown.
+        The sheet, uint8 RGB (H, W, 3), and the channels shown.
 
     Raises:
-        ValueError: there is no such channel.
+        ValueError: a channel does not exist.
     """
     conv5 = _array(pyramid.maps[0])  # (C, h, w)
     if channels is None:
@@ -82,16 +89,16 @@ def channel_sheet(
 
 
 def bin_sheet(photo: Picture, box: ArrayLike, pyramid: FeaturePyramid, pooling: PoolingConfig) -> tuple[Picture, Cells]:
-    """The window of a box at the scale it is pooled at, and the bins of each level; few cells are shared.
+    """Show the window of a box at its scale, and the bins of each pyramid level.
 
     Args:
         photo: uint8 RGB (H, W, 3).
-        box: xyxy, image pixels.
-        pyramid: of the photo, one map a scale of `pooling`.
-        pooling: scales, rules and levels.
+        box: (4,), xyxy, 0-based inclusive image pixels.
+        pyramid: feature pyramid of the photo with one map per scale of `pooling`.
+        pooling: scales, rules and pyramid levels.
 
     Returns:
-        uint8 RGB, and the window on its map.
+        The sheet, uint8 RGB (H, W, 3), and the cells of the window.
     """
     boxes = as_boxes(np.asarray(box)[None])
     cells = features.locate(pyramid, boxes, pooling)
@@ -109,7 +116,7 @@ def bin_sheet(photo: Picture, box: ArrayLike, pyramid: FeaturePyramid, pooling: 
     for n in pooling.levels:
         frames = zoom([extent(b.cells, pyramid, index) for b in bins_of(window, (n,))])
         picture = drawing.draw(zoom.photo, frames, [""] * len(frames), colors=[FOR] * len(frames))
-        for x, y in zoom(np.tile(centres, 2))[:, :2]:  # one dot a cell
+        for x, y in zoom(np.tile(centres, 2))[:, :2]:  # one dot per cell
             cv2.circle(picture, (round(x), round(y)), 2, drawing.WHITE, -1, cv2.LINE_AA)
         tiles.append(picture)
         captions.append(f"level {n} x {n}")
@@ -117,45 +124,46 @@ def bin_sheet(photo: Picture, box: ArrayLike, pyramid: FeaturePyramid, pooling: 
 
 
 def contributions(model: Model, pyramid: FeaturePyramid, cells: Cells, label: int) -> tuple[NDArray[np.float32], float]:
-    """What every number of one window's pooled vector adds to a class's score.
+    """Compute the contribution of every value in a window's pooled vector to the score of a class.
 
-    Weight times value for SVMs of pool5, so that they and the bias add up to the score; through fully connected layers
-    slope times value, which does so but for the layers' own biases.
+    With SVMs on pool5, a contribution is weight times value, and the contributions plus the bias are the score. With
+    fully connected layers, it is gradient times value; the sum then lacks the effect of the layers' biases.
 
     Args:
-        model: SVMs, and the layers before them.
-        pyramid: of the photo.
+        model: the SVMs and the fully connected layers before them, if any.
+        pyramid: feature pyramid of the photo.
         cells: one window.
-        label: of the class.
+        label: label of the class.
 
     Returns:
-        float32 (B, C): bins in the order of `bins_of`, channels; and the score.
+        float32 (B, C), one row per bin in the order of `bins_of` and one column per channel; and the score.
     """
     pooled = torch.as_tensor(features.pool(pyramid, cells, model.config.pooling.levels)).cpu().float()
     pooled.requires_grad_()
-    made = model.fc.head(pooled, model.fc.layer) if model.fc else pooled
+    svm_input = model.fc.head(pooled, model.fc.layer) if model.fc else pooled
     weights = torch.from_numpy(model.svms.weights[label] * np.float32(model.svms.feature_scale))
-    score = (made @ weights + float(model.svms.bias[label]))[0]
-    (slope,) = torch.autograd.grad(score, pooled)
-    parts: NDArray[np.float32] = (slope * pooled).detach().numpy()
+    score = (svm_input @ weights + float(model.svms.bias[label]))[0]
+    (gradient,) = torch.autograd.grad(score, pooled)
+    parts: NDArray[np.float32] = (gradient * pooled).detach().numpy()
     return parts.reshape(-1, len(pyramid.maps[0])), float(score.detach())
 
 
 def evidence_sheet(
     photo: Picture, box: ArrayLike, model: Model, pyramid: FeaturePyramid, label: int, strongest: int = 3
 ) -> tuple[Picture, list[dict[str, float | int]]]:
-    """What a class's SVM saw in a window: the sum of each bin, level by level, then its strongest cells of the pyramid.
+    """Show the evidence for a class in a window: contributions of the bins of each level, then the strongest channels.
 
     Args:
         photo: uint8 RGB (H, W, 3).
-        box: xyxy, image pixels.
-        model: of the detector.
-        pyramid: of the photo.
-        label: of the class.
-        strongest: how many (bin, channel) pairs are shown over their channel's responses.
+        box: (4,), xyxy, 0-based inclusive image pixels.
+        model: the detector's model.
+        pyramid: feature pyramid of the photo.
+        label: label of the class.
+        strongest: number of (bin, channel) pairs to show, each over the channel's responses.
 
     Returns:
-        uint8 RGB, and the pairs: level, row, column, channel, what each adds to the score.
+        The sheet, uint8 RGB (H, W, 3), and one dictionary per pair: level, row, column, channel, and adds, its
+        contribution to the score.
     """
     pooling = model.config.pooling
     cells = features.locate(pyramid, as_boxes(np.asarray(box)[None]), pooling)
@@ -181,7 +189,7 @@ def evidence_sheet(
 
 @dataclass(frozen=True, eq=False)
 class _Zoom:
-    """A part of a photo, enlarged; called with boxes (N, 4) of the photo, it gives them on the part."""
+    """An enlarged part of a photo; calling it converts boxes (N, 4) of the photo to pixels of the part."""
 
     photo: Picture
     corner: tuple[int, int]
@@ -189,7 +197,7 @@ class _Zoom:
 
     @classmethod
     def on(cls, photo: Picture, boxes: NDArray[np.float64]) -> _Zoom:
-        """What the boxes cover and a tenth of it around, its long side about `ZOOMED` pixels."""
+        """Enlarge the part that the boxes cover, with a margin of a tenth, to a long side of about `ZOOMED` pixels."""
         low, high = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
         margin = 0.1 * (high - low).max() + 4
         height, width = photo.shape[:2]
@@ -205,7 +213,7 @@ class _Zoom:
 
 
 def extent(cells: Sequence[int], pyramid: FeaturePyramid, index: int) -> NDArray[np.float64]:
-    """The image pixels nearest to inclusive cells x0, y0, x1, y1 of a map: float64 (4,), xyxy, within the image."""
+    """Return the image pixels closest to inclusive cells x0, y0, x1, y1 of a map: float64 (4,), xyxy, in the image."""
     sides = np.array(cells) + np.array([-0.5, -0.5, 0.5, 0.5])
     scaled = pyramid.center + pyramid.stride * sides
     height, width = pyramid.image_size
@@ -214,15 +222,15 @@ def extent(cells: Sequence[int], pyramid: FeaturePyramid, index: int) -> NDArray
 
 
 def heat(photo: Picture, response: NDArray[np.float32], pyramid: FeaturePyramid, index: int) -> Picture:
-    """Positive responses (h, w) of a map over the grey photo, from dark to bright."""
+    """Draw the positive responses (h, w) of a channel over the grey photo, from dark to bright."""
     height, width = pyramid.image_size
     factor = pyramid.scales[index] / min(height, width)
     x, y = (
         (((np.arange(n) + 0.5) * factor - 0.5 - pyramid.center) / pyramid.stride).astype(np.float32)
         for n in (width, height)
     )
-    where = (np.broadcast_to(x, (height, width)).copy(), np.broadcast_to(y[:, None], (height, width)).copy())
-    smooth = cv2.remap(response.astype(np.float32), *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    cells = (np.broadcast_to(x, (height, width)).copy(), np.broadcast_to(y[:, None], (height, width)).copy())
+    smooth = cv2.remap(response.astype(np.float32), *cells, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     share = (smooth / max(float(response.max()), 1e-6)).clip(0, 1)[..., None]  # (H, W, 1)
     levels = np.round(share[..., 0] * 255).astype(np.uint8)
     colors = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
@@ -230,21 +238,21 @@ def heat(photo: Picture, response: NDArray[np.float32], pyramid: FeaturePyramid,
 
 
 def _signed(photo: Picture, shown: Sequence[tuple[NDArray[np.float64], float]], most: float) -> Picture:
-    """Bins over the grey photo: vermilion what speaks for the class, blue what speaks against it, by how much."""
+    """Tint bins over the grey photo: vermilion for positive and blue for negative contributions, by their size."""
     canvas, total = _grey(photo), np.zeros(photo.shape[:2], np.float64)
     cover = np.zeros(photo.shape[:2], np.int64)
     for box, value in shown:
         x0, y0, x1, y1 = np.rint(box).astype(int)
         total[y0 : y1 + 1, x0 : x1 + 1] += value
         cover[y0 : y1 + 1, x0 : x1 + 1] += 1
-    share = (total / np.maximum(cover, 1) / max(most, 1e-6))[..., None]  # bins that share cells: their mean
+    share = (total / np.maximum(cover, 1) / max(most, 1e-6))[..., None]  # the mean of bins that share cells
     colors = np.where(share > 0, np.array(FOR), np.array(AGAINST))
-    strength = MOST_TINT * np.abs(share) ** 0.5  # that small sums show at all, and the photo under large ones
+    strength = MOST_TINT * np.abs(share) ** 0.5  # small sums stay visible, and so does the photo below large ones
     return _rounded(canvas * (1 - strength) * 0.8 + colors * strength)
 
 
 def _grey(photo: Picture) -> NDArray[np.float64]:
-    """float64 (H, W, 1)."""
+    """Convert a photo to grey: float64 (H, W, 1)."""
     grey: NDArray[np.float64] = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float64)
     return grey
 
@@ -254,5 +262,5 @@ def _rounded(values: NDArray[np.float64]) -> Picture:
 
 
 def _array(values: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32]:
-    """Of a map on any device."""
+    """Convert a map on any device to numpy."""
     return values.cpu().numpy() if isinstance(values, torch.Tensor) else values

@@ -1,4 +1,4 @@
-"""Films: frames in, frames out. Like detection.image, it knows that OpenCV puts blue first."""
+"""Reading and writing of video files. Frames are uint8 RGB (H, W, 3), unlike OpenCV's."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
+"""File name endings that are taken for videos, in lower case."""
 
 
-class Film:
-    """A video file to read.
+class VideoReader:
+    """Frames of a video file, from the beginning on every iteration.
 
     Args:
-        path: the file.
+        path: the video file.
 
     Attributes:
-        count: frames it says it has; some files do not know exactly.
-        rate: frames a second.
+        count: number of frames by the file's header; it may be inexact.
+        rate: frames per second.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no video that OpenCV reads.
+        FileNotFoundError: the file does not exist.
+        ValueError: OpenCV cannot read the file as a video.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -35,16 +36,16 @@ class Film:
             raise FileNotFoundError(f"{self.path}: no such file")
         capture = cv2.VideoCapture(str(self.path))
         if not capture.isOpened():
-            raise ValueError(f"{self.path}: not a video, or of a format that OpenCV cannot read")
+            raise ValueError(f"{self.path}: not a video, or in a format that OpenCV cannot read; convert it to .mp4")
         self.count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         self.rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
         self._capture = capture
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        """Frames, uint8 RGB (H, W, 3), from the beginning.
+        """Yield the frames as uint8 RGB (H, W, 3).
 
         Raises:
-            ValueError: there is none.
+            ValueError: no frame can be decoded.
         """
         self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0)
         number = 0
@@ -55,15 +56,15 @@ class Film:
             number += 1
             yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB).astype(np.uint8, copy=False)
         if not number:
-            raise ValueError(f"{self.path}: holds no frame that OpenCV can decode")
+            raise ValueError(f"{self.path}: OpenCV cannot decode any frame; convert it to .mp4")
 
 
-class FilmWriter:
-    """An MPEG-4 file that is there when all frames are: a context.
+class VideoWriter:
+    """Context manager that writes an MPEG-4 file; the file appears when the context ends without an error.
 
     Args:
-        path: of the .mp4 to write.
-        rate: frames a second.
+        path: the .mp4 file to write.
+        rate: frames per second.
 
     Raises:
         OSError: the file cannot be written.
@@ -75,15 +76,15 @@ class FilmWriter:
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, frame: NDArray[np.uint8]) -> None:
-        """Append a frame, uint8 RGB (H, W, 3), all of one size."""
+        """Append a frame, uint8 RGB (H, W, 3), of the same size as the frames before it."""
         if self._writer is None:
             size = (frame.shape[1], frame.shape[0])
             self._writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*"mp4v"), self.rate, size)
             if not self._writer.isOpened():
-                raise OSError(f"{self.path}: cannot be written as a video; choose a folder that can be written to")
+                raise OSError(f"{self.path}: the video cannot be written; choose a folder with write permission")
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
 
-    def __enter__(self) -> FilmWriter:
+    def __enter__(self) -> VideoWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         return self
 

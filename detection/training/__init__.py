@@ -1,1 +1,1 @@
-"""What only training needs: labelled boxes of images, feature rows, batches, checkpoints, solvers."""
+"""Code that only training needs: labelled boxes of images, feature rows, batches, checkpoints, solvers."""

@@ -1,8 +1,8 @@
-"""Mini-batches of windows for fine-tuning, drawn over many images and pooled a block at a time.
+"""Mini-batches of windows for fine-tuning, drawn from many images and pooled block by block.
 
-The authors' scheme (spp_finetune_voc.m): images are taken in random order until they hold many times the windows
-that a block needs; positives and negatives are drawn from all of these without replacement and cut into batches.
-A batch so mixes windows of about as many images as it has windows.
+The authors' scheme (spp_finetune_voc.m): images are taken in random order until they have many times the windows that
+a block needs. Positives and negatives are drawn from all of them without replacement and divided into batches. A
+batch thus mixes windows of about as many images as it has windows.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from detection.config import FinetuneConfig
 from detection.training.images import TrainingImages
 
-BACKGROUND = 0  # label of negatives; class k is k + 1
+BACKGROUND = 0  # label of negatives; the label of class k is k + 1
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Windows of several batches.
+    """Windows of B batches.
 
     Attributes:
         features: float16 (B, P + N, D), pool5; positives first.
@@ -38,7 +38,13 @@ class Block:
 
 @dataclass(frozen=True, eq=False)
 class _Candidates:
-    """The windows of one image that may serve: rows of its labelled, and the labels of the positives."""
+    """The windows of one image that can be drawn.
+
+    Attributes:
+        positives: int32 (P,), rows of the image's labelled boxes.
+        labels: int16 (P,), labels of the positives, 1..K.
+        negatives: int32 (N,), rows of the image's labelled boxes.
+    """
 
     positives: NDArray[np.int32]
     labels: NDArray[np.int16]
@@ -46,17 +52,17 @@ class _Candidates:
 
 
 class WindowBatches:
-    """Blocks of batches, each a function of its number, so that training can stop and go on anywhere.
+    """Blocks of batches, each determined by its number and the seed, so that training can resume anywhere.
 
     Args:
-        sources: training images and, if any, their mirror images: the same photos each.
-        config: overlaps, batch composition.
-        batches: of a block.
-        difficult: difficult objects make positives; windows that overlap one best are not used otherwise.
-        seed: of all that is drawn.
+        sources: training images and, optionally, the same images mirrored.
+        config: overlaps and composition of batches.
+        batches: number of batches per block.
+        difficult: use difficult objects as positives; False: windows that overlap one of them best are not drawn.
+        seed: random seed of everything that is drawn.
 
     Raises:
-        ValueError: no image has a positive, or none a negative.
+        ValueError: no image has a positive window, or no image has a negative window.
     """
 
     def __init__(
@@ -72,9 +78,13 @@ class WindowBatches:
         self._candidates = [self._find(images, i, difficult) for i in range(len(images))]
         for name in ("positives", "negatives"):
             if not any(len(getattr(c, name)) for c in self._candidates):
-                raise ValueError(f"fine-tuning: no window of {len(images)} images may serve as one of the {name}")
+                raise ValueError(
+                    f"fine-tuning: no window of {len(images)} images can be one of the {name}; use more images or "
+                    "other proposals"
+                )
 
     def _find(self, images: TrainingImages, index: int, difficult: bool) -> _Candidates:
+        """Select the windows of one image that can be drawn."""
         labelled, config = images.labelled_boxes(index), self.config
         best = labelled.overlaps.max(axis=1, initial=0)
         usable = np.ones(len(best), np.bool_)
@@ -87,11 +97,11 @@ class WindowBatches:
         return _Candidates(positives.astype(np.int32), labels.astype(np.int16), negatives.astype(np.int32))
 
     def classes(self) -> set[int]:
-        """The classes that have a positive window."""
+        """Return the classes that have a positive window."""
         return {int(label) - 1 for c in self._candidates for label in c.labels}
 
     def block(self, number: int) -> Block:
-        """Block `number`, 0 and up; equal numbers give equal blocks."""
+        """Return block `number`, counted from 0; equal numbers give equal blocks."""
         rng, config = np.random.default_rng([self.seed, number]), self.config
         chosen = self._images(rng)
         positives = [self._candidates[i].positives for _, i in chosen]
@@ -109,10 +119,16 @@ class WindowBatches:
     def _draw(
         self, rng: np.random.Generator, rows: list[NDArray[np.int32]], labels: list[NDArray[np.int16]], count: int
     ) -> NDArray[np.int64]:
-        """Windows for all batches, in random order, without replacement unless there are too few.
+        """Draw the windows of all batches in random order, without replacement unless there are too few.
+
+        Args:
+            rng: random generator.
+            rows: per image, the rows of its labelled boxes that can be drawn.
+            labels: per image, the labels of these rows.
+            count: number of windows per batch.
 
         Returns:
-            (3, B, count): place among the images, row of the image's labelled, label.
+            int64 (3, B, count): index of the image, row of its labelled boxes, label.
         """
         place = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
         everything = np.stack([place, np.concatenate(rows), np.concatenate(labels)]).astype(np.int64)
@@ -121,7 +137,7 @@ class WindowBatches:
         return everything[:, rng.permutation(drawn)].reshape(3, self.batches, count)
 
     def _images(self, rng: np.random.Generator) -> list[tuple[int, int]]:
-        """(source, index) in random order, until there are enough windows to draw from, or all."""
+        """Return (source, image) pairs in random order, as many as have enough windows to draw from, or all."""
         pairs = [(s, i) for s in range(len(self.sources)) for i in range(len(self._candidates))]
         wanted = {name: getattr(self.config, name) * self.batches for name in ("positives", "negatives")}
         found, chosen = dict.fromkeys(wanted, 0), []
@@ -140,7 +156,14 @@ class WindowBatches:
         row: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> NDArray[np.float16]:
-        """Features of windows given by image and row, each image read once: (W,), (W,) -> float16 (W, D)."""
+        """Pool windows, reading the maps of each image once: float16 (W, D).
+
+        Args:
+            chosen: (source, image) pairs.
+            place: int64 (W,), the pair of each window.
+            row: int64 (W,), the row of each window among the labelled boxes of its image.
+            rng: random generator of the scales, if they are random.
+        """
         pooled: NDArray[np.float16] | None = None
         for n in np.unique(place).tolist():
             source, index = chosen[n]
@@ -155,7 +178,7 @@ class WindowBatches:
         return pooled
 
     def stream(self, first: int, last: int) -> Iterator[Block]:
-        """Blocks first..last - 1; the next one is pooled while the caller works on this one."""
+        """Yield blocks first..last - 1; the next block is pooled while the caller works on the current one."""
         with ThreadPoolExecutor(1) as pool:
             ahead = pool.submit(self.block, first) if first < last else None
             for number in range(first, last):

@@ -1,4 +1,4 @@
-"""What an interrupted gradient descent continues from: one file, replaced whole, and whose training it is."""
+"""Checkpoints of gradient descent: one file, replaced atomically, with the key of its training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ log = logging.getLogger(__name__)
 
 
 def save(path: Path, key: str, **state: Any) -> None:
-    """Write numbers, tensors and lists and dictionaries of them; the folder is made if absent.
+    """Write a checkpoint; the folder is created if absent.
+
+    Args:
+        path: file of the checkpoint.
+        key: fingerprint of the training.
+        state: numbers, tensors, and lists and dictionaries of them.
 
     Raises:
         OSError: the file cannot be written.
@@ -28,16 +33,22 @@ def save(path: Path, key: str, **state: Any) -> None:
 
 
 def load(path: Path, key: str) -> dict[str, Any] | None:
-    """What was saved for the training of this key; None if there is nothing, or, with a warning, nothing of use."""
+    """Read the checkpoint of the training with this key.
+
+    Returns:
+        the state; None if there is no file or, with a warning, if it is damaged or of another training.
+    """
     if not path.is_file():
         return None
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         same = state["key"] == key
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-        log.warning("%s is damaged (%s); starting anew", path, str(error).splitlines()[0] if str(error) else "")
+        log.warning(
+            "%s is damaged (%s); starting from the beginning", path, str(error).splitlines()[0] if str(error) else ""
+        )
         return None
     if not same:
-        log.warning("%s belongs to a training with other settings or data; starting anew", path)
+        log.warning("%s belongs to a training with other settings or data; starting from the beginning", path)
         return None
     return state

@@ -1,4 +1,4 @@
-"""The windows that some SVM trains on: each held once, whatever the number of classes that want it."""
+"""The windows that SVMs are trained on, each held once for all classes that use it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from detection.training.solver import SharedState
 
 
 class HardWindows:
-    """Rows, keys and SVM state of the cached windows, in slots that are reused after eviction.
+    """Feature rows, keys and SVM state of the held windows, in N slots that are reused after eviction.
 
     Args:
-        dim: D, numbers a feature row.
+        dim: length D of a feature row.
         n_classes: K.
         memory: bytes of feature rows held in memory.
-        folder: where rows beyond that are mapped from.
+        folder: folder of the mapped files that hold further rows.
 
     Attributes:
-        image: int64 (N,) which training image each slot's window is of, -1 for a free slot.
-        box: int64 (N,) which window of that image.
-        state: labels, dual variables and weights, (N, ...) over the same slots.
+        rows: feature rows of the slots.
+        image: int64 (N,), the training image of each slot's window; -1 for a free slot.
+        box: int64 (N,), the window's row among the labelled boxes of its image.
+        state: labels, dual variables and weights over the same slots.
     """
 
     def __init__(self, dim: int, n_classes: int, memory: int, folder: Path) -> None:
@@ -39,14 +40,20 @@ class HardWindows:
         )
 
     def __len__(self) -> int:
-        """Windows held."""
+        """Number of held windows."""
         return int((self.image >= 0).sum())
 
     def add(
         self, image: int, boxes: NDArray[np.int64], features: NDArray[np.float32], labels: NDArray[np.int8]
     ) -> None:
-        """Hold n windows of one image: box numbers (n,), unscaled features (n, D), exact in half precision,
-        labels (n, K)."""
+        """Add n windows of one image.
+
+        Args:
+            image: number of the training image.
+            boxes: int64 (n,), rows of its labelled boxes.
+            features: float32 (n, D), unscaled, exact in half precision.
+            labels: int8 (n, K), 1 and -1, or 0 for classes that do not use the window.
+        """
         free = np.flatnonzero(self.image < 0)
         if len(free) < len(boxes):
             self._grow(len(self.image) + len(boxes) - len(free))
@@ -57,12 +64,15 @@ class HardWindows:
         self._write(slots, features)
 
     def evict(self, pairs: NDArray[np.bool_]) -> int:
-        """Take (window, class) pairs, bool (N, K), out; free the windows that no class holds any more.
+        """Remove negatives from classes and free the windows that no class uses.
 
-        Support vectors stay: the weights are made of them.
+        Support vectors are kept, because the weights are their sum.
+
+        Args:
+            pairs: bool (N, K), (window, class) pairs to remove.
 
         Returns:
-            the number of pairs taken out.
+            the number of removed pairs.
         """
         gone = pairs & (self.state.labels < 0) & (self.state.alpha <= 0)
         self.state.labels[gone] = 0
@@ -70,12 +80,12 @@ class HardWindows:
         return int(gone.sum())
 
     def refill(self, slots: NDArray[np.int64], features: NDArray[np.float32]) -> None:
-        """Put back the features of slots whose keys were restored from a checkpoint."""
+        """Set the unscaled features, float32 (n, D), of slots (n,) whose keys were restored from a checkpoint."""
         self.rows.grow(len(self.image))
         self._write(slots, features)
 
     def restore(self, image: NDArray[np.int64], box: NDArray[np.int64], state: SharedState) -> None:
-        """Take over keys and state; the features follow by `refill`."""
+        """Set keys, int64 (N,) each, and state from a checkpoint; `refill` adds the features."""
         self.image, self.box, self.state = image, box, state
 
     def _write(self, slots: NDArray[np.int64], features: NDArray[np.float32]) -> None:

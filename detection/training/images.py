@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,18 +18,21 @@ from detection.networks.fc_head import FcFeatures
 if TYPE_CHECKING:
     from data.records import ImageRecord
 
+SAMPLE_SEED = 3  # of the windows whose mean norm is measured; spp_feature_stats.m
+SAMPLE_IMAGES, SAMPLE_BOXES = 200, 200  # images in the sample, windows of each; spp_feature_stats.m
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledBoxes:
-    """The windows of one training image, ground truth first (roidb_from_voc.m).
+    """The windows of one training image: its G objects, then its R proposals (roidb_from_voc.m).
 
     Attributes:
-        id: of the image.
+        id: id of the image.
         boxes: float32 (G + R, 4), image pixels.
-        labels: int64 (G,), classes of the ground truth.
+        labels: int64 (G,), class of each object.
         difficult: bool (G,).
-        gt_overlaps: float64 (G + R, G), IoU with every object.
-        overlaps: float64 (G + R, K), largest IoU with an object of each class, 0 without one.
+        gt_overlaps: float64 (G + R, G), IoU of each window with each object.
+        overlaps: float64 (G + R, K), largest IoU of each window with an object of each class; 0 if there is none.
     """
 
     id: str
@@ -41,7 +44,7 @@ class LabelledBoxes:
 
 
 def label_boxes(record: ImageRecord, proposals: NDArray[np.float32], n_classes: int) -> LabelledBoxes:
-    """Join an image's ground truth and proposals."""
+    """Join the objects and the proposals of an image, float32 (R, 4), and compute their overlaps."""
     boxes = np.concatenate([record.boxes, proposals]).astype(np.float32)
     gt_overlaps = iou(boxes, record.boxes)  # (G + R, G)
     overlaps = np.zeros((len(boxes), n_classes))
@@ -51,16 +54,16 @@ def label_boxes(record: ImageRecord, proposals: NDArray[np.float32], n_classes: 
 
 
 class TrainingImages:
-    """All training images: labelled at once, features read off the cache when asked for.
+    """All training images; overlaps and features are computed when they are asked for.
 
     Args:
-        records: the images.
-        proposals: image id -> float32 (R, 4).
+        records: the images with their objects.
+        proposals: image id -> float32 (R, 4), image pixels.
         cache: conv5 maps of every image.
         pooling: how boxes become features.
         n_classes: K.
-        fc: from pool5 to the features; None where pool5 is what is learned from.
-        mirrored: the maps are those of the mirrored photos; boxes are still given in the photos as they are.
+        fc: fully connected layers that turn pool5 into the features; None: the features are pool5.
+        mirrored: the maps are those of the mirrored photos; boxes are still given in the unmirrored photos.
     """
 
     def __init__(
@@ -85,80 +88,54 @@ class TrainingImages:
         return len(self.records)
 
     def labelled_boxes(self, index: int) -> LabelledBoxes:
-        """The windows of image `index`, without features."""
+        """Return the windows of image `index` with their overlaps."""
         record = self.records[index]
         return label_boxes(record, self.proposals[record.id], self.n_classes)
 
     @property
     def pooled_length(self) -> int:
-        """D of pool5."""
+        """Length of pool5; reads the maps of the first image."""
         pyramid = features.load_pyramid(self.cache, self.records[0].id)
         return int(pyramid.maps[0].shape[0]) * sum(n * n for n in self.pooling.levels)
 
     def boxes(self, index: int) -> NDArray[np.float32]:
-        """Those of the labelled of image `index`: float32 (G + R, 4), ground truth first."""
+        """Return the windows of image `index` without overlaps: float32 (G + R, 4), objects first."""
         record = self.records[index]
         return np.concatenate([record.boxes, self.proposals[record.id]]).astype(np.float32)
 
     def pool(
         self, index: int, boxes: NDArray[np.float32], scale_index: NDArray[np.int64] | None = None
     ) -> NDArray[np.float32]:
-        """Unscaled features of boxes of image `index`: (N, 4) -> float32 (N, D).
+        """Return the unscaled features of boxes of image `index`: float32 (N, D).
 
-        `scale_index` (N,) puts the boxes on given scales instead of those the pooling rule picks.
+        Args:
+            index: number of the image; its maps are read from the cache.
+            boxes: float32 (N, 4), image pixels.
+            scale_index: int64 (N,), the map of each box; None: the one that the pooling rule chooses.
         """
         placed = self.place(index, boxes, scale_index)
         return placed.rows(slice(None))[placed.group]
 
     def place(
         self, index: int, boxes: NDArray[np.float32], scale_index: NDArray[np.int64] | None = None
-    ) -> PlacedWindows:
-        """Where boxes of image `index` lie on its maps; arguments as of `pool`."""
+    ) -> features.PlacedWindows:
+        """Return boxes of image `index` on its feature pyramid; arguments as of `pool`."""
         pyramid = features.load_pyramid(self.cache, self.records[index].id)
         if self.mirrored:
             boxes = mirror(boxes, pyramid.image_size[1])
-        cells, group = features.locate(pyramid, boxes, self.pooling, scale_index).unique()
-        return PlacedWindows(pyramid, cells, group, self.pooling.levels, self.fc)
-
-
-@dataclass(frozen=True, eq=False)
-class PlacedWindows:
-    """Windows of one image, those on the same cells once.
-
-    Attributes:
-        pyramid: maps of the image.
-        cells: U different places of windows on it.
-        group: int64 (N,), which of them each window has.
-        levels: of the pyramid pooling.
-        fc: from pool5 to the features; None for pool5 itself.
-    """
-
-    pyramid: features.FeaturePyramid
-    cells: features.Cells
-    group: NDArray[np.int64]
-    levels: tuple[int, ...]
-    fc: FcFeatures | None
-
-    def rows(self, places: NDArray[np.int64] | slice) -> NDArray[np.float32]:
-        """Unscaled features of some of the places: float32 (n, D)."""
-        pool5 = features.pool(self.pyramid, self.cells[places], self.levels)
-        return np.asarray(self.fc(pool5) if self.fc else pool5)
-
-    def scores(self, scorer: Callable[[features.spp.Array], NDArray[np.float32]]) -> NDArray[np.float32]:
-        """What `scorer` gives the features of all places: float32 (U, K)."""
-        return features.score_pooled(scorer, self.fc, self.pyramid, self.cells, self.levels)
+        return features.place(pyramid, boxes, self.pooling, scale_index, self.fc)
 
 
 def feature_sample(
-    images: TrainingImages, seed: int = 3, n_images: int = 200, n_boxes: int = 200
+    images: TrainingImages, seed: int = SAMPLE_SEED, n_images: int = SAMPLE_IMAGES, n_boxes: int = SAMPLE_BOXES
 ) -> Iterator[NDArray[np.float32]]:
-    """Unscaled features of a sample of windows, ground truth among them, image by image: float32 (N, D), N >= 1.
+    """Yield unscaled features of a random sample of windows, objects among them: float32 (N, D) per image, N >= 1.
 
     Args:
         images: the training images.
-        seed: of the sample.
-        n_images: most images drawn.
-        n_boxes: most windows drawn of each.
+        seed: random seed of the sample.
+        n_images: maximum number of images.
+        n_boxes: maximum number of windows per image.
     """
     rng = np.random.default_rng(seed)
     for index in rng.permutation(len(images))[:n_images]:
@@ -168,20 +145,25 @@ def feature_sample(
             yield images.pool(index, boxes[chosen])
 
 
-def mean_norm(images: TrainingImages, seed: int = 3, n_images: int = 200, n_boxes: int = 200) -> float:
-    """Mean L2 norm of the features of a sample of windows, ground truth among them (spp_feature_stats.m).
+def mean_norm(
+    images: TrainingImages, seed: int = SAMPLE_SEED, n_images: int = SAMPLE_IMAGES, n_boxes: int = SAMPLE_BOXES
+) -> float:
+    """Return the mean L2 norm of the features of a random sample of windows (spp_feature_stats.m).
 
     Args:
         images: the training images.
-        seed: of the sample; the authors' is 3.
-        n_images: most images drawn.
-        n_boxes: most windows drawn of each.
+        seed: random seed of the sample.
+        n_images: maximum number of images.
+        n_boxes: maximum number of windows per image.
 
     Raises:
-        ValueError: no image has a window, or every feature is zero.
+        ValueError: no image has a window, or all features are zero.
     """
     norms = [np.linalg.norm(rows, axis=1) for rows in feature_sample(images, seed, n_images, n_boxes)]
     mean = float(np.concatenate(norms).mean(dtype=np.float64)) if norms else 0.0
     if mean == 0:
-        raise ValueError("features: no training window has a feature other than zero; nothing can be learned")
+        raise ValueError(
+            "features: all features of the sampled training windows are zero; check the photos, the proposals and "
+            "the weights of the network"
+        )
     return mean

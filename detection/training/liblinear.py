@@ -1,4 +1,4 @@
-"""scikit-learn's LinearSVC on the shared rows: the reference that the shared solver is held against."""
+"""scikit-learn's LinearSVC on the shared rows, the reference for the shared solver."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from detection.training.solver import Objective, Problem, SharedState, objective
 
 log = logging.getLogger(__name__)
 
-BYTES_A_NUMBER = 20  # LinearSVC's float64 copy and liblinear's nodes, measured, beside the float32 it is given
+BYTES_PER_VALUE = 20  # measured: the float32 input, LinearSVC's float64 copy and liblinear's nodes
 
 
 def fit_liblinear(
@@ -25,19 +25,29 @@ def fit_liblinear(
     memory: int,
     tolerance: float,
 ) -> dict[int, Objective]:
-    """Train the classes one after the other, cold, on a private copy of their rows.
+    """Train classes one after the other from zero, each on a copy of its rows, updating `state` in place.
 
-    A class whose copy needs more than `memory` bytes is trained by `solver.solve` to the given duality gap.
+    Args:
+        rows: feature rows.
+        state: labels; its dual variables and weights are replaced.
+        classes: int64, the classes to train.
+        problem: costs and scales.
+        memory: bytes for the copy; a class that needs more is trained by `solver.solve`.
+        tolerance: relative duality gap at which `solver.solve` stops.
 
     Returns:
-        class -> objective; the gap is unknown (nan) where LinearSVC trained.
+        class -> objective; its gap is NaN for classes trained by LinearSVC.
     """
     done: dict[int, Objective] = {}
     for k in map(int, classes):
         slots = np.flatnonzero(state.labels[:, k])
         state.alpha[:, k], state.weights[k], state.bias_weights[k] = 0, 0, 0
-        if len(slots) * rows.dim * BYTES_A_NUMBER > memory:
-            log.info("class %d: %d rows do not fit LinearSVC's memory; using the shared solver", k, len(slots))
+        if len(slots) * rows.dim * BYTES_PER_VALUE > memory:
+            log.info(
+                "class %d: the copy of %d rows for LinearSVC exceeds the memory limit; using the shared solver",
+                k,
+                len(slots),
+            )
             done |= solve(rows, state, np.array([k]), problem, tolerance=tolerance)
             continue
         features = rows.read(slots) * np.float32(problem.feature_scale)

@@ -1,7 +1,7 @@
-"""Feature rows shared by all classes: each window once, in half precision, in memory up to a budget.
+"""Feature rows shared by all classes: each window once, in half precision, in memory up to a limit.
 
-Rows live in blocks. Blocks beyond the budget are files mapped into memory, so a training set that outgrows
-the machine slows down rather than fails.
+Rows are stored in blocks. Blocks beyond the limit are files mapped into memory, so that a training set larger than the
+memory is slow instead of failing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import torch
 from numpy.typing import NDArray
 
 BLOCK_ROWS = 2048
-# A half shifted into a single has its exponent 112 too low (15 against 127); the product is exact, subnormals too.
+# The bits of a half shifted into a single have an exponent 112 too low (bias 15 instead of 127); the product is exact,
+# also for subnormal numbers.
 _HALF_EXPONENT = np.float32(2.0**112)
 
 
@@ -26,9 +27,9 @@ class RowStore:
     """A growing (N, D) half-precision matrix with reusable slots.
 
     Args:
-        dim: D, numbers a row.
+        dim: length D of a row.
         memory: bytes of rows held in memory; further blocks are mapped files.
-        folder: where those files lie; they go when the process ends, however it ends.
+        folder: folder of these files; they disappear when the process ends, even if it is killed.
     """
 
     def __init__(self, dim: int, memory: int, folder: Path) -> None:
@@ -39,11 +40,11 @@ class RowStore:
         self._files: list[IO[bytes]] = []
 
     def __len__(self) -> int:
-        """Slots there is room for."""
+        """Number of slots."""
         return len(self.blocks) * BLOCK_ROWS
 
     def grow(self, slots: int) -> None:
-        """Make room for at least this many slots."""
+        """Grow to at least this number of slots."""
         while len(self) < slots:
             self.blocks.append(self._new_block())
 
@@ -54,25 +55,27 @@ class RowStore:
         self.folder.mkdir(parents=True, exist_ok=True)
         file = tempfile.TemporaryFile(prefix="rows-", dir=self.folder)  # noqa: SIM115 (closed by `close`)
         self._files.append(file)
-        if hasattr(os, "posix_fallocate"):  # a full disk is an error here; in a mapped page it would end the process
+        if hasattr(os, "posix_fallocate"):  # a full disk raises here; a write to a mapped page would kill the process
             os.posix_fallocate(file.fileno(), 0, BLOCK_ROWS * self.dim * 2)
         return np.memmap(file, np.float16, "w+", shape=shape)
 
     def write(self, slots: NDArray[np.int64], values: NDArray[np.float32]) -> None:
-        """Store (n, D) `values`, which must be finite in half precision, at the given slots.
+        """Store values, float32 (n, D), at slots, int64 (n,).
 
         Raises:
-            ValueError: a value is beyond half precision's 65504.
+            ValueError: a value is not finite in half precision.
         """
-        half = torch.from_numpy(values).half()  # several times as fast as numpy's conversion
+        half = torch.from_numpy(values).half()  # several times faster than numpy's conversion
         if half.numel() and not math.isfinite(sum(v.item() for v in half.aminmax())):  # a fifth of isfinite's time
-            raise ValueError("features: a value is beyond half precision (65504) or not a number")
+            raise ValueError(
+                "features: expected finite values of at most 65504 (half precision); check the network's weights"
+            )
         for block in np.unique(slots // BLOCK_ROWS):
             mine = slots // BLOCK_ROWS == block
             self.blocks[block][slots[mine] % BLOCK_ROWS] = half.numpy()[mine]
 
     def read(self, slots: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The rows at the given slots: float32 (n, D)."""
+        """Return the rows at slots, int64 (n,): float32 (n, D)."""
         out = np.empty((len(slots), self.dim), np.float32)
         for block in np.unique(slots // BLOCK_ROWS):
             mine = slots // BLOCK_ROWS == block
@@ -89,7 +92,7 @@ class RowStore:
 
 @numba.njit(nogil=True, inline="always")
 def decode_half(half: NDArray[np.uint16], bits: NDArray[np.uint32], single: NDArray[np.float32]) -> None:
-    """Finite half-precision numbers, given as bits, to `single`, a float32 view of `bits`."""
+    """Convert finite half-precision numbers, given as their bits, to `single`, a float32 view of `bits`."""
     for j in range(len(half)):
         h = np.uint32(half[j])
         bits[j] = ((h & np.uint32(0x7FFF)) << np.uint32(13)) | ((h & np.uint32(0x8000)) << np.uint32(16))

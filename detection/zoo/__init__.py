@@ -1,4 +1,4 @@
-"""Detectors that come with the program, a folder each; docs/models.md tells of their data and accuracy."""
+"""Bundled detectors, one folder each. docs/models.md lists their training data and accuracy."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ HERE = Path(__file__).parent
 
 
 def names() -> list[str]:
-    """What `SPPDetector.from_pretrained` takes beside folders."""
+    """Return the names of the bundled detectors."""
     return sorted(path.parent.name for path in HERE.glob("*/model.json"))
 
 
 def folder_of(name_or_dir: str | Path) -> Path:
-    """The model folder meant: one of the user's, or of these detectors.
+    """Return the folder of a model.
+
+    Args:
+        name_or_dir: a model folder, or the name of a bundled detector.
 
     Raises:
-        FileNotFoundError: there is neither.
+        FileNotFoundError: it is neither a folder nor a bundled detector.
     """
     folder = Path(name_or_dir)
     if folder.is_dir():
@@ -24,4 +27,4 @@ def folder_of(name_or_dir: str | Path) -> Path:
     if str(name_or_dir) in names():
         return HERE / str(name_or_dir)
     known = ", ".join(names())
-    raise FileNotFoundError(f"{name_or_dir}: no such folder, and none of the detectors that come along ({known})")
+    raise FileNotFoundError(f"{name_or_dir}: neither a folder nor a bundled detector ({known})")

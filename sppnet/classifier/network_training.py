@@ -9,13 +9,13 @@ from pathlib import Path
 from tqdm import tqdm
 
 from classification import network as networks
-from classification.augment import Augmentation, Colours
+from classification.augment import Augmentation, ColourComponents
 from classification.config import CROP, PYRAMIDS, TrainConfig
+from classification.distributed import ProcessGroup, local_device
 from classification.extractor import Extractor
 from classification.model import MODEL, softmax_model
 from classification.network import SPPNet
-from classification.photos import CentreViews, Photos, TrainingViews
-from classification.processes import Processes, local_device
+from classification.photos import CentreViews, DecodedPhotos, TrainingViews
 from classification.training import CHECKPOINT, EpochPoint, Training, TrainOptions
 from classification.views import View
 from data.class_folders import LabelledPhotos
@@ -49,7 +49,7 @@ def train_network(settings: NetworkTrainingSettings) -> Record:
     s, folder, config = settings, run_folder(settings), train_config(settings)
     splits = photos_of_folder(s.data, s.limit)
     train, held_out = divide_by_share(splits[ALL], s.train_share, s.seed) if ALL in splits else splits.values()
-    processes = Processes.join(local_device(resolve_device(s.device)))
+    processes = ProcessGroup.join(local_device(resolve_device(s.device)))
     try:
         with exclusive(folder / CLASSIFIER) if processes.rank == 0 else contextlib.nullcontext():
             return _train(s, folder, config, (train, held_out), processes)
@@ -90,7 +90,7 @@ def _train(
     folder: Path,
     config: TrainConfig,
     data: tuple[LabelledPhotos, LabelledPhotos],
-    processes: Processes,
+    processes: ProcessGroup,
 ) -> Record:
     record = new_record(s, config, *data)
     done = None if s.overwrite else finished_record(folder, record["training"])
@@ -103,7 +103,7 @@ def _train(
         training.run(lambda point: _show(bar, point))
     if processes.rank == 0:
         _save(folder, training, data[0].classes, record)
-    processes.wait()  # until the record is there for the others, too
+    processes.barrier()  # until the record is there for the others, too
     kept = read_record(folder, record["training"])
     assert kept is not None
     return kept
@@ -114,12 +114,12 @@ def _prepared(
     folder: Path,
     config: TrainConfig,
     data: tuple[LabelledPhotos, LabelledPhotos],
-    processes: Processes,
+    processes: ProcessGroup,
     key: str,
 ) -> Training:
     """The training, ready to begin or continue."""
     train, held_out = data
-    photos, validation_photos = Photos(train.paths), Photos(held_out.paths)
+    photos, validation_photos = DecodedPhotos(train.paths), DecodedPhotos(held_out.paths)
     net = _initial_network(s, len(train.classes))
     preprocessing = net.body.preprocessing
     augmentation = Augmentation(preprocessing, _colours(photos, s.seed) if s.colour else None, s.colour, s.mirror)
@@ -146,18 +146,18 @@ def _initial_network(s: NetworkTrainingSettings, n_classes: int) -> SPPNet:
     return net
 
 
-def _colours(photos: Photos, seed: int) -> Colours:
+def _colours(photos: DecodedPhotos, seed: int) -> ColourComponents:
     """Principal components of the colours of evenly spaced photos."""
     step = -(-len(photos) // COLOUR_PHOTOS)
-    return Colours.of((photos[i] for i in range(0, len(photos), step)), seed)
+    return ColourComponents.fit((photos[i] for i in range(0, len(photos), step)), seed)
 
 
-def _clear(folder: Path, processes: Processes) -> None:
+def _clear(folder: Path, processes: ProcessGroup) -> None:
     """Remove what an earlier training left. This one, if interrupted, then continues without --overwrite."""
     if processes.rank == 0:
         for path in (folder / CHECKPOINT, folder / RECORD, folder / CLASSIFIER / MODEL):
             path.unlink(missing_ok=True)
-    processes.wait()
+    processes.barrier()
 
 
 def _show(bar: tqdm, point: EpochPoint) -> None:
@@ -170,7 +170,7 @@ def _show(bar: tqdm, point: EpochPoint) -> None:
 def _save(folder: Path, training: Training, classes: tuple[str, ...], record: Record) -> None:
     """Write the classifier, the curve and the record; remove the checkpoint."""
     net = training.net
-    own, view = not net.frozen, View("crop") if net.fixed else View("full")
+    own, view = not net.frozen, View("crop") if net.fixed_size else View("full")
     notes = {name: record[name] for name in ("data", "photos", "pyramid", "seed", "config", "training")}
     model = softmax_model(Extractor.of(net), net.fc8, classes=classes, view=view, own_convolutions=own, notes=notes)
     model.save(folder / CLASSIFIER)

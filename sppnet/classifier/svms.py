@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from classification import evaluation, linear
+from classification import evaluation, linear_classifier
 from classification.extractor import Extractor
-from classification.linear import LinearClassifier
+from classification.linear_classifier import LinearClassifier
 from classification.model import Model, notes_of
 from classification.representations import Rows
 from classification.views import View
@@ -84,9 +84,9 @@ def _train_and_test(s: ClassifierSettings, splits: Splits, rows: Mapping[str, Ro
     if ALL in splits:
         scores = _over_divisions(s, splits[ALL], rows[ALL])
         log.info("the saved classifier is trained on all %d photos", len(splits[ALL]))
-        return linear.fit(rows[ALL], splits[ALL].truth, s.cost, s.seed), scores
+        return linear_classifier.fit(rows[ALL], splits[ALL].truth, s.cost, s.seed), scores
     (train, test), (seen, unseen) = splits.values(), rows.values()
-    svms = linear.fit(seen, train.truth, s.cost, s.seed)
+    svms = linear_classifier.fit(seen, train.truth, s.cost, s.seed)
     margins = svms(unseen)
     if s.voc2007:
         ap = evaluation.class_ap(margins, test.truth, s.metric or "voc07")
@@ -103,7 +103,7 @@ def _over_divisions(s: ClassifierSettings, photos: LabelledPhotos, rows: Rows) -
         for seed in range(s.seed, s.seed + divisions):
             train, test = _divided(s, photos, seed)
             seen, unseen = ([place[path] for path in part.paths] for part in (train, test))
-            svms = linear.fit(rows[seen], train.truth, s.cost, seed)
+            svms = linear_classifier.fit(rows[seen], train.truth, s.cost, seed)
             found.append(evaluation.mean_class_accuracy(svms(rows[unseen]), test.labels))
             bar.update()
     return DivisionScores(found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -124,19 +123,6 @@ def _report(prog: str, settings: Settings, result: dict[str, Any], path: Path | 
         name = prog.removeprefix("sppnet ").replace(" ", "-")
         write_text(Path(folder) / f"{name}.yaml", yaml.safe_dump(settings.to_dict(), sort_keys=False))
     if path:
-        write_report(path, settings, result, seconds)
+        from sppnet.json_report import write_report
 
-
-def write_report(path: Path, settings: Settings, result: dict[str, Any], seconds: float) -> None:
-    """Write a result with everything needed to repeat it, as json, atomically."""
-    from sppnet import environment
-
-    report = {
-        "result": result,
-        "settings": settings.to_dict(),
-        "seconds": round(seconds, 2),
-        "peak_memory_bytes": environment.peak_memory(),
-        "versions": environment.versions(),
-        "hardware": environment.hardware(),
-    }
-    write_text(path, json.dumps(report, indent=1, default=os.fspath) + "\n")
+        write_report(path, result, settings.to_dict(), seconds)

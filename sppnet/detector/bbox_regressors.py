@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-import itertools
 import json
 from dataclasses import replace
 
 from detection import model
-from detection.bbox_regression import BoxRegressor, fit, training_blocks
-from detection.config import Config
-from detection.training import svm_checkpoint
+from detection.bbox_regression import BoxRegressor, fit_all
+from detection.training import regressor_checkpoint
+from detection.training.fingerprint import fingerprint
 from detection.training.images import TrainingImages, mean_norm
-from detection.training.svm_checkpoint import RegressorParts, fingerprint
+from detection.training.regressor_checkpoint import RegressorParts
 from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs
 from sppnet.detector.training_images import training_images_of
 from sppnet.progress import log, progress
@@ -44,7 +42,7 @@ def train_bbox_regressors(
         images = trained.images if trained else training_images_of(run, found, settings)
         result = _with_regressors(run, found, images, settings)
         result.save(folder)
-        svm_checkpoint.remove_regressors(folder / CHECKPOINTS)
+        regressor_checkpoint.remove(folder / CHECKPOINTS)
     log.info("box regressors of %d classes: %s", sum(r is not None for r in result.regressors), folder)
     return result
 
@@ -60,9 +58,15 @@ def _with_regressors(
     regressors = [] if settings.overwrite else _regressors_of(run, key)
     if not regressors:
         with progress(len(trained.classes), 0, "class", "box regression") as bar:
-            for k in range(len(trained.classes)):
-                regressors.append(parts.get(k, functools.partial(_fit_class, images, k, config, scale)))
-                bar.update()
+            regressors = fit_all(
+                images,
+                config.bbox,
+                scale,
+                difficult=config.svm.difficult,
+                memory=int(settings.memory * 2**30),
+                parts=parts,
+                on_class=lambda k: bar.update(),
+            )
     notes = trained.notes | {"regression": key}
     return replace(trained, regressors=tuple(regressors), bbox_feature_scale=scale, notes=notes)
 
@@ -74,9 +78,3 @@ def _regressors_of(run: Run, key: str) -> list[BoxRegressor | None]:
             log.info("box regressors of the same training: %s", path.parent)
             return list(model.load(path.parent).regressors)
     return []
-
-
-def _fit_class(images: TrainingImages, k: int, config: Config, scale: float) -> BoxRegressor | None:
-    blocks = training_blocks(images, k, config.bbox, scale, config.svm.difficult)
-    first = next(blocks, None)
-    return None if first is None else fit(itertools.chain([first], blocks), ridge=config.bbox.ridge)

@@ -13,16 +13,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from data.media import Source
 from detection.detections import Detections
 from detection.detector import SPPDetector
-from detection.files import write_atomically
-from detection.image import read
-from detection.pictures.video import Film, FilmWriter
+from detection.pictures.video import VideoReader, VideoWriter
 from sppnet.errors import one_line
-from sppnet.files import write_text
+from sppnet.files import write_picture, write_text
 from sppnet.progress import log, progress
 from sppnet.settings.detector import DetectSettings
 
@@ -58,12 +55,9 @@ class DetectionOutputs:
                 self._bad(path, error)
                 bar.update()
 
-            for found in self.detector.detect_many(places, bad):
-                assert isinstance(found.photo, Path)
-                try:
-                    self._photo(found.photo, places[found.photo], self._kept(found))
-                except ValueError as error:  # the photo changed since it was read
-                    self._bad(found.photo, error)
+            for path, found in self.detector.detect_each(places, bad):
+                assert isinstance(path, Path)
+                self._photo(path, places[path], self._kept(found))
                 bar.update()
 
     def videos(self, sources: list[Source]) -> None:
@@ -101,27 +95,25 @@ class DetectionOutputs:
     def _photo(self, path: Path, place: Path, found: Detections) -> None:
         self.rows.append({"file": os.fspath(path), "detections": found.records()})
         self.say(f"{path}: {_counted(Counter(found.sorted().names))}")
-        save, crop = self.settings.save, self.settings.crop
-        if not (save or crop):
-            return
-        photo = read(path)
+        save, crop, pixels = self.settings.save, self.settings.crop, found.photo
+        assert isinstance(pixels, np.ndarray)
         if save:
-            _save(save / place, found.draw(image=photo))
+            _save(save / place, found.draw())
         if crop:
             numbers: Counter[str] = Counter()
             for name, box in zip(found.sorted().names, found.sorted().boxes, strict=True):
                 numbers[name] += 1
                 target = crop / name / place.with_name(f"{place.stem}-{numbers[name]}{place.suffix}")
-                _save(target, _cut(photo, box))
+                _save(target, _cut(pixels, box))
 
     def _video(self, source: Source) -> None:
-        video, save = Film(source.path), self.settings.save
+        video, save = VideoReader(source.path), self.settings.save
         frames: list[list[dict[str, Any]]] = []
         counts: Counter[str] = Counter()
         with contextlib.ExitStack() as stack:
             bar = stack.enter_context(progress(video.count, 0, "frame", video.path.name))
             path = save / source.place.with_suffix(".mp4") if save else None
-            writer = stack.enter_context(FilmWriter(path, video.rate)) if path else None
+            writer = stack.enter_context(VideoWriter(path, video.rate)) if path else None
             for found in map(self._kept, self.detector.detect_many(video)):
                 frames.append(found.records())
                 counts.update(found.names)
@@ -144,8 +136,5 @@ def _cut(photo: NDArray[np.uint8], box: NDArray[Any]) -> NDArray[np.uint8]:
 
 def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Write a picture, as PNG if the photo was one, else as JPEG."""
-    kind, suffix = ("png", ".png") if path.suffix.lower() == ".png" else ("jpeg", ".jpg")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, kind, quality=92)
-    write_atomically(path.with_suffix(suffix), [buffer.getvalue()])
+    suffix = ".png" if path.suffix.lower() == ".png" else ".jpg"
+    write_picture(path.with_suffix(suffix), pixels, quality=92)

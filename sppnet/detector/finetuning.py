@@ -18,8 +18,8 @@ from detection.finetune import CHECKPOINT, FinetuneOptions, Finetuning, WindowCl
 from detection.network import resolve_device
 from detection.networks import fc_initialization
 from detection.training.batches import WindowBatches
+from detection.training.fingerprint import fingerprint
 from detection.training.images import TrainingImages
-from detection.training.svm_checkpoint import fingerprint
 from detection.weights.state_dict import write_state
 from sppnet.curves import write_curve
 from sppnet.detector.features import open_features

@@ -13,8 +13,8 @@ from detection.config import Precision
 from detection.networks import fc_initialization
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.training import svm_checkpoint
+from detection.training.fingerprint import fingerprint
 from detection.training.images import TrainingImages
-from detection.training.svm_checkpoint import fingerprint
 from sppnet.detector.finetuning import HEAD
 from sppnet.detector.training_images import TrainingSet, open_training_set
 from sppnet.progress import advance, log, progress
@@ -66,7 +66,7 @@ def train_svms(run: Run, settings: SVMSettings) -> TrainedSVMs:
 def _train(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]) -> model.Model:
     images, config, folder = data.images, data.config, run.model(s.model_name)
     options = svm.MiningOptions(
-        folder / CHECKPOINTS, int(s.memory * 2**30), s.solver, s.max_negatives_per_image, seed=s.seed
+        folder / CHECKPOINTS, int(s.memory * 2**30), s.solver, s.max_negatives_per_image, s.seed
     )
     started = time.monotonic()
     with progress(len(images), 0, "img", "SVMs") as bar:

@@ -14,8 +14,9 @@ from PIL import Image
 
 from data.records import Dataset
 from detection import features, image, model
-from detection.detections import Detections, load_npz, save_npz
-from detection.detector import Combine, Evidence, detect_windows
+from detection.detection_table import load_npz, save_npz
+from detection.detections import Detections
+from detection.ensemble import Combine, Evidence, detect_windows
 from detection.model import Model
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.networks.softmax import SCORE_THRESHOLD, SoftmaxClassifier

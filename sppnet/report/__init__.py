@@ -1,1 +1,1 @@
-"""The HTML report of a tested detector: scores, curves, kinds of error, examples."""
+"""The HTML report of a tested detector: scores, curves, kinds of error, example pictures, time and settings."""

@@ -1,4 +1,4 @@
-"""What the sections of a report say: plain values for its template."""
+"""What each section of the report shows, as plain values for its template."""
 
 from __future__ import annotations
 
@@ -9,29 +9,44 @@ from typing import Any
 
 import numpy as np
 
-import detection
+import sppnet
 from detection.evaluation.errors import BACKGROUND_IOU, COSTLY, FOREGROUND_IOU, WRONG, Kind
 from proposals.recall import THRESHOLDS, RecallResult
+from sppnet.detector.testing import STAGES
 from sppnet.report import charts, examples, provenance
-from sppnet.report.examples import NAMES
-from sppnet.report.tested_run import STAGES, Scores, Tested, best_threshold, mean, measure_proposals
+from sppnet.report.examples import KIND_NAMES
+from sppnet.report.tested_run import Scores, TestedRun, best_threshold, mean, measure_proposals
+from sppnet.text import counted, percent
 
 STAGE_NAMES = dict(zip(STAGES, ("before box regression", "after box regression"), strict=True))
-METRICS = {"voc07": "the mean of eleven precisions (VOC 2007)", "area": "the area under the curve"}
-FAULTS = 20  # named of each kind
-EXPLAINED = {
-    Kind.LOCALISATION: f"an object of the class overlapped by IoU {BACKGROUND_IOU} to {FOREGROUND_IOU}",
+METRICS = {
+    "voc07": "the mean precision at eleven recalls (VOC 2007)",
+    "area": "the area under the precision-recall curve (VOC 2010 and later)",
+}
+MAX_NAMED = 20  # photos or classes in one remark
+EXPLANATIONS = {
+    Kind.LOCALISATION: f"overlaps an object of its class with IoU {BACKGROUND_IOU} to {FOREGROUND_IOU}",
     Kind.SIMILAR: f"on an object of a similar class (IoU {BACKGROUND_IOU} or more)",
     Kind.OTHER: f"on an object of another class (IoU {BACKGROUND_IOU} or more)",
-    Kind.BACKGROUND: f"on no object (IoU under {BACKGROUND_IOU})",
-    Kind.DUPLICATE: f"a second detection of an object (IoU {FOREGROUND_IOU} or more)",
-    Kind.MISSED: "objects that no detection of the class finds or nearly finds",
+    Kind.BACKGROUND: f"on no object (IoU below {BACKGROUND_IOU})",
+    Kind.DUPLICATE: f"a second detection of the same object (IoU {FOREGROUND_IOU} or more)",
+    Kind.MISSED: "objects without a correct detection or a localisation error",
 }
 
 
 @dataclass(frozen=True)
 class ClassRow:
-    """One class: objects, AP of each stage, COCO's AP, recall, greatest F1 and its score; nan where unknown."""
+    """Scores of one class; nan where unknown.
+
+    Attributes:
+        name: the class.
+        objects: number of objects that are not difficult.
+        ap: stage -> average precision.
+        coco: COCO's average precision.
+        recall: share of the objects found at any score.
+        f1: highest F1.
+        threshold: score threshold that gives it.
+    """
 
     name: str
     objects: int
@@ -43,30 +58,56 @@ class ClassRow:
 
 
 @dataclass(frozen=True)
-class KindRow:
-    """One kind of error over all classes: how many among the first detections and in all, and its mean cost."""
+class ErrorKindRow:
+    """One kind of error over all classes.
+
+    Attributes:
+        kind: its key.
+        name: what the report calls it.
+        explanation: what it is.
+        top: number among the top detections, see `top_detections`.
+        total: number among all detections.
+        cost: mean average precision lost to it.
+    """
 
     kind: str
     name: str
-    explained: str
-    first: int
+    explanation: str
+    top: int
     total: int
     cost: float
 
 
 @dataclass(frozen=True)
-class ErrorRow:
-    """One class: what its first detections are, as shares that sum to 1, and what each kind costs."""
+class ClassErrorsRow:
+    """Errors of one class.
+
+    Attributes:
+        name: the class.
+        top: number of its top detections, see `top_detections`.
+        shares: kind -> share of the top detections; correct ones first.
+        costs: kind -> average precision lost to it.
+    """
 
     name: str
-    first: int
+    top: int
     shares: dict[str, float]
     costs: dict[str, float]
 
 
 @dataclass(frozen=True)
-class Panel:
-    """A small chart of one class."""
+class ClassCharts:
+    """The charts of one class.
+
+    Attributes:
+        name: the class.
+        lines: stage -> points of its precision-recall curve.
+        ap: average precision of the last stage.
+        histogram: scores of correct and wrong detections.
+        best: position of `threshold` on the histogram's axis; None without correct detections.
+        f1: highest F1.
+        threshold: score threshold that gives it.
+    """
 
     name: str
     lines: dict[str, str]
@@ -77,36 +118,36 @@ class Panel:
     threshold: float
 
 
-def context(tested: Tested, scores: Scores) -> dict[str, Any]:
-    """All that the template asks for."""
-    rows = list(class_rows(scores))
+def context(tested: TestedRun, scores: Scores) -> dict[str, Any]:
+    """Return all values that the template uses."""
     kinds = [k for k in COSTLY if k != Kind.SIMILAR or scores.errors.groups]
-    windows, problems = measure_proposals(tested)
-    limits = charts.limits_of([tested.final.rows.scores])
-    stages, commands = provenance.spent(tested)
+    recalls, problems = measure_proposals(tested)
+    limits = charts.score_limits([tested.final.rows.scores])
+    stages, commands = provenance.time_and_memory(tested)
     noted_in, versions, hardware = provenance.machine(tested.run.folder)
     return {
         "title": f"{tested.run.folder.resolve().name}{f' ({tested.name})' if tested.name else ''}",
         "dataset": tested.dataset.name,
-        "version": detection.__version__,
+        "version": sppnet.__version__,
         "counts": counts(tested, scores),
         "stages": stage_names(scores),
-        "looks": dict(zip(scores.stages, ("first", "last")[-len(scores.stages) :], strict=True)),
+        "styles": dict(zip(scores.stages, ("first", "last")[-len(scores.stages) :], strict=True)),
         "mean_ap": {stage: result.mean_ap for stage, result in scores.stages.items()},
         "metric": METRICS[scores.final.metric],
         "coco": scores.coco,
         "remarks": list(remarks(tested, scores)),
-        "findings": list(findings(scores, windows, kinds)),
-        "rows": rows,
-        "panels": list(panels(scores, limits)),
+        "findings": list(findings(scores, recalls, kinds)),
+        "rows": list(class_rows(scores)),
+        "charts": list(class_charts(scores, limits)),
         "limits": limits,
-        "kinds": kind_rows(scores, kinds),
-        "errors": list(error_rows(scores, kinds)),
+        "kind_names": {kind.name.lower(): name for kind, name in KIND_NAMES.items()},
+        "kinds": error_kind_rows(scores, kinds),
+        "errors": list(class_errors_rows(scores, kinds)),
         "groups": scores.errors.groups,
         "galleries": examples.galleries(scores.errors, tested.dataset),
-        "windows": windows,
-        "window_rows": list(window_rows(scores, windows)),
-        "window_problems": problems,
+        "proposals": recalls,
+        "proposal_rows": list(proposal_rows(scores, recalls)),
+        "proposal_problems": problems,
         "thresholds": THRESHOLDS,
         "split": tested.split,
         "settings": provenance.settings(tested.model),
@@ -114,17 +155,18 @@ def context(tested: Tested, scores: Scores) -> dict[str, Any]:
         "noted_in": noted_in,
         "versions": versions,
         "hardware": hardware,
-        "spent": stages,
-        "commands": commands,
+        "stage_usage": stages,
+        "command_usage": commands,
     }
 
 
 def stage_names(scores: Scores) -> dict[str, str]:
-    """What the report calls each stage."""
+    """Return what the report calls each stage."""
     return {s: STAGE_NAMES[s] if len(scores.stages) > 1 else "without box regression" for s in scores.stages}
 
 
-def counts(tested: Tested, scores: Scores) -> dict[str, int]:
+def counts(tested: TestedRun, scores: Scores) -> dict[str, int]:
+    """Return the numbers at the top of the report."""
     truth = scores.errors.truth
     return {
         "photos": len(tested.dataset),
@@ -135,56 +177,53 @@ def counts(tested: Tested, scores: Scores) -> dict[str, int]:
     }
 
 
-def remarks(tested: Tested, scores: Scores) -> Iterator[str]:
-    """What limits the figures, in sentences."""
+def remarks(tested: TestedRun, scores: Scores) -> Iterator[str]:
+    """Sentences about what is missing from the test."""
     if not len(tested.dataset):
-        yield "No photo of the split has detections: nothing below can say anything."
+        yield "No photo of the split has detections, so there is nothing to evaluate."
     if tested.untested:
-        yield f"Not tested, and counted nowhere: {_photos(tested.untested)} of the split ({_some(tested.untested)})."
+        yield f"Not tested and not counted: {_photos(tested.untested)} of the split ({_listed(tested.untested)})."
     bad = tested.dataset.bad
     if bad:
         told = [f"{i}: {reason}" for i, reason in bad.items()]
-        yield f"Unusable, and counted nowhere: {_photos(told)} ({_some(told, '; ')})."
-    gone = [i for i in tested.gone if i not in bad]
-    if gone:
-        yield f"Tested, but no longer in the split: {_photos(gone)} ({_some(gone)})."
+        yield f"Unusable and not counted: {_photos(told)} ({_listed(told, '; ')})."
+    removed = [i for i in tested.removed if i not in bad]
+    if removed:
+        yield f"Tested, but no longer in the split: {_photos(removed)} ({_listed(removed)})."
     without = [c for c, n in zip(tested.classes, scores.errors.n_objects, strict=True) if not n]
     if without and len(tested.dataset):
-        yield f"No tested photo has an object to find of {_some(without)}: no average precision, left out of the means."
+        names = _listed(without)
+        yield f"The tested photos have no objects of {names}, or only difficult ones; means leave these classes out."
     if not len(tested.final.rows) and len(tested.dataset):
-        yield "The detector found nothing at all: every object is missed."
+        yield "The detector found nothing: every object is missed."
 
 
-def findings(scores: Scores, windows: dict[str, RecallResult], kinds: list[Kind]) -> Iterator[str]:
-    """What stands out, in sentences."""
+def findings(scores: Scores, recalls: dict[str, RecallResult], kinds: list[Kind]) -> Iterator[str]:
+    """Sentences about the most important results."""
     now = scores.final.mean_ap
     if np.isnan(now):
         return
     cost = {k: mean(scores.costs[k]) for k in kinds}
     worst = max(cost, key=lambda k: cost[k])
     if cost[worst] > 0:
-        gain = f"{100 * (now + cost[worst]):.1f} instead of {100 * now:.1f}"
-        yield f"Of the kinds of error, {NAMES[worst]} costs most: without it mAP would be {gain}."
+        gain = f"{percent(now + cost[worst])} instead of {percent(now)}"
+        yield f"The most costly kind of error is “{KIND_NAMES[worst]}”: without it, mAP would be {gain}."
     ap = scores.final.ap
     order = [k for k in np.argsort(ap, kind="stable").tolist() if not np.isnan(ap[k])]
     if len(order) > 3:
         low, high = (_named(scores, part) for part in (order[:3], order[:-4:-1]))
         yield f"Lowest AP: {low}. Highest: {high}."
     truth = scores.errors.truth
-    n = int((~truth.difficult).sum())
-    found = f"{100 * scores.errors.found.sum() / n:.1f} % of the objects are found at any score"
-    measured = next(iter(windows.items()), None)
+    found = f"{percent(scores.errors.found.sum() / (~truth.difficult).sum())} % of the objects are found at some score"
+    measured = next(iter(recalls.items()), None)
     if measured:
         name, result = measured
-        found += f"; the windows ({name}) cover {100 * result.recall[THRESHOLDS[0]]:.1f} % at IoU {THRESHOLDS[0]}"
+        found += f"; the proposals ({name}) cover {percent(result.recall[THRESHOLDS[0]])} % at IoU {THRESHOLDS[0]}"
     yield f"{found}."
 
 
-def _named(scores: Scores, labels: Sequence[int]) -> str:
-    return ", ".join(f"{scores.final.classes[k]} {100 * scores.final.ap[k]:.1f}" for k in labels)
-
-
 def class_rows(scores: Scores) -> Iterator[ClassRow]:
+    """Scores of each class."""
     final = scores.final
     for k, name in enumerate(final.classes):
         best = best_threshold(final, k) or (np.nan, np.nan)
@@ -193,51 +232,53 @@ def class_rows(scores: Scores) -> Iterator[ClassRow]:
         yield ClassRow(name, int(final.n_objects[k]), ap, by_coco, float(scores.recall[k]), *best)
 
 
-def panels(scores: Scores, limits: tuple[float, float]) -> Iterator[Panel]:
-    """The charts of each class."""
+def class_charts(scores: Scores, limits: tuple[float, float]) -> Iterator[ClassCharts]:
+    """Charts of each class; `limits` are the ends of all histograms' axes."""
     e = scores.errors
     for k, name in enumerate(scores.final.classes):
         lines = {stage: charts.curve(r.precision[k], r.recall[k]) for stage, r in scores.stages.items()}
         ranked = e.ranked(k)
-        right = e.kind[ranked] == Kind.RIGHT
+        correct = e.kind[ranked] == Kind.RIGHT
         values = e.rows.scores[ranked]
-        drawn = charts.histogram(values[right], values[~right], limits)
+        drawn = charts.histogram(values[correct], values[~correct], limits)
         f1, threshold = best_threshold(scores.final, k) or (np.nan, np.nan)
-        at = None if np.isnan(threshold) else charts.place(threshold, limits)
-        yield Panel(name, lines, float(scores.final.ap[k]), drawn, at, f1, threshold)
+        best = None if np.isnan(threshold) else charts.position(threshold, limits)
+        yield ClassCharts(name, lines, float(scores.final.ap[k]), drawn, best, f1, threshold)
 
 
-def kind_rows(scores: Scores, kinds: list[Kind]) -> list[KindRow]:
-    """Over all classes."""
-    e, first = scores.errors, _first(scores)
+def error_kind_rows(scores: Scores, kinds: list[Kind]) -> list[ErrorKindRow]:
+    """Number and cost of each kind of error."""
+    e, top = scores.errors, top_detections(scores)
     rows = []
     for kind in kinds:
-        seen = int(e.missed.sum()) if kind == Kind.MISSED else int((e.kind == kind).sum())
-        among = int((e.kind[first] == kind).sum())
-        rows.append(KindRow(kind.name.lower(), NAMES[kind], EXPLAINED[kind], among, seen, mean(scores.costs[kind])))
+        total = int(e.missed.sum()) if kind == Kind.MISSED else int((e.kind == kind).sum())
+        among = int((e.kind[top] == kind).sum())
+        cost = mean(scores.costs[kind])
+        rows.append(ErrorKindRow(kind.name.lower(), KIND_NAMES[kind], EXPLANATIONS[kind], among, total, cost))
     return rows
 
 
-def error_rows(scores: Scores, kinds: list[Kind]) -> Iterator[ErrorRow]:
-    """Of each class, with the share that its first detections have of each kind, the right ones first."""
+def class_errors_rows(scores: Scores, kinds: list[Kind]) -> Iterator[ClassErrorsRow]:
+    """Errors of each class."""
     e = scores.errors
     for k, name in enumerate(e.classes):
-        first = e.kind[e.ranked(k)[: e.n_objects[k]]]
-        n = max(1, len(first))
-        shares = {kind.name.lower(): float((first == kind).sum()) / n for kind in (Kind.RIGHT, *WRONG)}
-        yield ErrorRow(name, len(first), shares, {kind.name.lower(): float(scores.costs[kind][k]) for kind in kinds})
+        top = e.kind[e.ranked(k)[: e.n_objects[k]]]
+        n = max(1, len(top))
+        shares = {kind.name.lower(): float((top == kind).sum()) / n for kind in (Kind.RIGHT, *WRONG)}
+        costs = {kind.name.lower(): float(scores.costs[kind][k]) for kind in kinds}
+        yield ClassErrorsRow(name, len(top), shares, costs)
 
 
-def _first(scores: Scores) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Of each class as many of the best detections as it has objects."""
+def top_detections(scores: Scores) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Return the rows of each class's best detections, as many as it has objects."""
     e = scores.errors
     parts = [e.ranked(k)[:n] for k, n in enumerate(e.n_objects.tolist())]
     return np.concatenate([np.zeros(0, np.int64), *parts])
 
 
-def window_rows(scores: Scores, windows: dict[str, RecallResult]) -> Iterator[dict[str, Any]]:
-    """Of each class, how many objects the windows of the first source cover, and the detector finds."""
-    measured = next(iter(windows.values()), None)
+def proposal_rows(scores: Scores, recalls: dict[str, RecallResult]) -> Iterator[dict[str, Any]]:
+    """Share of each class's objects that the proposals of the first source cover, and that the detector finds."""
+    measured = next(iter(recalls.values()), None)
     if measured is None:
         return
     covered = measured.class_recall
@@ -250,10 +291,14 @@ def window_rows(scores: Scores, windows: dict[str, RecallResult]) -> Iterator[di
         }
 
 
+def _named(scores: Scores, labels: Sequence[int]) -> str:
+    return ", ".join(f"{scores.final.classes[k]} {percent(scores.final.ap[k])}" for k in labels)
+
+
 def _photos(items: Sequence[str]) -> str:
-    return "1 photo" if len(items) == 1 else f"{len(items)} photos"
+    return counted(len(items), "photo")
 
 
-def _some(items: Sequence[str], between: str = ", ") -> str:
-    more = f"{between}and {len(items) - FAULTS} more" if len(items) > FAULTS else ""
-    return between.join(items[:FAULTS]) + more
+def _listed(items: Sequence[str], separator: str = ", ") -> str:
+    more = f"{separator}and {len(items) - MAX_NAMED} more" if len(items) > MAX_NAMED else ""
+    return separator.join(items[:MAX_NAMED]) + more

@@ -1,9 +1,7 @@
-"""What is known of a tested run: its photos, detections, scores, errors and proposals."""
+"""A tested run: its photos and detections, their scores and errors, and the recall of its proposals."""
 
 from __future__ import annotations
 
-import json
-from argparse import Namespace
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.records import Dataset
-from detection.detections import Detections, DetectionTable, load_npz
+from detection.detection_table import DetectionTable, load_npz
+from detection.detections import Detections
 from detection.evaluation import coco, errors, voc
 from detection.evaluation.coco import CocoResult
 from detection.evaluation.errors import Errors, Kind
@@ -21,29 +20,32 @@ from detection.evaluation.voc import EvaluationResult, Metric
 from detection.model import MODEL
 from proposals import io, recall
 from proposals.recall import RecallResult
+from sppnet.detector.testing import STAGES
+from sppnet.errors import one_line
 from sppnet.progress import log
-from tools.common import Run, one_line
+from sppnet.report.run_files import read_json
+from sppnet.run import Run
 
 Floats = NDArray[np.float64]
-STAGES = ("windows", "regressed")  # before and after box regression, the ends of the files' names
-COCO_DETECTIONS = 1_000_000  # pycocotools wants a second and 100 MB for 50,000
-RECORDED = ("data", "devkit", "data_root", "voc2007", "test_split", "metric")  # flags that a run's json files tell
+MAX_COCO_DETECTIONS = 1_000_000  # pycocotools takes a second and 100 MB per 50,000
 
 
 @dataclass(frozen=True, eq=False)
-class Tested:
+class TestedRun:
     """One test of a run.
 
     Attributes:
-        run: whose.
-        name: of the detections, "" those of the run's own model.
-        split: of the data set.
-        model: what model.json says; empty where the detections are of several models.
-        dataset: the photos that were tested.
-        untested: ids of photos of the split that have no detections.
-        gone: ids that have detections and are no longer in the split, or cannot be used.
-        stages: stage -> detections; one stage where there was no box regression.
+        run: the run.
+        name: which detections, as in their files' names; "" for those of the run's own model.
+        split: the tested split.
+        model: content of model.json; empty for detections of several models.
+        dataset: the tested photos.
+        untested: ids of photos of the split without detections.
+        removed: ids that have detections, but are not in the split any more or cannot be used.
+        stages: stage -> detections; only one stage if box regression changed nothing.
     """
+
+    __test__ = False  # not a test case, despite its name
 
     run: Run
     name: str
@@ -51,54 +53,55 @@ class Tested:
     model: dict[str, Any]
     dataset: Dataset
     untested: tuple[str, ...]
-    gone: tuple[str, ...]
+    removed: tuple[str, ...]
     stages: dict[str, DetectionTable]
 
     @classmethod
-    def of(cls, run: Run, name: str | None = None) -> Tested:
-        """The test that a run folder holds of its test split.
+    def of(cls, run: Run, name: str | None = None) -> TestedRun:
+        """Read the detections in a run folder and the photos of its test split.
 
         Args:
-            run: its options tell the split.
-            name: which, where there are several; None: that of the run's own model, or else the only one.
+            run: a run whose test split was tested.
+            name: which detections; None: those of the run's own model, or else the only ones.
 
         Raises:
-            FileNotFoundError: there is no such run, or it was never tested.
-            ValueError: there are several, and none is of the run's own model.
+            FileNotFoundError: there is no such run, or it was not tested.
+            ValueError: there are detections of several models, none of them the run's own.
         """
-        split = run.options.test_split
-        name = _choose(run, split, name)
-        tables = _stages(run, split, name)
+        split = run.test_split
+        name = _choose(run, name)
+        tables = _stages(run, name)
         model = _model(run.folder, name)
-        options = Namespace(**{**vars(run.options), "skip_bad": True})  # said in the report, rather than no report
-        whole = replace(run, options=options).dataset(split, model.get("classes") or _classes(run.folder))
-        known = set(tables[STAGES[0]].ids)
+        lenient = replace(run, skip_bad=True)  # the report names unusable photos
+        whole = lenient.dataset(split, model.get("classes") or _classes(run.folder))
+        tested_ids = tables[STAGES[0]].ids
+        known, ids = set(tested_ids), {r.id for r in whole}
         records = tuple(r for r in whole if r.id in known)
-        ids = {r.id for r in whole}
-        tested = {stage: _only([r.id for r in records], table) for stage, table in tables.items()}
+        stages = {stage: _only([r.id for r in records], table) for stage, table in tables.items()}
         untested = tuple(r.id for r in whole if r.id not in known)
-        gone = () if run.options.limit else tuple(i for i in tables[STAGES[0]].ids if i not in ids)
-        return cls(run, name, split, model, replace(whole, records=records), untested, gone, tested)
+        removed = () if run.limit else tuple(i for i in tested_ids if i not in ids)
+        return cls(run, name, split, model, replace(whole, records=records), untested, removed, stages)
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
         return self.dataset.classes
 
     @property
     def final(self) -> DetectionTable:
-        """Those of the last stage."""
+        """Detections of the last stage."""
         return list(self.stages.values())[-1]
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Figures of a test.
+    """Scores and errors of a tested run.
 
     Attributes:
-        stages: stage -> VOC's scores.
-        coco: COCO's of the last stage; None where it would take too long.
-        errors: of the last stage.
-        costs: kind -> float64 (K,), average precision that it costs.
+        stages: stage -> average precision as VOC defines it.
+        coco: COCO's average precision of the last stage; None if there are too many detections.
+        errors: kinds of error of the last stage.
+        costs: kind -> float64 (K,), average precision lost to it.
     """
 
     stages: dict[str, EvaluationResult]
@@ -107,58 +110,36 @@ class Scores:
     costs: dict[Kind, Floats]
 
     @classmethod
-    def of(cls, tested: Tested, metric: Metric) -> Scores:
-        """Of every stage, and the errors of the last.
+    def of(cls, tested: TestedRun, metric: Metric) -> Scores:
+        """Score every stage, and analyse the errors of the last.
 
         Raises:
             ValueError: a detection is of a class that the model does not have.
         """
         stages = {s: voc.evaluate(d, tested.dataset, metric=metric) for s, d in tested.stages.items()}
-        few = len(tested.final.rows) <= COCO_DETECTIONS
+        few = len(tested.final.rows) <= MAX_COCO_DETECTIONS
         found = errors.analyse(tested.final, tested.dataset)
         by_coco = coco.evaluate(tested.final, tested.dataset) if few else None
         return cls(stages, by_coco, found, errors.costs(found, metric))
 
     @property
     def final(self) -> EvaluationResult:
+        """Scores of the last stage."""
         return list(self.stages.values())[-1]
 
     @property
     def recall(self) -> Floats:
-        """float64 (K,): part of each class's objects that any detection finds; nan where there is none."""
+        """float64 (K,), share of each class's objects found at any score; nan without objects."""
         truth, n = self.errors.truth, self.errors.n_objects
         found = np.bincount(truth.labels[self.errors.found], minlength=len(n))
         return np.divide(found, n, out=np.full(len(n), np.nan), where=n > 0)
 
 
-def recorded(folder: Path) -> dict[str, Any]:
-    """The flags that name the data, from the newest json file of a command in a run folder; empty without one."""
-    files = sorted(folder.glob("*.json"), key=lambda p: p.stat().st_mtime, reverse=True)
-    for path in files:
-        settings = (read_json(path) or {}).get("settings")
-        if isinstance(settings, dict) and (settings.get("voc2007") or settings.get("data") or settings.get("devkit")):
-            paths = {k: Path(settings[k]) for k in ("data", "devkit", "data_root") if settings.get(k)}
-            return {k: settings[k] for k in RECORDED if settings.get(k)} | paths
-    return {}
-
-
-def read_json(path: Path) -> dict[str, Any] | None:
-    """An object in a json file; None where there is none, with a warning where it is damaged."""
-    if not path.is_file():
-        return None
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        log.warning("%s: left out, it cannot be read (%s)", path, one_line(error))
-        return None
-    return value if isinstance(value, dict) else None
-
-
-def measure_proposals(tested: Tested) -> tuple[dict[str, RecallResult], dict[str, str]]:
-    """How well the windows that a run holds cover the objects.
+def measure_proposals(tested: TestedRun) -> tuple[dict[str, RecallResult], dict[str, str]]:
+    """Measure how well the proposals in the run folder cover the objects.
 
     Returns:
-        source -> its measures, the model's own source first; and source -> why it cannot be measured.
+        source -> recall, the model's own source first; and source -> why it cannot be measured.
     """
     measured: dict[str, RecallResult] = {}
     problems: dict[str, str] = {}
@@ -174,19 +155,37 @@ def measure_proposals(tested: Tested) -> tuple[dict[str, RecallResult], dict[str
     return measured, problems
 
 
-def _choose(run: Run, split: str, name: str | None) -> str:
-    """Which of the tests of a split; their files are <split>-<name>-<stage>.npz."""
-    if not run.folder.is_dir():
-        raise FileNotFoundError(f"{run.folder}: no such run; train one with sppnet-train, or check the path")
-    there = _names(run.folder, split)
+def best_threshold(result: EvaluationResult, label: int) -> tuple[float, float] | None:
+    """Return the highest F1 of a class and the score threshold that gives it; None without correct detections."""
+    p, r = result.precision[label], result.recall[label]
+    if not len(p) or not np.nanmax(r, initial=0.0) > 0:
+        return None
+    f1 = 2 * p * r / np.maximum(p + r, 1e-12)
+    at = int(f1.argmax())
+    return float(f1[at]), float(result.scores[label][at])
+
+
+def mean(values: Iterable[float]) -> float:
+    """Return the mean of the values that are not nan; nan if there are none."""
+    known = [v for v in values if not np.isnan(v)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _choose(run: Run, name: str | None) -> str:
+    """Which detections of the test split to report; their files are called <split>-<name>-<stage>.npz."""
+    folder, split = run.folder, run.test_split
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such run; train one with `sppnet train`, or check the path")
+    there = _names(folder, split)
     if name is None:
         name = "" if "" in there or not there else there[0]
         if name and len(there) > 1:
-            raise ValueError(f"{run.folder}: has detections of {', '.join(there)}; say which with --detections")
+            raise ValueError(f"{folder}: has detections of {', '.join(there)}; choose one with --detections")
     if name not in there:
         what = f"no detections of {split}" + f" by {name}" * bool(name)
         others = f"; it has those of {', '.join(n or 'its model' for n in there)}" if there else ""
-        raise FileNotFoundError(f"{run.folder}: {what}{others}; run test_net first{_other_splits(run, split)}")
+        hint = f"; run `sppnet stage test-net` first{_other_split(folder, split)}"
+        raise FileNotFoundError(f"{folder}: {what}{others}{hint}")
     return name
 
 
@@ -196,17 +195,18 @@ def _names(folder: Path, split: str) -> list[str]:
     return sorted(f[len(split) : -len(end)].strip("-") for f in files if f.startswith(f"{split}-"))
 
 
-def _other_splits(run: Run, split: str) -> str:
-    others = [p.name for p in sorted(run.folder.glob(f"detections/*-{STAGES[0]}.npz"))]
+def _other_split(folder: Path, split: str) -> str:
+    """A hint at the detections of another split."""
+    others = [p.name for p in sorted(folder.glob(f"detections/*-{STAGES[0]}.npz"))]
     others = [name for name in others if not name.startswith(f"{split}-")]
-    return f", or name the split with --split ({others[0]} is there)" if others else ""
+    return f", or name the split with --split (there is {others[0]})" if others else ""
 
 
-def _stages(run: Run, split: str, name: str) -> dict[str, DetectionTable]:
-    """The detections of each stage; without box regression both files hold the same boxes."""
+def _stages(run: Run, name: str) -> dict[str, DetectionTable]:
+    """The detections of each stage; one stage only if box regression changed nothing."""
     tables = {}
     for stage in STAGES:
-        path = run.detections(split, f"{name}-{stage}" if name else stage)
+        path = run.detections(run.test_split, f"{name}-{stage}" if name else stage)
         if stage == STAGES[0] or path.is_file():
             log.info("reading %s", path)
             tables[stage] = load_npz(path)[0]
@@ -217,7 +217,7 @@ def _stages(run: Run, split: str, name: str) -> dict[str, DetectionTable]:
 
 
 def _model(folder: Path, name: str) -> dict[str, Any]:
-    """What model.json says of the model that detected; softmax scores are of the model beside."""
+    """Content of model.json of the detections' model; softmax scores belong to the model of that name without it."""
     for candidate in dict.fromkeys([name or "model", name.removesuffix("softmax").rstrip("-") or "model"]):
         found = read_json(folder / candidate / MODEL)
         if found:
@@ -226,31 +226,10 @@ def _model(folder: Path, name: str) -> dict[str, Any]:
 
 
 def _classes(folder: Path) -> list[str] | None:
-    """Those of any model of the run, which all have the same; None where there is none."""
-    models = (read_json(path) or {} for path in sorted(folder.glob(f"*/{MODEL}")))
+    """Classes of any model of the run, as all have the same; None if it has no model."""
+    models = (read_json(path) for path in sorted(folder.glob(f"*/{MODEL}")))
     return next((model["classes"] for model in models if "classes" in model), None)
 
 
 def _only(ids: Sequence[str], table: Mapping[str, Detections]) -> DetectionTable:
     return DetectionTable.of({i: table[i] for i in ids})
-
-
-def best_threshold(result: EvaluationResult, label: int) -> tuple[float, float] | None:
-    """Greatest F1 of a class and the score where it is reached; None where there is nothing right."""
-    p, r = result.precision[label], result.recall[label]
-    if not len(p) or not np.nanmax(r, initial=0.0) > 0:
-        return None
-    f1 = 2 * p * r / np.maximum(p + r, 1e-12)
-    at = int(f1.argmax())
-    return float(f1[at]), float(result.scores[label][at])
-
-
-def score(value: float, digits: int = 2) -> str:
-    """-0.5 -> −0.50, with a minus sign; a dash for nan."""
-    return "–" if np.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
-
-
-def mean(values: Iterable[float]) -> float:
-    """Of those that are known; nan where none is."""
-    known = [v for v in values if not np.isnan(v)]
-    return float(np.mean(known)) if known else float("nan")

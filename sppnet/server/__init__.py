@@ -1,1 +1,1 @@
-"""The local web page and its HTTP API."""
+"""A local web page and HTTP API for detectors: queue, uploads, access control, routes, pages."""

@@ -1,4 +1,4 @@
-"""Who may ask the local page's server, and how much may be sent."""
+"""Access control of the local server: which sites may use it, and how large a request may be."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sppnet.server.detector_queue import Refused
+from sppnet.server.errors import RequestRefused
+from sppnet.server.uploads import UploadLimits
 
-AROUND_THE_FILE = 65_536  # bytes of a multipart body that are not the photo
-TAKEN_THOUGH_REFUSED = 4  # times the limit
+FORM_BYTES = 65_536  # of a multipart body, besides the photo
+READ_THOUGH_REFUSED = 4  # a body up to so many times the limit is read to its end
 CLOSE = {"connection": "close"}
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -23,18 +24,17 @@ HEADERS = {
 }
 
 
-class Guard:
-    """Refuses what a browser was tricked into, and bodies that are too long, before anything is kept of them.
+class AccessControl:
+    """ASGI middleware that refuses requests forged by other sites, and bodies that are too large.
 
     Args:
-        app: what is guarded.
-        hosts: names by which the server may be called, so that no name of somebody else's is pointed at it (DNS
-            rebinding); empty: any.
-        megabytes: of a photo.
+        app: the application to protect.
+        hosts: host names by which the server may be called, against DNS rebinding; empty: any.
+        limits: largest photo.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str], megabytes: int) -> None:
-        self.app, self.hosts, self.megabytes = app, hosts, megabytes
+    def __init__(self, app: ASGIApp, hosts: Collection[str], limits: UploadLimits) -> None:
+        self.app, self.hosts, self.limits = app, hosts, limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,62 +45,57 @@ class Guard:
             self._check_names(headers, reads=scope["method"] in ("GET", "HEAD"))
             length = int(headers.get("content-length", "0"))
             await self._check_length(length, receive, rest=length)
-        except Refused as refused:
-            return await problem(refused.status, str(refused), CLOSE)(scope, receive, send)
-        await self.app(scope, self._counted(receive), send)
+        except RequestRefused as refused:
+            return await error_response(refused.status, str(refused), CLOSE)(scope, receive, send)
+        await self.app(scope, self._limited(receive), send)
 
     def _check_names(self, headers: Headers, reads: bool) -> None:
-        """Raise if the server is called by a foreign name, or told to do something by a foreign page."""
+        """Raise if the request uses a foreign host name, or if another site's page asks for more than reading."""
         host = headers.get("host", "")
         if self.hosts and _host_name(host) not in self.hosts:
-            raise Refused(403, f"host {host!r}: expected {' or '.join(sorted(self.hosts))}")
+            raise RequestRefused(403, f"host {host!r}: expected {' or '.join(sorted(self.hosts))}")
         foreign = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
         origin = headers.get("origin")
         if not reads and (foreign or (origin is not None and origin.partition("://")[2] != host)):
-            raise Refused(403, "asked by a page of another site")
+            raise RequestRefused(403, "requests from pages of other sites are not allowed")
 
     async def _check_length(self, n: int, receive: Receive, rest: int) -> None:
-        """Raise if a body is too long; its rest is taken first, where bearable, since who sends hears no answer.
+        """Raise if a body is too large. Its rest is read first, within reason: clients read no answer while they send.
 
         Args:
-            n: bytes of the body, or of what came up to now.
+            n: bytes of the body, or of what has arrived.
             receive: gives the rest.
-            rest: bytes, as far as they are known.
+            rest: bytes that are still to come, as far as known.
         """
-        limit = self.megabytes * 1_000_000 + AROUND_THE_FILE
+        limit = self.limits.file_bytes + FORM_BYTES
         if n <= limit:
             return
-        more, left = rest <= TAKEN_THOUGH_REFUSED * limit, TAKEN_THOUGH_REFUSED * limit
+        more, left = rest <= READ_THOUGH_REFUSED * limit, READ_THOUGH_REFUSED * limit
         while rest and more and left > 0:
             message = await receive()
             more = message.get("more_body", False)
             left -= len(message.get("body", b""))
-        raise Refused(413, too_many_bytes(self.megabytes))
+        raise self.limits.too_large()
 
-    def _counted(self, receive: Receive) -> Receive:
-        """The body, as far as it may go."""
+    def _limited(self, receive: Receive) -> Receive:
+        """`receive`, which raises when the body grows too large."""
         so_far = 0
 
-        async def counted() -> Message:
+        async def limited() -> Message:
             nonlocal so_far
             message = await receive()
             so_far += len(message.get("body", b""))
             try:
                 await self._check_length(so_far, receive, rest=int(message.get("more_body", False)))
-            except Refused as refused:  # FastAPI hands on no other exception of a body
+            except RequestRefused as refused:  # FastAPI passes on no other exception raised while it reads a body
                 raise HTTPException(refused.status, str(refused), CLOSE) from None
             return message
 
-        return counted
-
-
-def too_many_bytes(megabytes: int) -> str:
-    """What is said of a file over the limit."""
-    return f"the photo has more than {megabytes} MB; resize it"
+        return limited
 
 
 def _host_name(host: str) -> str | None:
-    """localhost:8000 -> localhost, [::1]:8000 -> ::1; None for what is no host."""
+    """The name in a Host header: localhost:8000 is localhost, [::1]:8000 is ::1; None if it is malformed."""
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:
@@ -108,7 +103,7 @@ def _host_name(host: str) -> str | None:
 
 
 def _with_headers(send: Send) -> Send:
-    """Adds what every answer says to browsers."""
+    """`send`, which adds the security headers to every answer."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -118,6 +113,6 @@ def _with_headers(send: Send) -> Send:
     return sending
 
 
-def problem(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
-    """An answer that is no result: one sentence."""
+def error_response(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """An answer without a result: {"detail": one sentence}."""
     return JSONResponse({"detail": detail}, status, headers)

@@ -1,4 +1,4 @@
-"""The local page's HTTP: routes, what they take and answer, and the server that stops cleanly."""
+"""HTTP of the local server: routes, pages, and an application that stops cleanly."""
 
 from __future__ import annotations
 
@@ -16,226 +16,153 @@ import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, File, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
-from pydantic import BaseModel, Field
 
-import detection
+import sppnet
 from sppnet.progress import log
-from sppnet.server.access import CLOSE, Guard, problem, too_many_bytes
-from sppnet.server.detector_queue import Desk, Refused
+from sppnet.server.access import CLOSE, AccessControl, error_response
+from sppnet.server.detector_queue import DetectorQueue
+from sppnet.server.errors import RequestRefused
+from sppnet.server.schemas import PROBLEMS, DetectionResult, Health, ModelList
+from sppnet.settings.detector import DetectSettings
 
-TEMPLATES = Path(__file__).parent / "templates"
-POLL = 0.1  # seconds between looks whether a waiting client is still there
-PATIENCE = 5  # seconds that clients have to finish once the server stops
+PAGES = {"/": "page.html", "/docs": "api.html"}
+THRESHOLD = DetectSettings.score_threshold
+POLL_SECONDS = 0.1  # between checks whether a waiting client is still connected
+GRACE_SECONDS = 5  # for open connections to finish when the server stops
 
-
-class Detection(BaseModel):
-    """One object."""
-
-    name: str = Field(alias="class", description="what it is")
-    label: int = Field(description="number of the class, from 0")
-    score: float = Field(description="margin of the class's SVM, unbounded; above 0 it is rather right than wrong")
-    box: tuple[float, float, float, float] = Field(
-        description="x1, y1, x2, y2 in image pixels, from 0, corners included"
-    )
-
-
-class Seconds(BaseModel):
-    """What was spent, stage by stage."""
-
-    wait: float = Field(description="for photos that came earlier")
-    decode: float = Field(description="from the file to pixels")
-    load: float = Field(description="of the model, at its first use")
-    windows: float = Field(description="finding candidate windows")
-    detect: float = Field(description="convolutions, pooling, scores, suppression, box regression")
-    total: float = Field(description="all of them")
-
-
-class Answer(BaseModel):
-    """What was found in a photo, the best first."""
-
-    model: str
-    width: int = Field(description="of the photo in pixels, turned as its EXIF tag says")
-    height: int
-    detections: list[Detection]
-    seconds: Seconds
-
-
-class Card(BaseModel):
-    """A detector on offer."""
-
-    name: str
-    network: str
-    classes: list[str] = Field(description="in label order")
-    map: float | None = Field(description="mean average precision on VOC 2007 test, where it is known")
-    seconds: float | None = Field(description="a photo, where its maker measured it")
-    loaded: bool
-
-
-class Models(BaseModel):
-    """Detectors on offer, and limits of what they are shown."""
-
-    default: str
-    models: list[Card]
-    max_megabytes: int
-    max_megapixels: int
-
-
-class Health(BaseModel):
-    """Whether the server is well."""
-
-    status: str
-    waiting: int = Field(description="photos in the queue")
-    served: int = Field(description="photos answered")
-
-
-class Problem(BaseModel):
-    """Why there is no result."""
-
-    detail: str = Field(description="one sentence")
-
-
-PROBLEMS: dict[int | str, dict[str, Any]] = {
-    400: {"model": Problem, "description": "a body that is no multipart form"},
-    403: {"model": Problem, "description": "asked by a page of another site, or under a foreign host name"},
-    404: {"model": Problem, "description": "no such model"},
-    413: {"model": Problem, "description": "too many bytes or pixels"},
-    415: {"model": Problem, "description": "not a photo"},
-    422: {"model": Problem, "description": "an empty or damaged photo, or a wrong parameter"},
-    500: {"model": Problem, "description": "a failure of the server"},
-    503: {"model": Problem, "description": "the model cannot be loaded, the queue is full, or the server is stopping"},
-}
 routes = APIRouter()
 
 
-async def _desk(request: Request) -> Desk:
-    desk: Desk = request.app.state.desk
-    return desk
+async def _queue(request: Request) -> DetectorQueue:
+    queue: DetectorQueue = request.app.state.queue
+    return queue
 
 
-AtDesk = Annotated[Desk, Depends(_desk)]
+Queue = Annotated[DetectorQueue, Depends(_queue)]
 
 
-@routes.post("/detect", response_model=Answer, responses=PROBLEMS, response_description="what was found")
+@routes.post("/detect", response_model=DetectionResult, responses=PROBLEMS, response_description="objects found")
 async def detect(
     request: Request,
-    desk: AtDesk,
-    photo: Annotated[UploadFile, File(description="an image file, as JPEG or PNG")],
-    model: Annotated[str | None, Query(description="one of GET /models; the default if left out")] = None,
-    score_threshold: Annotated[float, Query(allow_inf_nan=False, description="least score")] = -0.5,
+    queue: Queue,
+    photo: Annotated[UploadFile, File(description="an image file, for example JPEG or PNG")],
+    model: Annotated[str | None, Query(description="a name from GET /models; the default detector if omitted")] = None,
+    score_threshold: Annotated[float, Query(allow_inf_nan=False, description="lowest score to report")] = THRESHOLD,
 ) -> dict[str, Any]:
-    """Find the objects in a photo. Photos are served one at a time, in the order in which they came."""
-    limit = desk.limits.megabytes * 1_000_000
-    if (photo.size or 0) > limit:
-        raise Refused(413, too_many_bytes(desk.limits.megabytes))
-    answer = await _outcome(desk.submit(await photo.read(), model, score_threshold), request)
-    log.info("%s: %d objects in %.2f s", answer["model"], len(answer["detections"]), answer["seconds"]["total"])
-    return answer
+    """Find objects in a photo. Photos are processed one at a time, in the order of arrival."""
+    if (photo.size or 0) > queue.limits.file_bytes:
+        raise queue.limits.too_large()
+    result = await _result(queue.submit(await photo.read(), model, score_threshold), request)
+    log.info("%s: %d objects in %.2f s", result["model"], len(result["detections"]), result["seconds"]["total"])
+    return result
 
 
-@routes.get("/models", response_model=Models, response_description="their names and cards")
-async def models(desk: AtDesk) -> dict[str, Any]:
-    """The detectors that may be asked for."""
-    cards = [{"name": name, "loaded": name in desk.loaded, **offer.card} for name, offer in desk.offers.items()]
-    limits = {"max_megabytes": desk.limits.megabytes, "max_megapixels": desk.limits.megapixels}
-    return {"default": desk.default, "models": cards, **limits}
+@routes.get("/models", response_model=ModelList, response_description="names, classes, accuracy, speed")
+async def models(queue: Queue) -> dict[str, Any]:
+    """List the detectors that requests can name."""
+    offered = [{"name": n, "loaded": n in queue.loaded, **o.description} for n, o in queue.offered.items()]
+    limits = {"max_megabytes": queue.limits.megabytes, "max_megapixels": queue.limits.megapixels}
+    return {"default": queue.default, "models": offered, **limits}
 
 
-@routes.get("/health", response_model=Health, response_description="all is well")
-async def health(desk: AtDesk) -> dict[str, Any]:
-    """Answers at any time, while photos are worked on too."""
-    return {"status": "ok", "waiting": desk.waiting, "served": desk.served}
+@routes.get("/health", response_model=Health, response_description="the server is running")
+async def health(queue: Queue) -> dict[str, Any]:
+    """Report the state of the server; this works during detections too."""
+    return {"status": "ok", "waiting": queue.waiting, "served": queue.served}
 
 
-async def _outcome(job: Future[dict[str, Any]], request: Request) -> dict[str, Any]:
-    """Wait for a job; it is given up when the client leaves before its turn."""
+async def _result(job: Future[dict[str, Any]], request: Request) -> dict[str, Any]:
+    """Wait for a job; it is cancelled if the client disconnects before its turn."""
     future = asyncio.wrap_future(job)
-    while not (await asyncio.wait({future}, timeout=POLL))[0]:
+    while not (await asyncio.wait({future}, timeout=POLL_SECONDS))[0]:
         if await request.is_disconnected():
             job.cancel()
     if future.cancelled():
-        raise Refused(503, "the server is shutting down")
+        raise RequestRefused(503, "the server is shutting down")
     return future.result()
 
 
 def page(name: str) -> Callable[[], Awaitable[HTMLResponse]]:
-    """A route to one of the templates, which may run its own script and style, ask this server, and nothing else."""
-    text = (TEMPLATES / name).read_text(encoding="utf-8")
+    """Return a handler that sends a page. The page may run its own script and style, and contact this server only."""
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
     policy = [
         "default-src 'none'; connect-src 'self'; img-src blob: data:; base-uri 'none'; form-action 'none'",
         "frame-ancestors 'none'",
         *(f"{tag}-src {' '.join(_hashes(text, tag))}" for tag in ("script", "style")),
     ]
 
-    async def show() -> HTMLResponse:
+    async def send_page() -> HTMLResponse:
         return HTMLResponse(text, headers={"content-security-policy": "; ".join(policy)})
 
-    return show
+    return send_page
 
 
 def _hashes(text: str, tag: str) -> list[str]:
-    """What a content security policy calls each script or style of a page."""
+    """Hashes of a page's scripts or styles, as a content security policy lists them."""
     found = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
     return [f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'" for code in found]
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, Refused)
-    return problem(error.status, str(error))
+    assert isinstance(error, RequestRefused)
+    return error_response(error.status, str(error))
 
 
 async def _invalid(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
-    return problem(422, "; ".join(f"{e['loc'][-1]}: {e['msg']}" for e in error.errors()))
+    return error_response(422, "; ".join(f"{e['loc'][-1]}: {e['msg']}" for e in error.errors()))
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     log.error("%s %s", request.method, request.url.path, exc_info=error)
-    return problem(500, "something went wrong in the server; its terminal tells more", CLOSE)  # as uvicorn does
+    return error_response(500, "internal error; see the server's terminal", CLOSE)  # uvicorn closes the connection too
 
 
-def application(desk: Desk, hosts: Collection[str] = ()) -> FastAPI:
-    """The page and the API before a desk.
+def application(queue: DetectorQueue, hosts: Collection[str] = ()) -> FastAPI:
+    """Return the application: the page and the API.
 
     Args:
-        desk: answers.
-        hosts: names by which the server may be called; empty: any.
+        queue: answers the requests.
+        hosts: host names by which the server may be called; empty: any.
     """
     app = FastAPI(
         title="sppnet",
-        version=detection.__version__,
-        description="Objects in photos, by SPP-net detectors.",
-        docs_url=None,  # FastAPI's pages take their scripts from other hosts; /docs is our own
+        version=sppnet.__version__,
+        description="Find objects in photos with SPP-net detectors.",
+        docs_url=None,  # FastAPI's own pages load scripts from other hosts; /docs is served here instead
         redoc_url=None,
-        exception_handlers={Refused: _refused, RequestValidationError: _invalid, Exception: _unexpected},
+        exception_handlers={RequestRefused: _refused, RequestValidationError: _invalid, Exception: _unexpected},
     )
-    app.state.desk = desk
+    app.state.queue = queue
     app.include_router(routes)
-    for path, name in (("/", "serve.html"), ("/docs", "serve_api.html")):
+    for path, name in PAGES.items():
         app.add_api_route(path, page(name), include_in_schema=False, response_model=None)
-    app.add_middleware(Guard, hosts=frozenset(hosts), megabytes=desk.limits.megabytes)
+    app.add_middleware(AccessControl, hosts=frozenset(hosts), limits=queue.limits)
     return app
 
 
 class Server(uvicorn.Server):
-    """Says when it is ready; when it stops, answers those who wait at once.
+    """A uvicorn server that reports when it is ready, and refuses waiting photos at once when it stops.
 
     Args:
-        desk: that the application stands before.
-        app: as `application` makes it.
-        ready: printed when connections are taken.
+        queue: the application's queue.
+        app: from `application`.
+        on_ready: called when connections are accepted.
     """
 
-    def __init__(self, desk: Desk, app: FastAPI, ready: str) -> None:
-        log_level = "critical"  # what goes wrong is told by `_unexpected`; a cut connection is no error
+    def __init__(self, queue: DetectorQueue, app: FastAPI, on_ready: Callable[[], None]) -> None:
+        log_level = "critical"  # `_unexpected` logs what goes wrong; a client that disconnects is no error
         config = uvicorn.Config(app, lifespan="off", log_config=None, log_level=log_level, access_log=False)
-        config.timeout_graceful_shutdown = PATIENCE
+        config.timeout_graceful_shutdown = GRACE_SECONDS
         super().__init__(config)
-        self.desk, self.ready = desk, ready
+        self.queue, self.on_ready = queue, on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections."""
         await super().startup(sockets)
-        print(self.ready, flush=True)
+        self.on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.desk.dismiss()
+        """Refuse waiting photos, then close."""
+        self.queue.stop()
         await super().shutdown(sockets)

@@ -168,7 +168,7 @@ class Settings:
     @classmethod
     def kinds(cls) -> dict[str, tuple[Kind, Option]]:
         """Name -> kind and option of every setting: the class's own first, then those of its bases."""
-        return _kinds(cls)
+        return _kinds(cls)  # type: ignore[arg-type]  # classes are hashable
 
     @classmethod
     def from_values(cls: type[S], values: Mapping[str, Any]) -> S:

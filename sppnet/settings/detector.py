@@ -279,7 +279,7 @@ class CheckSettings(SeedSettings):
     splits: tuple[str, ...] | None = option(
         None, "splits to check (default: those for training and testing)", metavar="NAME"
     )
-    sheet: Path | None = option(None, "draw photos with their objects into this file", metavar="PNG")
+    sheet: Path | None = option(None, "draw photos with their objects into this .png or .jpg file", metavar="FILE")
     photos: int = option(24, "photos on the sheet", metavar="N", minimum=1)
 
 

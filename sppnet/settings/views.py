@@ -15,17 +15,17 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class PictureSettings(Settings):
-    """From which photo to which picture."""
+    """The photo, and the picture to write."""
 
     image: Path = option(None, "a photo", metavar="PHOTO", positional=True, required=True)
     output: Path | None = option(
-        None, "the picture to write (default: ./PHOTO-VIEW.png)", metavar="FILE", flags=("-o",)
+        None, "picture to write, .png, .jpg or .webp (default: ./PHOTO-VIEW.png)", metavar="FILE", flags=("-o",)
     )
 
 
 @dataclass(frozen=True)
 class NetworkViewSettings(PictureSettings, WeightsSettings, DeviceSettings):
-    """Which detector's network is shown."""
+    """The detector whose network is shown."""
 
     model: str = option(BUNDLED, "a bundled detector or a model folder", metavar="NAME|DIR")
 
@@ -46,9 +46,9 @@ class ProposalViewSettings(PictureSettings):
         "photo's name",
         metavar="SOURCE|FILE",
     )
-    max_boxes: int | None = option(None, "use only the N best-ranked boxes (default: all)", metavar="N")
+    max_boxes: int | None = option(None, "use only the N best-ranked boxes (default: all)", metavar="N", minimum=1)
     order: Order = option("yxyx", "column order of .mat files")
-    top: int = option(20, "boxes to draw without an annotation", metavar="N")
+    top: int = option(20, "number of boxes to draw, without an annotation", metavar="N", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,10 @@ class LevelViewSettings(PictureSettings, SeedSettings):
 
     MAIN: ClassVar = ("output", "regions", "space", "fill", "columns")
 
-    regions: tuple[int, ...] = option((200, 50, 15, 5), "numbers of regions to show", metavar="N")
+    regions: tuple[int, ...] = option((200, 50, 15, 5), "numbers of regions to show", metavar="N", minimum=1)
     space: Literal["hsv", "lab", "rgi", "h", "i"] = option("hsv", "colour space of the search")
     fill: Literal["mean", "random"] = option("mean", "colours of the regions")
-    columns: int = option(3, "pictures per row", metavar="N")
+    columns: int = option(3, "pictures per row", metavar="N", minimum=1)
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class BinViewSettings(NetworkViewSettings):
 
     MAIN: ClassVar = ("output", "model", "box", "rank")
 
-    box: Box | None = option(None, "a window x0 y0 x1 y1 in image pixels", metavar="X")
+    box: Box | None = option(None, "a window x0 y0 x1 y1 in image pixels", metavar="X0 Y0 X1 Y1")
     rank: int = option(1, "without --box: rank of the proposal to show", metavar="N", minimum=1)
 
 
@@ -90,8 +90,10 @@ class EvidenceViewSettings(NetworkViewSettings):
 
     MAIN: ClassVar = ("output", "model", "box", "class_name", "strongest")
 
-    box: Box | None = option(None, "a window x0 y0 x1 y1 in image pixels (default: the best detection)", metavar="X")
+    box: Box | None = option(
+        None, "a window x0 y0 x1 y1 in image pixels (default: the best detection)", metavar="X0 Y0 X1 Y1"
+    )
     class_name: str | None = option(
         None, "class whose score is shown (default: the best detection's)", metavar="NAME", flags=("--class",)
     )
-    strongest: int = option(3, "number of strongest bins to show", metavar="N", minimum=1)
+    strongest: int = option(3, "number of strongest pairs of bin and channel to show", metavar="N", minimum=1)

@@ -1,4 +1,4 @@
-"""Photos of two kinds that are easy to tell apart, and a network that learns it in seconds."""
+"""Photos of two easily separable classes, and a network that learns them in seconds."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from classification.network import SPPNet
 
 
 def picture(kind, number, size=(96, 128)):
-    """Stripes that run down, or across, on a coloured ground."""
+    """Draw coloured stripes: vertical for kind 1, horizontal for kind 0."""
     rng = np.random.default_rng([kind, number])
     rows, columns = np.indices(size)
     wave = np.sin((columns if kind else rows) / rng.uniform(3, 5)) > 0
@@ -19,7 +19,7 @@ def picture(kind, number, size=(96, 128)):
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
-    """Two folders of eight photos, of several sizes; one photo is grey."""
+    """One folder per class with eight photos each, of several sizes; photo 3 of each class is grey."""
     root = tmp_path_factory.mktemp("labelled") / "stripes"
     for kind, name in enumerate(("across", "down")):
         (root / name).mkdir(parents=True)

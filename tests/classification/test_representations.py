@@ -1,4 +1,4 @@
-"""Vectors on disk."""
+"""Vectors of photos on disk."""
 
 import errno
 import os
@@ -29,7 +29,7 @@ def paths(folder):
     return class_folders.from_folder(folder).paths
 
 
-def test_vectors_have_length_1_and_are_kept(extractor, paths, tmp_path, monkeypatch):
+def test_vectors_have_length_1_and_are_computed_once(extractor, paths, tmp_path, monkeypatch):
     made = Representations(tmp_path, extractor, VIEW, paths)
     assert not made.has(["spp"])
     first = made.get(["spp", "fc7"])
@@ -41,7 +41,7 @@ def test_vectors_have_length_1_and_are_kept(extractor, paths, tmp_path, monkeypa
     assert all(np.array_equal(rows, first[layer]) for layer, rows in again.get(["spp", "fc7"]).items())
 
 
-def test_an_interrupted_run_goes_on_where_it_was(extractor, paths, tmp_path, monkeypatch):
+def test_an_interrupted_run_resumes(extractor, paths, tmp_path, monkeypatch):
     from classification import views
 
     expected = np.array(Representations(tmp_path / "whole", extractor, VIEW, paths).get(["spp"])["spp"])
@@ -58,24 +58,24 @@ def test_an_interrupted_run_goes_on_where_it_was(extractor, paths, tmp_path, mon
         Representations(tmp_path / "part", extractor, VIEW, paths).get(["spp"])
     rows = Representations(tmp_path / "part", extractor, VIEW, paths).get(["spp"])["spp"]
     assert np.array_equal(rows, expected)
-    assert len(seen) == 7 + 10  # those that were missing
+    assert len(seen) == 7 + 10  # the missing ones
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"view": View("full", 96)}, r"other view: 'full 64' there, 'full 96' now"),
-        ({"extractor": 1}, "other weights"),
+        ({"view": View("full", 96)}, r"other settings \(view: 'full 64' there, 'full 96' now\)"),
+        ({"extractor": 1}, r"other settings \(weights: "),
     ],
 )
-def test_vectors_made_otherwise_are_not_taken_for_these(extractor, paths, tmp_path, change, words):
+def test_vectors_of_other_settings_are_refused(extractor, paths, tmp_path, change, words):
     Representations(tmp_path, extractor, VIEW, paths).get(["fc7"])
     other = Extractor.of(make_net(seed=5)) if "extractor" in change else extractor
     with pytest.raises(ValueError, match=words):
         Representations(tmp_path, other, change.get("view", VIEW), paths)
 
 
-def test_bad_photos_are_named_and_the_others_are_not_lost(extractor, paths, tmp_path):
+def test_bad_photos_are_named_and_vectors_of_the_others_are_kept(extractor, paths, tmp_path):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no photo")
     made = Representations(tmp_path / "r", extractor, VIEW, [*paths[:3], bad, Path("gone.png")])
@@ -85,8 +85,8 @@ def test_bad_photos_are_named_and_the_others_are_not_lost(extractor, paths, tmp_
     assert np.isnan(there[:, 0]).tolist() == [False, False, False, True, True]
 
 
-def count_of(monkeypatch):
-    """A list that gets the width of each photo that the network sees."""
+def photo_heights(monkeypatch):
+    """Return a list that collects the height of each photo run through the network."""
     from classification import views
 
     seen, vectors = [], views.vectors
@@ -94,11 +94,11 @@ def count_of(monkeypatch):
     return seen
 
 
-def test_only_photos_that_were_added_or_replaced_are_looked_at(extractor, paths, tmp_path, monkeypatch):
+def test_only_added_or_replaced_photos_are_run_through_the_network(extractor, paths, tmp_path, monkeypatch):
     copies = [Path(shutil.copy(path, tmp_path / f"{i}.png")) for i, path in enumerate(paths[:5])]
     kept = tmp_path / "r" / "all"
     before = np.array(Representations(kept, extractor, VIEW, copies[:4]).get(["spp"])["spp"])
-    seen = count_of(monkeypatch)
+    seen = photo_heights(monkeypatch)
     Image.fromarray(picture(1, 99, (80, 80))).save(copies[1])
     after = Representations(kept, extractor, VIEW, [copies[4], *copies[1:4]]).get(["spp"])["spp"]
     assert len(seen) == 2
@@ -109,30 +109,30 @@ def test_only_photos_that_were_added_or_replaced_are_looked_at(extractor, paths,
     assert [p.name for p in kept.parent.iterdir()] == ["all"]
 
 
-def test_vectors_of_other_photos_are_not_replaced(extractor, paths, tmp_path):
+def test_vectors_of_different_photos_are_not_overwritten(extractor, paths, tmp_path):
     before = np.array(Representations(tmp_path / "all", extractor, VIEW, paths[:2]).get(["spp"])["spp"])
-    with pytest.raises(ValueError, match="holds vectors of other photos; give --overwrite, or another --run"):
+    with pytest.raises(ValueError, match="holds vectors of different photos; give --overwrite, or another --run"):
         Representations(tmp_path / "all", extractor, VIEW, paths[2:])
     assert np.array_equal(Representations(tmp_path / "all", extractor, VIEW, paths[:2]).get(["spp"])["spp"], before)
 
 
-def test_removed_photos_cost_nothing(extractor, paths, tmp_path, monkeypatch):
+def test_removing_photos_computes_nothing(extractor, paths, tmp_path, monkeypatch):
     before = np.array(Representations(tmp_path / "all", extractor, VIEW, paths).get(["spp"])["spp"])
-    seen = count_of(monkeypatch)
+    seen = photo_heights(monkeypatch)
     ticks = []
     rows = Representations(tmp_path / "all", extractor, VIEW, paths[3:9]).get(["spp"], lambda: ticks.append(1))["spp"]
     assert np.array_equal(rows, before[3:9])
     assert (len(seen), len(ticks)) == (0, 6)
 
 
-def test_the_same_folder_named_otherwise_has_the_same_photos(extractor, paths, tmp_path, monkeypatch):
+def test_relative_paths_name_the_same_photos(extractor, paths, tmp_path, monkeypatch):
     Representations(tmp_path / "all", extractor, VIEW, paths).get(["spp"])
     monkeypatch.chdir(paths[0].parent)
     relative = [Path(os.path.relpath(path)) for path in paths]
     assert Representations(tmp_path / "all", extractor, VIEW, relative).has(["spp"])
 
 
-def test_a_full_disk_is_told_and_leaves_no_rows_of_zeros(extractor, paths, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_leaves_no_rows_of_zeros(extractor, paths, tmp_path, monkeypatch):
     real = files.write_atomically
 
     def full(path, chunks):
@@ -151,20 +151,20 @@ def test_a_full_disk_is_told_and_leaves_no_rows_of_zeros(extractor, paths, tmp_p
 
 
 @pytest.mark.parametrize("name", ["spp.npy", "spp.partial.npy"])
-def test_arrays_cut_short_are_not_used(extractor, paths, tmp_path, name):
+def test_truncated_arrays_are_not_used(extractor, paths, tmp_path, name):
     made = Representations(tmp_path, extractor, VIEW, paths[:4])
     before = np.array(made.get(["spp"])["spp"])
     file = (tmp_path / "spp.npy").rename(tmp_path / name)
     os.truncate(file, file.stat().st_size - 13_000)
     if name == "spp.npy":
-        with pytest.raises(ValueError, match=r"spp\.npy: damaged; give --overwrite"):
+        with pytest.raises(ValueError, match=r"spp\.npy: damaged file; give --overwrite"):
             made.get(["spp"])
     else:
         assert np.array_equal(made.get(["spp"])["spp"], before)
 
 
-def test_a_damaged_manifest_is_named(extractor, paths, tmp_path):
+def test_a_damaged_manifest_is_named_in_the_error(extractor, paths, tmp_path):
     Representations(tmp_path, extractor, VIEW, paths)
     (tmp_path / "manifest.json").write_text("{}")
-    with pytest.raises(ValueError, match=r"manifest\.json: damaged .*give --overwrite"):
+    with pytest.raises(ValueError, match=r"manifest\.json: damaged file .*give --overwrite"):
         Representations(tmp_path, extractor, VIEW, paths)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from classification.augment import Augmentation, Colours
+from classification.augment import Augmentation, ColourComponents
 from classification.config import TrainConfig
-from classification.photos import MIN_SIDE, CentreViews, Photos, TrainingViews, batches
-from classification.processes import _SynchronizedBatchNorm, local_device
+from classification.distributed import _SynchronizedBatchNorm, local_device
+from classification.photos import MIN_SIDE, CentreViews, DecodedPhotos, TrainingViews, batches
 from classification.training import CHECKPOINT, Training, TrainOptions
 from data import class_folders
 from tests.classification.conftest import make_net
@@ -27,14 +27,14 @@ SMALL = TrainConfig(epochs=4, batch=6, rate=0.02, colour=0.1)
 @pytest.fixture(scope="module")
 def data(folder):
     photos = class_folders.from_folder(folder)
-    return Photos(photos.paths), photos.labels
+    return DecodedPhotos(photos.paths), photos.labels
 
 
 def training(data, folder, config=SMALL, net=None, validate=True, seed=0):
     photos, labels = data
     net = net or make_net()
     seen = net.body.preprocessing
-    views = TrainingViews(photos, labels, Augmentation(seen, Colours.of(photos[i] for i in range(4))), seed)
+    views = TrainingViews(photos, labels, Augmentation(seen, ColourComponents.fit(photos[i] for i in range(4))), seed)
     options = TrainOptions(folder, seed=seed, bfloat16=False)
     return Training(net, views, CentreViews(photos, labels, seen) if validate else None, config, options, "test")
 
@@ -51,12 +51,12 @@ def weights(training):
         (replace(SMALL, sizes=(224, 200, 180)), [224, 180, 200, 224]),
     ],
 )
-def test_sizes_are_taken_in_turn_and_the_first_comes_last(data, tmp_path, config, expected):
+def test_sizes_take_turns_and_the_last_epoch_uses_the_first(data, tmp_path, config, expected):
     t = training(data, tmp_path, config)
     assert [t.size(epoch) for epoch in range(4)] == expected
 
 
-def test_a_random_size_is_drawn_each_epoch_and_again_when_resumed(data, tmp_path):
+def test_random_sizes_are_drawn_per_epoch_and_repeat_on_resuming(data, tmp_path):
     config = replace(SMALL, sizes=(180, 224), random_size=True)
     one, other = (training(data, tmp_path, config) for _ in range(2))
     drawn = [one.size(epoch) for epoch in range(300)]
@@ -65,17 +65,17 @@ def test_a_random_size_is_drawn_each_epoch_and_again_when_resumed(data, tmp_path
     assert len(set(drawn)) > 30
 
 
-def test_two_kinds_of_stripes_are_learned(data, tmp_path):
+def test_training_learns_two_kinds_of_stripes(data, tmp_path):
     t = training(data, tmp_path, replace(SMALL, epochs=12))
-    t.net.head.dropout.p = 0.0  # of sixteen units it would leave too few
+    t.net.head.dropout.p = 0.0  # too few of the sixteen units would remain
     t.run()
     assert t.curve[-1].validation_accuracy > 0.9
     assert t.curve[-1].loss < t.curve[0].loss
     assert [p.learning_rate for p in t.curve][::4] == pytest.approx([0.02, 0.02, 0.002])
 
 
-def test_the_loss_of_an_epoch_is_that_of_its_photos(data, tmp_path):
-    """With a rate of nothing and no dropout, training mode's loss is that of the network as it was."""
+def test_the_loss_of_an_epoch_is_the_mean_over_its_photos(data, tmp_path):
+    """With a learning rate of 0 and no dropout, training leaves the network and its loss unchanged."""
     net = make_net(norm=False).freeze()
     net.head.dropout.p = 0.0
     t = training(data, tmp_path, replace(SMALL, epochs=1, rate=0.0), net)
@@ -92,7 +92,7 @@ class Interrupted(Exception):
     pass
 
 
-def test_an_interrupted_training_ends_with_the_weights_of_an_unbroken_one(data, tmp_path):
+def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(data, tmp_path):
     whole = training(data, tmp_path / "whole")
     whole.run()
 
@@ -103,14 +103,14 @@ def test_an_interrupted_training_ends_with_the_weights_of_an_unbroken_one(data, 
     with pytest.raises(Interrupted):
         training(data, tmp_path / "broken").run(stop)
     resumed = training(data, tmp_path / "broken")
-    torch.rand(7)  # another state of the global generator
+    torch.rand(7)  # change the state of the global generator
     resumed.run()
     assert [p.epoch for p in resumed.curve] == [1, 2, 3, 4]
     expected = weights(whole)
     assert all(torch.equal(tensor, expected[name]) for name, tensor in weights(resumed).items())
 
 
-def test_a_plateau_divides_the_rate_twice_and_then_ends(data, tmp_path, monkeypatch):
+def test_patience_divides_the_rate_twice_and_then_ends_training(data, tmp_path, monkeypatch):
     t = training(data, tmp_path, replace(SMALL, epochs=50, patience=2))
     monkeypatch.setattr(t, "_train", lambda shared, size: (0.5, 0.5))
     monkeypatch.setattr(t, "_validate", lambda: (max(0.0, 0.7 - t.epoch / 10), 0.5))  # falls for eight epochs
@@ -119,7 +119,7 @@ def test_a_plateau_divides_the_rate_twice_and_then_ends(data, tmp_path, monkeypa
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"config": replace(SMALL, rate=0.03)}])
-def test_a_checkpoint_of_other_settings_is_left_aside(data, tmp_path, change, caplog):
+def test_a_checkpoint_of_other_settings_is_not_resumed(data, tmp_path, change, caplog):
     training(data, tmp_path, replace(SMALL, epochs=1)).run()
     t = training(data, tmp_path, **({"config": SMALL} | change))
     t._resume()
@@ -127,7 +127,7 @@ def test_a_checkpoint_of_other_settings_is_left_aside(data, tmp_path, change, ca
     assert "other settings or data" in caplog.text
 
 
-def test_a_damaged_checkpoint_is_left_aside(data, tmp_path, caplog):
+def test_a_damaged_checkpoint_is_not_resumed(data, tmp_path, caplog):
     (tmp_path / CHECKPOINT).write_bytes(b"not a checkpoint")
     t = training(data, tmp_path)
     t._resume()
@@ -135,44 +135,44 @@ def test_a_damaged_checkpoint_is_left_aside(data, tmp_path, caplog):
     assert "is damaged" in caplog.text
 
 
-def test_a_loss_that_is_no_number_ends_with_one_line(data, tmp_path):
+def test_an_infinite_or_nan_loss_stops_training(data, tmp_path):
     net = make_net(norm=False)
     with torch.no_grad():
         net.fc8.weight.fill_(math.inf)
-    with pytest.raises(ValueError, match=r"loss (nan|inf) in epoch 1; start with a lower rate"):
+    with pytest.raises(ValueError, match=r"loss (nan|inf) in epoch 1; give a lower --rate"):
         training(data, tmp_path, net=net).run()
 
 
-def test_views_of_photos_do_not_depend_on_who_asks(data):
+def test_training_views_depend_only_on_seed_epoch_and_photo(data):
     photos, labels = data
-    augment = Augmentation(make_net().body.preprocessing, Colours.of([photos[0]]))
+    augment = Augmentation(make_net().body.preprocessing, ColourComponents.fit([photos[0]]))
     one, other = (TrainingViews(photos, labels, augment, 3) for _ in range(2))
     assert torch.equal(one[2, 180, 5][0], other[2, 180, 5][0])
     assert not torch.equal(one[2, 180, 5][0], one[3, 180, 5][0])
 
 
-def test_photos_beyond_the_memory_are_decoded_again(folder):
+def test_photos_beyond_the_memory_limit_are_decoded_again(folder):
     paths = class_folders.from_folder(folder).paths
-    kept, decoded = Photos(paths), Photos(paths, memory=0)
+    kept, decoded = DecodedPhotos(paths), DecodedPhotos(paths, memory=0)
     assert all(np.array_equal(kept[i], decoded[i]) for i in range(len(paths)))
 
 
-def test_all_bad_photos_are_named_before_work_begins(folder, tmp_path):
+def test_bad_photos_are_named_before_training_starts(folder, tmp_path):
     from PIL import Image
 
     (tmp_path / "a.jpg").write_bytes(b"no image")
     Image.new("RGB", (MIN_SIDE - 1, 40)).save(tmp_path / "b.png")
     good = class_folders.from_folder(folder).paths[0]
     with pytest.raises(ValueError, match=r"2 of 3 photos cannot be used: .*a\.jpg: .*; .*b\.png: 15 x 40 pixels"):
-        Photos([tmp_path / "a.jpg", good, tmp_path / "b.png"])
+        DecodedPhotos([tmp_path / "a.jpg", good, tmp_path / "b.png"])
 
 
 @pytest.mark.parametrize(("count", "batch", "processes"), [(10, 4, 1), (10, 4, 2), (9, 4, 2), (33, 8, 3), (5, 5, 5)])
-def test_processes_share_the_batches_of_one(count, batch, processes):
+def test_the_parts_of_all_processes_make_up_the_batches_of_one(count, batch, processes):
     whole = [set(places.tolist()) for places, _ in batches(count, batch, 0, 1)]
     assert sorted(i for places in whole for i in places) == list(range(count))
     assert max(map(len, whole)) <= batch
-    assert max(map(len, whole)) - min(map(len, whole)) <= 1  # nor is a photo left alone
+    assert max(map(len, whole)) - min(map(len, whole)) <= 1  # so no photo is left alone
     parts = [list(batches(count, batch, rank, processes)) for rank in range(processes)]
     for number, places in enumerate(zip(*parts, strict=True)):
         assert set().union(*(p.tolist() for p, _ in places)) == whole[number]
@@ -180,12 +180,12 @@ def test_processes_share_the_batches_of_one(count, batch, processes):
 
 
 @pytest.mark.parametrize(("count", "batch", "sizes"), [(5, 2, [3, 2]), (3, 2, [3]), (5, 1, [1] * 5), (1, 4, [1])])
-def test_no_batch_has_a_single_photo_unless_all_have(count, batch, sizes):
+def test_no_batch_has_a_single_photo_unless_batch_is_1(count, batch, sizes):
     assert [whole for _, whole in batches(count, batch, 0, 1)] == sizes
 
 
-def test_more_processes_than_photos_in_a_batch_are_refused():
-    with pytest.raises(ValueError, match=r"2 photos a batch for 3 processes; give a larger --batch"):
+def test_batches_smaller_than_the_number_of_processes_are_refused():
+    with pytest.raises(ValueError, match=r"a batch of 2 photos is too small for 3 processes; give a larger --batch"):
         list(batches(4, 2, 0, 3))
 
 
@@ -195,8 +195,8 @@ from pathlib import Path
 
 import torch
 
-from classification.photos import Photos
-from classification.processes import Processes
+from classification.photos import DecodedPhotos
+from classification.distributed import ProcessGroup
 from classification.training import Training
 from tests.classification.test_training import SMALL, training
 from data import class_folders
@@ -207,22 +207,22 @@ backbone, out = sys.argv[1], Path(sys.argv[3])
 photos = class_folders.from_folder(sys.argv[2])
 net = make_net(backbone=backbone, norm=backbone == "zf5-small")
 net.head.dropout.p = 0.0
-net.double()  # what is left of a difference is then no rounding
-loaded = Training._loaded
-Training._loaded = lambda *a: ((images.double(), labels, whole) for images, labels, whole in loaded(*a))
-torch.Tensor.float = lambda x: x  # the logits stay what they are too
-t = training((Photos(photos.paths), photos.labels), out, replace(SMALL, epochs=2, batch=6), net)
-t.processes = Processes.join(torch.device("cpu"))
+net.double()  # so that differences are not rounding
+loaded = Training._batches
+Training._batches = lambda *a: ((images.double(), labels, whole) for images, labels, whole in loaded(*a))
+torch.Tensor.float = lambda x: x  # keep the logits in double precision too
+t = training((DecodedPhotos(photos.paths), photos.labels), out, replace(SMALL, epochs=2, batch=6), net)
+t.group = ProcessGroup.join(torch.device("cpu"))
 t.run()
-if t.processes.rank == 0:
-    torch.save({"net": net.state_dict(), "loss": [p.loss for p in t.curve], "count": t.processes.count}, out / "end.pt")
-t.processes.leave()
+if t.group.rank == 0:
+    torch.save({"net": net.state_dict(), "loss": [p.loss for p in t.curve], "count": t.group.size}, out / "end.pt")
+t.group.leave()
 """
 
 
 @pytest.mark.parametrize("backbone", ["zf5-small", "alexnet"])
 def test_two_processes_train_as_one_with_the_same_batch(backbone, folder, tmp_path):
-    """16 photos in batches of 6 and 5, so that the processes' shares differ."""
+    """16 photos make batches of 6, 5 and 5, so the two processes have parts of different sizes."""
     program = tmp_path / "program.py"
     program.write_text(TWO)
     found = []
@@ -247,8 +247,8 @@ def test_two_processes_train_as_one_with_the_same_batch(backbone, folder, tmp_pa
             assert torch.allclose(two["net"][key], tensor, rtol=1e-8, atol=1e-10), key
 
 
-def test_synchronized_normalisation_alone_is_torchs(monkeypatch):
-    monkeypatch.setattr("classification.processes.all_reduce", lambda x: x)
+def test_synchronized_batch_norm_in_one_process_matches_torch(monkeypatch):
+    monkeypatch.setattr("classification.distributed.all_reduce", lambda x: x)
     plain = torch.nn.BatchNorm2d(5)
     mine = copy.deepcopy(plain)
     mine.__class__ = _SynchronizedBatchNorm
@@ -263,10 +263,10 @@ def test_synchronized_normalisation_alone_is_torchs(monkeypatch):
         assert torch.allclose(getattr(mine, name), getattr(plain, name), atol=1e-5)
     assert torch.allclose(mine.eval()(x), plain.eval()(x), atol=1e-5)
     constant = torch.full((97, 5, 1, 1), 300.1)
-    assert mine.train()(constant).isfinite().all()  # whose variance rounds to less than zero
+    assert mine.train()(constant).isfinite().all()  # its variance rounds to less than zero
 
 
-def test_each_process_of_torchrun_takes_its_own_gpu(monkeypatch):
+def test_each_torchrun_process_uses_its_own_gpu(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "1")
     assert local_device(torch.device("cuda")) == torch.device("cuda", 1)
     assert local_device(torch.device("cuda", 0)) == torch.device("cuda", 0)

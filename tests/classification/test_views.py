@@ -1,4 +1,4 @@
-"""Views: crops, the whole photo, windows of maps."""
+"""Views: crops, the whole photo, windows of feature maps."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from classification import views
-from classification.augment import corners, cut
+from classification.augment import crop_positions, cut
 from classification.config import MULTI_VIEW_SCALES
 from classification.extractor import Extractor
 from classification.views import View
@@ -29,7 +29,7 @@ def extractor():
     ("view", "count"),
     [(View("crop"), 1), (View("full"), 1), (View("ten"), 10), (View("maps"), 96), (View("maps+full"), 98)],
 )
-def test_each_view_shows_as_many_images_as_the_paper_says(extractor, view, count):
+def test_views_have_as_many_parts_as_in_the_paper(extractor, view, count):
     found = views.vectors(extractor, PHOTO, view, ["spp", "fc7"])
     assert found["spp"].shape == (count, 3200)
     assert found["fc7"].shape == (count, 16)
@@ -37,14 +37,14 @@ def test_each_view_shows_as_many_images_as_the_paper_says(extractor, view, count
 
 
 @pytest.mark.parametrize("size", [(224, 224), (224, 301), (301, 224)])
-def test_at_224_pixels_three_windows_lie_in_a_row(size):
+def test_a_short_side_of_224_pixels_has_three_windows(size):
     boxes = views.window_boxes(size)
     assert boxes.shape == (3, 4)
     assert np.array_equal(boxes[0], [0, 0, 223, 223])
     assert np.array_equal(boxes[2], [size[1] - 224, size[0] - 224, size[1] - 1, size[0] - 1])
 
 
-def test_at_larger_scales_windows_are_the_centre_the_corners_and_the_middles_of_the_sides():
+def test_larger_scales_have_windows_at_centre_corners_and_middles_of_the_sides():
     boxes = views.window_boxes((300, 400))
     assert boxes.shape == (9, 4)
     assert {tuple(b) for b in boxes[[0, 2, 6, 8]]} == {
@@ -54,18 +54,18 @@ def test_at_larger_scales_windows_are_the_centre_the_corners_and_the_middles_of_
     assert ((boxes[:, 2:] - boxes[:, :2]) == 223).all()
 
 
-def test_the_window_of_a_square_photo_of_224_pixels_is_the_photo(extractor):
+def test_the_window_of_a_224_pixel_square_is_the_whole_photo(extractor):
     square = PHOTO[:224, :224]
     whole = extractor.vectors(square, ["spp"])["spp"].numpy()
     window = next(views._windows(extractor, square, ["spp"]))["spp"].numpy()
     assert np.array_equal(window[0], whole)
 
 
-def test_of_all_windows_of_the_maps_the_one_at_the_crop_says_what_the_crop_says():
-    """Nearly: a crop ends in the padding of layers, a window in more of the photo."""
+def test_the_map_window_at_a_crop_is_the_most_similar_to_the_crop():
+    """Similar, not equal: a crop ends in the padding of the layers, a window continues into the photo."""
     extractor = Extractor(network.build("alexnet", weights=None), (1, 2))
     image = resize_short_side(PHOTO, 448)
-    (top, left), box = corners(image.shape[:2])[0], views.window_boxes(image.shape[:2])[4]
+    (top, left), box = crop_positions(image.shape[:2])[0], views.window_boxes(image.shape[:2])[4]
     assert (left, top) == tuple(box[:2])
     crop = extractor.vectors(np.ascontiguousarray(cut(image, (top, left))), ["spp"])["spp"].numpy()
     shown = zip(np.repeat(MULTI_VIEW_SCALES, 2), views._windows(extractor, PHOTO, ["spp"]), strict=True)
@@ -82,14 +82,14 @@ def test_half_of_the_ten_views_are_mirror_images_of_the_others():
     assert {v.tobytes() for v in shown[:5]} == {v.tobytes() for v in mirrored}
 
 
-def test_a_whole_photo_keeps_its_aspect_and_a_warped_one_does_not():
+def test_full_keeps_the_aspect_ratio_and_warp_does_not():
     assert views.images(PHOTO, View("full", 120))[0].shape == (120, 160, 3)
     assert views.images(PHOTO, View("warp", 120))[0].shape == (120, 120, 3)
     assert views.images(PHOTO, View("crop", 300))[0].shape == (224, 224, 3)
 
 
 @pytest.mark.parametrize("view", ["full", "maps", "maps+full"])
-def test_a_network_without_a_pyramid_is_not_shown_other_sizes(view):
+def test_networks_without_a_pyramid_refuse_views_of_other_sizes(view):
     extractor = Extractor.of(make_net(None))
     with pytest.raises(ValueError, match="pyramid"):
         views.vectors(extractor, PHOTO, View(view), ["fc7"])
@@ -97,21 +97,25 @@ def test_a_network_without_a_pyramid_is_not_shown_other_sizes(view):
 
 
 @pytest.mark.parametrize("layer", ["conv4", "conv5"])
-def test_maps_of_varying_size_are_no_vectors(extractor, layer):
+def test_maps_of_varying_size_are_refused_as_vectors(extractor, layer):
     with pytest.raises(ValueError, match=f"{layer}: its length depends on the size of the photo"):
         views.vectors(extractor, PHOTO, View("full"), [layer])
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [(("round",), "expected one of crop, warp"), (("crop", 200), "needs 224 or more"), (("full", 0), "1 or more")],
+    [
+        (("round",), "expected one of crop, warp"),
+        (("crop", 200), "crop needs a short side of 224 pixels or more, got 200"),
+        (("full", 0), "full needs a short side of 1 pixels"),
+    ],
 )
-def test_views_that_cannot_be_are_refused(arguments, words):
+def test_invalid_views_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         View(*arguments)
 
 
-def test_layers_are_those_of_torchvisions_network():
+def test_layer_outputs_match_torchvisions_alexnet():
     from torchvision import models
 
     body = network.build("alexnet", weights=None)
@@ -131,15 +135,19 @@ def test_layers_are_those_of_torchvisions_network():
 
 @pytest.mark.parametrize(
     ("layer", "words"),
-    [("fc7", "lite0 has no fully connected layers"), ("conv4", "lite0 is not of five"), ("pool", "expected one of")],
+    [
+        ("fc7", "lite0 has no fully connected layers"),
+        ("conv4", "lite0 does not have five"),
+        ("pool", "expected one of"),
+    ],
 )
-def test_layers_that_a_network_has_not_are_named(layer, words):
+def test_layers_that_a_network_lacks_are_named_in_the_error(layer, words):
     extractor = Extractor(network.build("lite0", weights=None))
     with pytest.raises(ValueError, match=words):
         views.vectors(extractor, PHOTO, View("crop"), [layer])
 
 
-def test_bfloat16_says_nearly_the_same(extractor, bfloat16):
+def test_bfloat16_gives_nearly_the_same_vectors(extractor, bfloat16):
     half = replace(extractor, body=replace(extractor.body, precision="bf16"))
     a, b = (views.vectors(e, PHOTO, View("full"), ["spp"])["spp"][0] for e in (extractor, half))
     assert not np.array_equal(a, b)

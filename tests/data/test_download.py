@@ -1,4 +1,4 @@
-"""The download, against local stand-ins of the network."""
+"""Downloads, with local tar files instead of the server."""
 
 import hashlib
 import io
@@ -18,7 +18,7 @@ XML = (
 
 
 def put_tar(root, monkeypatch, key, split, image_id, *, with_image=True):
-    """A tar as the VOC server has it, already in place, and its checksum made known to torchvision."""
+    """Write a tar file like the VOC server's, and register its checksum with torchvision."""
     files = {f"ImageSets/Main/{split}.txt": image_id, f"Annotations/{image_id}.xml": XML}
     if with_image:
         files[f"JPEGImages/{image_id}.jpg"] = "jpeg"
@@ -46,7 +46,7 @@ def test_both_splits_are_unpacked_into_a_devkit_that_loads(tmp_path, monkeypatch
     assert [r.id for r in voc.load(devkit, "2007", "test")] == ["000001"]
 
 
-def test_what_is_there_in_full_is_not_fetched_again(tmp_path, monkeypatch):
+def test_complete_splits_are_not_downloaded_again(tmp_path, monkeypatch):
     put_tar(tmp_path, monkeypatch, "2007", "trainval", "000005")
     put_tar(tmp_path, monkeypatch, "2007-test", "test", "000001")
     download_voc(tmp_path)
@@ -64,7 +64,7 @@ def test_a_network_failure_is_one_clear_line(tmp_path, monkeypatch):
     assert "\n" not in str(e.value)
 
 
-def test_a_tar_with_files_missing_is_an_error(tmp_path, monkeypatch):
+def test_a_tar_file_without_images_is_an_error(tmp_path, monkeypatch):
     put_tar(tmp_path, monkeypatch, "2007", "trainval", "000005", with_image=False)
     with pytest.raises(OSError, match="files are missing"):
         download_voc(tmp_path)

@@ -1,4 +1,4 @@
-"""The same data set written as COCO, YOLO and CSV reads as it does in VOC's layout."""
+"""The same data set written as COCO, YOLO and CSV gives the same records as in VOC layout."""
 
 import csv
 import json
@@ -146,7 +146,7 @@ def test_class_names_come_from_the_data_set(devkit, tmp_path):
     assert datasets.load(write_csv(devkit, tmp_path / "t", "files"), "test").classes == tuple(sorted(occurring))
 
 
-def test_a_data_set_that_is_not_divided_is_one_split(devkit, tmp_path):
+def test_data_without_splits_has_the_split_all(devkit, tmp_path):
     root = write_coco(devkit, tmp_path / "c", "flat")
     (root / "test.json").unlink()
     assert datasets.splits(root) == ("all", "train", "test")
@@ -164,7 +164,7 @@ def test_a_data_set_that_is_not_divided_is_one_split(devkit, tmp_path):
     assert datasets.splits(devkit) == ("test", "trainval")
 
 
-def test_yolo_takes_the_box_of_a_polygon_and_images_without_labels(tmp_path):
+def test_yolo_reads_polygons_and_images_without_labels(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
     Image.new("RGB", (100, 50)).save(tmp_path / "images" / "a b.png")
@@ -177,15 +177,15 @@ def test_yolo_takes_the_box_of_a_polygon_and_images_without_labels(tmp_path):
     assert len(found[1].boxes) == 0
 
 
-def test_images_of_one_name_are_told_apart_by_their_folders(tmp_path):
+def test_ids_of_images_with_the_same_name_include_their_folders(tmp_path):
     paths = [tmp_path / "a" / "1.jpg", tmp_path / "b" / "1.jpg", tmp_path / "b" / "2.jpg"]
     assert list(files.ids_of(paths)) == ["a-1", "b-1", "b-2"]
     assert list(files.ids_of(paths[1:])) == ["1", "2"]
-    with pytest.raises(ValueError, match="would have the same id 1; rename one"):
+    with pytest.raises(ValueError, match="would both have the id 1; rename one"):
         files.ids_of([tmp_path / "1.jpg", tmp_path / "1.png"])
 
 
-def test_the_size_of_a_photo_is_that_a_viewer_shows(tmp_path):
+def test_the_size_of_a_rotated_photo_is_the_one_a_viewer_shows(tmp_path):
     picture = Image.new("RGB", (30, 20))
     exif = picture.getexif()
     exif[0x0112] = 6
@@ -204,23 +204,23 @@ def spoil(path, old, new):
 
 FAULTS = [
     (write_coco, "flat", ("test.json", '"bbox"', '"box"'), "without image_id, bbox or category_id"),
-    (write_coco, "flat", ("test.json", '"category_id": 1', '"category_id": 9'), "is of category 9"),
+    (write_coco, "flat", ("test.json", '"category_id": 1', '"category_id": 9'), "has category 9"),
     (write_coco, "flat", ("test.json", '.jpg"', '.gone"'), "image is missing"),
     (write_coco, "original", ("annotations/instances_test.json", "{", "["), "not a detection data set"),
     (write_yolo, "folders", "7 0.5 0.5 0.1 0.1", "class 7, expected 0 to 5"),
     (write_yolo, "folders", "0 0.5 0.5 0.1", "has 4 columns"),
     (write_yolo, "folders", "0 0.5 nan 0.1 0.1", "'nan', expected a finite number"),
-    (write_yolo, "ultralytics", ("data.yaml", "images/test", "gone"), "no folder or list"),
-    (write_yolo, "ultralytics", ("data.yaml", "}", ""), "not yaml"),
+    (write_yolo, "ultralytics", ("data.yaml", "images/test", "gone"), "no such folder or list"),
+    (write_yolo, "ultralytics", ("data.yaml", "}", ""), "not valid YAML"),
     (write_yolo, "ultralytics", ("data.yaml", '"names"', '"nam"'), "expected names"),
     (write_csv, "files", ("test.csv", "ymax", "why"), "no column for y1"),
-    (write_csv, "files", ("test.csv", ".0,", ".x,"), "a corner is"),
+    (write_csv, "files", ("test.csv", ".0,", ".x,"), "a coordinate is"),
     (write_csv, "files", ("test.csv", ".jpg", ".gone"), "image is missing"),
 ]
 
 
 @pytest.mark.parametrize(("write", "style", "fault", "message"), FAULTS, ids=[m for *_, m in FAULTS])
-def test_what_is_wrong_is_named_with_its_file(write, style, fault, message, devkit, tmp_path):
+def test_errors_name_the_problem_and_the_data_set(write, style, fault, message, devkit, tmp_path):
     root = write(devkit, tmp_path / "set", style)
     spoil_labels(root, fault) if isinstance(fault, str) else spoil(root / fault[0], *fault[1:])
     with pytest.raises((ValueError, OSError), match=message) as error:
@@ -232,7 +232,7 @@ def spoil_labels(root, line):
     sorted((root / "labels" / "test").glob("*.txt"))[0].write_text(line)
 
 
-def test_bad_images_can_be_left_out(devkit, tmp_path):
+def test_bad_images_can_be_skipped(devkit, tmp_path):
     root = write_yolo(devkit, tmp_path / "set", "folders")
     spoil_labels(root, "99 0.5 0.5 0.1 0.1")
     found = datasets.load(root, "test", skip_bad=True)
@@ -240,8 +240,8 @@ def test_bad_images_can_be_left_out(devkit, tmp_path):
     assert len(found.bad) == 1
 
 
-def test_what_is_no_data_set_is_told_what_one_looks_like(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no data set of a known format; expected VOC"):
+def test_errors_describe_the_known_formats_and_splits(tmp_path):
+    with pytest.raises(FileNotFoundError, match="not a data set of a known format; expected VOC"):
         datasets.splits(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such data set"):
         datasets.load(tmp_path / "none", "train")
@@ -250,12 +250,12 @@ def test_what_is_no_data_set_is_told_what_one_looks_like(tmp_path):
     assert coco.splits(tmp_path) == {}
     with pytest.raises(FileNotFoundError, match="no split valid; this CSV data set has all, train, test"):
         datasets.load(tmp_path, "valid")
-    with pytest.raises(ValueError, match="no row of split all"):
+    with pytest.raises(ValueError, match="no rows for split all"):
         datasets.load(tmp_path, "all")
     assert table.splits(tmp_path)
 
 
-def test_an_undivided_set_is_divided_by_id_alone(tmp_path):
+def test_data_without_splits_is_split_by_image_id(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
     for i in range(60):
@@ -270,7 +270,7 @@ def test_an_undivided_set_is_divided_by_id_alone(tmp_path):
     assert {r.id for r in datasets.load(tmp_path, "test")} == {i for i in test if int(i) >= 30}
 
 
-def test_the_usual_splits_are_found_or_asked_for(devkit, tmp_path):
+def test_the_usual_splits_are_found_or_the_error_asks_for_them(devkit, tmp_path):
     assert datasets.usual(devkit) == ("trainval", "test")
     root = write_yolo(devkit, tmp_path / "set", "folders")
     for kind in ("images", "labels"):
@@ -278,5 +278,5 @@ def test_the_usual_splits_are_found_or_asked_for(devkit, tmp_path):
     assert datasets.usual(root) == ("trainval", "valid")
     for kind in ("images", "labels"):
         (root / kind / "trainval").rename(root / kind / "learn")
-    with pytest.raises(ValueError, match="has splits learn, valid; say which is for train with --train-split"):
+    with pytest.raises(ValueError, match="has splits learn, valid; choose the train split with --train-split"):
         datasets.usual(root)

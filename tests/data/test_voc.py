@@ -1,4 +1,4 @@
-"""Reading Pascal VOC: what is accepted, what is put right with a warning, what is refused."""
+"""Reading Pascal VOC: what is accepted, what is corrected with a warning, what is refused."""
 
 import logging
 from pathlib import Path
@@ -19,7 +19,7 @@ def xml(*objects, size="<size><width>100</width><height>80</height><depth>3</dep
 
 
 def write_voc(folder: Path, annotations: dict[str, str], listed: str | None = None) -> Path:
-    """A data set in VOC layout, with empty files for images."""
+    """Write a data set in VOC layout, with empty files as images."""
     for name in ("Annotations", "ImageSets/Main", "JPEGImages"):
         (folder / name).mkdir(parents=True)
     for image_id, text in annotations.items():
@@ -80,7 +80,7 @@ def test_given_classes_set_the_order_of_labels(tmp_path):
     assert data[0].labels.tolist() == [0, 1]
 
 
-def test_a_class_that_is_not_among_those_given_is_named(tmp_path):
+def test_a_class_that_is_not_given_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"a\.xml: object 2 is 'boat', expected one of fish, tram"):
         load_one(tmp_path, xml(obj("fish"), obj("boat")), classes=["fish", "tram"])
 
@@ -96,28 +96,28 @@ def test_a_class_that_is_not_among_those_given_is_named(tmp_path):
         ((11, 81, 30, 90), "outside the image"),
     ],
 )
-def test_boxes_that_mark_nothing_are_dropped_with_one_warning(tmp_path, caplog, box, fault):
+def test_unusable_boxes_are_dropped_with_one_warning(tmp_path, caplog, box, fault):
     with caplog.at_level(logging.WARNING):
         (record,) = load_one(tmp_path, xml(obj("boat", box), obj("fish"), obj("fish", box)))
     assert len(record.labels) == 1
     (message,) = caplog.messages
-    assert "dropped 2 boxes of 3" in message
+    assert "dropped 2 of 3 boxes" in message
     assert fault in message
     assert "a: object 1 (boat)" in message
 
 
-def test_a_box_one_pixel_wide_stays(tmp_path, caplog):
+def test_a_box_one_pixel_wide_is_kept(tmp_path, caplog):
     (record,) = load_one(tmp_path, xml(obj(box=(11, 21, 11, 60)), obj(box=(100, 1, 100, 80))))
     assert record.boxes.tolist() == [[10, 20, 10, 59], [99, 0, 99, 79]]
     assert not caplog.messages
 
 
-def test_boxes_over_the_border_are_clipped_with_one_warning(tmp_path, caplog):
+def test_boxes_beyond_the_image_are_clipped_with_one_warning(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         (record,) = load_one(tmp_path, xml(obj(box=(0, -3, 30, 60)), obj(box=(11, 21, 101, 85.5))))
     assert record.boxes.tolist() == [[0, 0, 29, 59], [10, 20, 99, 79]]
     (message,) = caplog.messages
-    assert "clipped 2 boxes of 2" in message
+    assert "clipped 2 of 2 boxes" in message
 
 
 def test_the_warning_names_a_few_and_counts_the_rest(tmp_path, caplog):
@@ -125,7 +125,7 @@ def test_the_warning_names_a_few_and_counts_the_rest(tmp_path, caplog):
     assert caplog.messages[0].endswith("; and 2 more")
 
 
-BROKEN = {
+DAMAGED = {
     "not XML": ("<annotation><size>", r"a\.xml: not a readable annotation"),
     "an entity bomb": ('<!DOCTYPE x [<!ENTITY a "aaaa">]><annotation>&a;</annotation>', "not a readable"),
     "no size": (xml(obj(), size=""), r"a\.xml: no <size>"),
@@ -141,31 +141,31 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_annotation_is_an_error_of_one_line_that_names_it(tmp_path, case):
-    text, message = BROKEN[case]
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_annotation_is_a_one_line_error_that_names_it(tmp_path, case):
+    text, message = DAMAGED[case]
     with pytest.raises(ValueError, match=message) as error:
         load_one(tmp_path, text)
     assert "a.xml" in str(error.value)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("case", BROKEN)
-def test_a_broken_annotation_can_be_left_out(tmp_path, case):
-    folder = write_voc(tmp_path / "set", {"a": BROKEN[case][0], "b": xml(obj())})
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_damaged_annotation_can_be_skipped(tmp_path, case):
+    folder = write_voc(tmp_path / "set", {"a": DAMAGED[case][0], "b": xml(obj())})
     data = voc.load(folder, skip_bad=True)
     assert [r.id for r in data] == ["b"]
     assert list(data.bad) == ["a"]
     assert "a.xml" in data.bad["a"]
 
 
-def test_leaving_everything_out_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match=r"none of the 1 images can be used; the first: .*no <size>"):
+def test_skipping_every_image_is_an_error(tmp_path):
+    with pytest.raises(ValueError, match=r"none of the 1 images can be used; first error: .*no <size>"):
         load_one(tmp_path, xml(size=""), skip_bad=True)
 
 
 @pytest.mark.parametrize(("folder", "name"), [("Annotations", "b.xml"), ("JPEGImages", "b.jpg")])
-def test_a_missing_file_is_named_or_left_out(tmp_path, folder, name):
+def test_a_missing_file_is_named_or_skipped(tmp_path, folder, name):
     root = write_voc(tmp_path / "set", {i: xml(obj()) for i in "abc"})
     (root / folder / name).unlink()
     with pytest.raises(FileNotFoundError, match=f"missing: .*{name}"):
@@ -175,7 +175,7 @@ def test_a_missing_file_is_named_or_left_out(tmp_path, folder, name):
     assert list(data.bad) == ["b"]
 
 
-def test_images_are_found_by_stem_and_jpg_goes_first(tmp_path):
+def test_images_are_found_by_stem_and_jpg_is_preferred(tmp_path):
     root = write_voc(tmp_path / "set", {i: xml(obj()) for i in "ab"})
     (root / "JPEGImages/a.jpg").rename(root / "JPEGImages/a.PNG")
     (root / "JPEGImages/b.png").touch()
@@ -183,7 +183,7 @@ def test_images_are_found_by_stem_and_jpg_goes_first(tmp_path):
     assert [r.path.name for r in voc.load(root)] == ["a.PNG", "b.jpg"]
 
 
-def test_a_folder_is_no_image(tmp_path):
+def test_a_folder_is_not_an_image(tmp_path):
     root = write_voc(tmp_path / "set", {"a": xml(obj())})
     (root / "JPEGImages/a.jpg").unlink()
     (root / "JPEGImages/a.jpg").mkdir()
@@ -227,7 +227,7 @@ def test_a_list_that_is_not_text_is_an_error(tmp_path):
         voc.load(root)
 
 
-def test_an_unknown_split_names_those_there(tmp_path):
+def test_the_error_for_an_unknown_split_lists_the_known_ones(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no list .*val2\.txt; ImageSets/Main holds trainval"):
         load_one(tmp_path, xml(), split="val2")
 
@@ -237,7 +237,7 @@ def test_the_year_picks_a_folder_of_the_devkit(tmp_path):
         write_voc(tmp_path / f"VOC{year}", {f"of_{year}": xml(obj())})
     data = voc.load(tmp_path, "2012")
     assert (data.name, data[0].id) == ("VOC2012 trainval", "of_2012")
-    with pytest.raises(ValueError, match="holds VOC2007, VOC2012; say which year"):
+    with pytest.raises(ValueError, match="holds VOC2007, VOC2012; give the folder of one year"):
         voc.load(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"no VOC2010 .* it holds VOC2007, VOC2012"):
         voc.load(tmp_path, "2010")
@@ -252,7 +252,7 @@ def test_without_a_year_the_only_one_is_taken(tmp_path):
 def test_the_folder_of_another_year_is_refused(tmp_path):
     root = write_voc(tmp_path / "VOC2012", {"a": xml(obj())})
     assert len(voc.load(root, "2012")) == 1
-    with pytest.raises(ValueError, match="is VOC2012, and VOC2007 was asked for"):
+    with pytest.raises(ValueError, match="is VOC2012, expected VOC2007; give its parent folder"):
         voc.load(root, "2007")
 
 
@@ -286,8 +286,8 @@ def test_real_voc_2007_is_read_whole(shared, caplog, split, images, objects, dif
         assert (record.boxes.max(0) <= [width - 1, height - 1, width - 1, height - 1]).all()
 
 
-def test_the_counts_of_real_files_agree_with_a_count_of_their_tags(shared):
-    """A reader of its own: tags counted as text, with no parser."""
+def test_object_counts_of_real_files_equal_their_tag_counts(shared):
+    """Counts the tags as text, without a parser."""
     folder = shared / "voc2007/VOCdevkit2007/VOC2007"
     data = voc.load(folder, split="mini_test")
     for record in data:
@@ -296,19 +296,19 @@ def test_the_counts_of_real_files_agree_with_a_count_of_their_tags(shared):
         assert record.difficult.sum() == text.count("<difficult>1</difficult>")
 
 
-def test_a_box_that_stands_after_the_boxes_of_parts_is_the_objects_own(shared):
-    """26 objects of VOC 2007 here are written so."""
+def test_an_objects_box_may_follow_the_boxes_of_its_parts(shared):
+    """26 objects of this subset of VOC 2007 are written like that."""
     folder = shared / "voc2007/VOCdevkit2007/VOC2007"
     record = next(r for r in voc.load(folder, split="mini_test") if r.id == "007320")
     assert record.boxes[0].tolist() == [152, 237, 240, 439]
 
 
 @pytest.mark.parametrize(("split", "images", "objects", "dropped"), [("trainval", 292, 3941, 2), ("test", 72, 945, 0)])
-def test_a_users_data_set_is_usable_in_spite_of_two_bad_boxes(shared, caplog, split, images, objects, dropped):
+def test_a_users_data_set_is_usable_despite_two_bad_boxes(shared, caplog, split, images, objects, dropped):
     data = voc.load(shared / "bccd", split=split)
     assert data.classes == ("Platelets", "RBC", "WBC")
     assert (len(data), sum(len(r.labels) for r in data)) == (images, objects)
     assert len(caplog.messages) == (1 if dropped else 0)
     if dropped:
-        assert "dropped 2 boxes of 3943" in caplog.messages[0]
+        assert "dropped 2 of 3943 boxes" in caplog.messages[0]
         assert "BloodImage_00338" in caplog.messages[0]

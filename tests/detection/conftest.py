@@ -1,5 +1,6 @@
-"""A training set made of numbers: two classes whose windows differ along known directions."""
+"""Two stand-ins: a network with random weights and a model on it, and a training set made of numbers."""
 
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,16 +8,66 @@ import numpy as np
 import pytest
 
 from data.records import ImageRecord
-from detection.config import PoolingConfig
+from detection import model, network
+from detection.bbox_regression import BoxRegressor
+from detection.config import PAPER, PoolingConfig
+from detection.svm import LinearDetectors
 from detection.training.images import TrainingImages
 
 DIM = 40
+SCALES = (200, 260)
+
+
+@pytest.fixture(scope="session")
+def body():
+    """AlexNet's convolutions with random weights."""
+    return network.build("alexnet", weights=None)
+
+
+@pytest.fixture(scope="session")
+def photo():
+    return np.random.default_rng(0).integers(0, 256, (150, 220, 3), np.uint8)
+
+
+def windows(n, seed=0):
+    """Random boxes inside `photo`."""
+    rng = np.random.default_rng(seed)
+    corner = rng.integers(0, 120, (n, 2))
+    return np.hstack([corner, corner + rng.integers(5, 60, (n, 2))]).clip(0, [219, 149, 219, 149]).astype(np.float32)
+
+
+def trained(body, regressors=True):
+    """A model of three classes with random weights; the third class has no box regressor."""
+    rng = np.random.default_rng(1)
+    dim, classes = body.channels * 50, 3
+    svms = LinearDetectors(
+        (rng.standard_normal((classes, dim)) / 400).astype(np.float32), np.zeros(classes, np.float32), 0.7
+    )
+    fitted = tuple(
+        BoxRegressor((rng.standard_normal((dim + 1, 4)) / 5000).astype(np.float32), rng.standard_normal(4) / 50)
+        for _ in range(2)
+    )
+    return model.Model(
+        ("a", "b", "c"), PAPER.with_scales(SCALES), "alexnet", body.weights_hash, svms,
+        (*fitted, None) if regressors else (), 0.3, {"data": "none"},
+    )  # fmt: skip
 
 
 class SyntheticImages(TrainingImages):
-    """`TrainingImages` whose features are drawn from a window's overlap with each class, without any image."""
+    """`TrainingImages` whose features are drawn from a window's overlap with each class, without any image.
+
+    Attributes:
+        reads: how often the features of each image were asked for.
+    """
+
+    pooled_length = DIM
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.reads = Counter()
 
     def pool(self, index, boxes, scale_index=None):
+        self.reads[index] += 1
         labelled = self.labelled_boxes(index)
         rows = [int(np.flatnonzero((labelled.boxes == box).all(axis=1))[0]) for box in boxes]
         noise = np.random.default_rng([7, index]).random((len(labelled.boxes), DIM)) / 2
@@ -27,7 +78,7 @@ class SyntheticImages(TrainingImages):
     def place(self, index, boxes, scale_index=None):
         rows = self.pool(index, boxes)
         return SimpleNamespace(
-            group=np.arange(len(boxes)), rows=lambda places: rows[places], scores=lambda scorer: scorer(rows)
+            group=np.arange(len(boxes)), rows=lambda positions: rows[positions], scores=lambda scorer: scorer(rows)
         )
 
 

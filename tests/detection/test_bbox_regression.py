@@ -9,8 +9,8 @@ import torch
 from detection import bbox_regression as br
 from detection.boxes import iou
 from detection.config import PAPER, RELEASED
-from detection.training import svm_checkpoint
-from detection.training.svm_checkpoint import RegressorParts
+from detection.training.regressor_checkpoint import RegressorParts
+from tests.detection.conftest import DIM, make_images
 
 
 def literal_fit(features, boxes, gt_boxes, ridge):
@@ -86,7 +86,7 @@ def test_regressing_no_box_gives_no_box():
 
 
 def test_nothing_to_learn_from_is_an_error():
-    with pytest.raises(ValueError, match="no window"):
+    with pytest.raises(ValueError, match="expected at least one window"):
         br.fit(np.zeros((0, 5)), np.zeros((0, 4)), np.zeros((0, 4)))
     with pytest.raises(ValueError, match="expected 2 rows"):
         br.fit(np.zeros((3, 5)), np.ones((2, 4)), np.ones((2, 4)))
@@ -94,11 +94,11 @@ def test_nothing_to_learn_from_is_an_error():
 
 def test_training_windows_overlap_their_object_enough(images):
     for config in (PAPER.bbox, RELEASED.bbox):
-        for k in range(2):
-            for features, boxes, gt_boxes in br.training_blocks(images, k, config, 1.0):
-                overlaps = np.diag(iou(boxes, gt_boxes))
-                assert (overlaps > 0.5).all() if config.strict else (overlaps >= 0.5).all()
-                assert len(features) == len(boxes)
+        for index in range(len(images)):
+            windows, labelled = br.training_windows(images, index, config), images.labelled_boxes(index)
+            overlaps = labelled.gt_overlaps[windows.rows, windows.objects]
+            assert (overlaps > 0.5).all() if config.strict else (overlaps >= 0.5).all()
+            np.testing.assert_array_equal(windows.labels, labelled.labels[windows.objects])
 
 
 def test_an_overlap_of_exactly_one_half_counts_only_in_the_paper_preset(images):
@@ -106,47 +106,121 @@ def test_an_overlap_of_exactly_one_half_counts_only_in_the_paper_preset(images):
     box = np.array([[0, 0, 9, 9]], np.float32)
     images.records = [replace(record, boxes=box, labels=np.array([0]), difficult=np.array([False]))]
     images.proposals[record.id] = np.array([[0, 0, 9, 4]], np.float32)
-    counts = [sum(len(b[1]) for b in br.training_blocks(images, 0, c, 1.0)) for c in (PAPER.bbox, RELEASED.bbox)]
+    counts = [len(br.training_windows(images, 0, c.bbox).rows) for c in (PAPER, RELEASED)]
     assert counts == [2, 1]  # the object itself, and the half
 
 
-def test_a_window_serves_the_class_of_the_object_it_overlaps_most(images):
-    served = [
-        sum(len(boxes) for _, boxes, _ in br.training_blocks(images, k, PAPER.bbox, 1.0))
-        for k in range(images.n_classes)
-    ]
-    expected = np.zeros(images.n_classes, int)
+def test_a_window_serves_the_class_of_the_object_that_it_overlaps_most(images):
     for index in range(len(images)):
-        labelled = images.labelled_boxes(index)
+        windows, labelled = br.training_windows(images, index, PAPER.bbox), images.labelled_boxes(index)
         if len(labelled.labels):
             best = labelled.gt_overlaps.argmax(axis=1)
             enough = labelled.gt_overlaps.max(axis=1) >= 0.5
-            np.add.at(expected, labelled.labels[best[enough]], 1)
-    assert served == expected.tolist()
+            np.testing.assert_array_equal(windows.labels, labelled.labels[best[enough]])
+        else:
+            assert len(windows.rows) == 0
 
 
-def test_finished_classes_are_not_trained_again(tmp_path):
-    regressor = br.fit(*sample(20, 5))
-    calls = []
+def test_windows_of_difficult_objects_can_be_left_out(images):
+    for index in range(len(images)):
+        windows = br.training_windows(images, index, PAPER.bbox, difficult=False)
+        assert not images.records[index].difficult[windows.objects].any()
 
-    def train():
-        calls.append(1)
-        return regressor
 
-    first = RegressorParts(tmp_path, "key")
-    first.get(0, train)
-    assert first.get(1, lambda: None) is None
-    again = RegressorParts(tmp_path, "key")
-    np.testing.assert_array_equal(again.get(0, train).weights, regressor.weights)
-    assert again.get(1, train) is None
-    assert len(calls) == 1
-    RegressorParts(tmp_path, "other").get(0, train)
-    assert len(calls) == 2
-    (tmp_path / "regressor-0.npz").write_bytes(b"torn")
-    RegressorParts(tmp_path, "other").get(0, train)
-    assert len(calls) == 3
-    svm_checkpoint.remove_regressors(tmp_path)
-    assert not list(tmp_path.iterdir())
+def one_by_one(images, config, scale, difficult):
+    """The regressors as `fit` trains them, each class for itself, image by image."""
+
+    def blocks(k):
+        for index in range(len(images)):
+            labelled = images.labelled_boxes(index)
+            if k in labelled.labels:
+                match, overlap = labelled.gt_overlaps.argmax(axis=1), labelled.gt_overlaps.max(axis=1)
+                enough = overlap > config.min_iou if config.strict else overlap >= config.min_iou
+                chosen = enough & (labelled.labels[match] == k) & (difficult | ~labelled.difficult[match])
+                boxes = labelled.boxes[chosen]
+                if len(boxes):
+                    features = images.pool(index, boxes) * np.float32(scale)
+                    yield features, boxes, images.records[index].boxes[match[chosen]]
+
+    regressors = []
+    for k in range(images.n_classes):
+        rows = list(blocks(k))
+        regressors.append(br.fit(iter(rows), ridge=config.ridge) if rows else None)
+    return regressors
+
+
+def same(found, expected):
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            np.testing.assert_array_equal(a.weights, b.weights)
+            np.testing.assert_array_equal(a.mean, b.mean)
+
+
+@pytest.fixture
+def many():
+    """Six classes: some with more windows than features, some with fewer, the last one with none."""
+    images = make_images(n=20, classes=5, seed=3)
+    images.n_classes = 6
+    return images
+
+
+@pytest.mark.parametrize("difficult", [True, False])
+@pytest.mark.parametrize("config", [PAPER.bbox, RELEASED.bbox])
+@pytest.mark.parametrize("memory", [br.MEMORY, 420_000, 1])  # one group, three, one per class
+def test_all_regressors_equal_those_trained_class_by_class(many, config, difficult, memory):
+    finished = []
+    found = br.fit_all(many, config, 0.7, difficult=difficult, memory=memory, on_class=finished.append)
+    same(found, one_by_one(many, config, 0.7, difficult))
+    assert found[5] is None
+    assert sorted(finished) == list(range(6))
+
+
+def counts_of(images):
+    return np.bincount(
+        np.concatenate([br.training_windows(images, i, PAPER.bbox).labels for i in range(len(images))]), minlength=6
+    )
+
+
+def test_the_maps_of_an_image_are_read_once_per_group_of_classes(many):
+    with_objects = {i for i, record in enumerate(many.records) if len(record.labels)}
+    assert (counts_of(many) > DIM).any()
+    assert (counts_of(many)[:5] <= DIM).any()
+    br.fit_all(many, PAPER.bbox, 1.0)
+    assert many.reads == dict.fromkeys(with_objects, 1)
+    many.reads.clear()
+    br.fit_all(many, PAPER.bbox, 1.0, memory=1)  # every class alone
+    assert many.reads == {i: len(set(many.records[i].labels)) for i in with_objects}
+
+
+def test_classes_are_grouped_by_the_size_of_their_systems():
+    assert br._system_bytes(10, 99) == 4 * 100 * 10  # rows
+    assert br._system_bytes(100, 99) == br._system_bytes(10**6, 99) == 4 * 100 * (100 + br.FOLD_ROWS)  # Gram matrix
+    assert br._groups({0: 5, 2: 5, 3: 1, 4: 20, 5: 2}, 10) == [[0, 2], [3], [4], [5]]
+    assert br._groups({}, 10) == []
+
+
+def test_an_interrupted_training_resumes_with_the_classes_that_are_missing(many, tmp_path):
+    finished = []
+
+    def interrupt(k):
+        finished.append(k)
+        if len(finished) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        br.fit_all(many, PAPER.bbox, 1.0, parts=RegressorParts(tmp_path, "key"), on_class=interrupt)
+    done = set(finished)
+    many.reads.clear()
+    again = br.fit_all(many, PAPER.bbox, 1.0, parts=RegressorParts(tmp_path, "key"))
+    missing = {0, 1, 2, 3, 4} - done
+    assert missing
+    assert set(many.reads) == {i for i, record in enumerate(many.records) if missing & set(record.labels)}
+    same(again, one_by_one(many, PAPER.bbox, 1.0, True))
+    many.reads.clear()
+    same(br.fit_all(many, PAPER.bbox, 1.0, parts=RegressorParts(tmp_path, "key")), again)
+    assert not many.reads
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])

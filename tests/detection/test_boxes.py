@@ -7,7 +7,7 @@ from detection import boxes
 
 
 def literal_nms(candidates, scores, threshold):
-    """Greedy suppression, pair by pair."""
+    """Suppress boxes pair by pair."""
     order = sorted(range(len(scores)), key=lambda i: (scores[i], i), reverse=True)
     kept = []
     for i in order:
@@ -21,7 +21,7 @@ def test_iou_counts_inclusive_pixels():
     np.testing.assert_allclose(overlaps, [[1, 50 / 150, 1 / 100, 0]])
 
 
-def test_iou_of_nothing_is_empty():
+def test_iou_of_no_boxes_is_empty():
     assert boxes.iou([], [[0, 0, 1, 1]]).shape == (0, 1)
 
 
@@ -33,30 +33,35 @@ def test_clip_moves_corners_inside():
     np.testing.assert_array_equal(boxes.clip([[-5, -1, 30, 12]], (10, 20)), [[0, 0, 19, 9]])
 
 
+def test_xywh_widths_count_both_corners():
+    assert boxes.to_xywh([[2, 3, 2, 7]]).tolist() == [[2, 3, 1, 5]]
+    assert boxes.to_xywh([]).shape == (0, 4)
+
+
 @pytest.mark.parametrize("threshold", [0.0, 0.3, 0.7, 1.0])
-def test_nms_agrees_with_its_literal_twin(threshold):
+def test_nms_agrees_with_its_literal_reference(threshold):
     rng = np.random.default_rng(0)
     candidates = np.sort(rng.integers(0, 40, (80, 2, 2)), axis=1).reshape(-1, 4).astype(np.float32)
     scores = rng.integers(0, 10, 80) / 10  # with ties
     assert boxes.nms(candidates, scores, threshold).tolist() == literal_nms(candidates, scores, threshold)
 
 
-def test_nms_keeps_an_overlap_of_exactly_the_threshold():
+def test_nms_keeps_a_box_whose_iou_equals_the_threshold():
     pair = [[0, 0, 9, 9], [0, 0, 9, 4]]  # IoU 0.5
     assert boxes.nms(pair, [2, 1], 0.5).tolist() == [0, 1]
     assert boxes.nms(pair, [2, 1], 0.49).tolist() == [0]
 
 
-def test_nms_of_equal_scores_takes_the_larger_index():
+def test_nms_prefers_the_larger_index_at_equal_scores():
     assert boxes.nms([[0, 0, 9, 9], [0, 0, 9, 9]], [1, 1], 0.5).tolist() == [1]
 
 
-def test_nms_of_nothing_keeps_nothing():
+def test_nms_of_no_boxes_is_empty():
     assert boxes.nms(np.zeros((0, 4)), [], 0.3).tolist() == []
 
 
 @pytest.mark.parametrize("most", [0, 1, 3, 1000])
-def test_nms_stops_when_it_has_enough(most):
+def test_nms_stops_after_the_given_number_of_boxes(most):
     rng = np.random.default_rng(5)
     corner = rng.uniform(0, 60, (300, 2))
     candidates, scores = np.hstack([corner, corner + rng.uniform(5, 40, (300, 2))]), rng.random(300)
@@ -66,7 +71,7 @@ def test_nms_stops_when_it_has_enough(most):
 
 
 @pytest.mark.parametrize(("key", "threshold"), [("nms_keep_03", 0.3), ("nms_keep_05", 0.5)])
-def test_nms_keeps_what_the_authors_program_keeps(key, threshold):
+def test_nms_agrees_with_the_authors_program(key, threshold):
     with np.load(Path(__file__).parents[1] / "golden" / "sppnet_matlab_1.npz") as golden:
         candidates = golden["nms_boxes_scores"]
         np.testing.assert_array_equal(boxes.nms(candidates[:, :4], candidates[:, 4], threshold), golden[key])

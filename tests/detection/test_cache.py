@@ -1,3 +1,5 @@
+"""The feature cache: exact, keyed by its settings, atomic, safe with many processes."""
+
 import errno
 import json
 import multiprocessing
@@ -32,7 +34,7 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_what_was_written_is_read_to_the_bit(cache):
+def test_maps_are_read_as_written_bit_for_bit(cache):
     cache.write("000001", random_maps(), {"image_size": [375, 500]})
     maps, meta = cache.read("000001")
     assert meta == {"image_size": [375, 500]}
@@ -70,10 +72,10 @@ def test_sparse_maps_take_a_sixteenth_of_single_precision(cache):
 
 
 @pytest.mark.parametrize("bad", [65520.0, -1e6, np.inf, np.nan])
-def test_values_beyond_half_precision_are_an_error_and_write_nothing(cache, bad):
+def test_values_beyond_half_precision_are_refused_and_write_nothing(cache, bad):
     maps = random_maps()
     maps[0][3, 2, 1] = bad
-    with pytest.raises(ValueError, match=f"b.maps: a map holds {re.escape(f'{abs(bad):g}')}, expected .* 65504"):
+    with pytest.raises(ValueError, match=f"b.maps: expected .* 65504 .*, got {re.escape(f'{abs(bad):g}')}"):
         cache.write("b", maps)
     assert names(cache.root) == {"manifest.json"}
 
@@ -83,7 +85,7 @@ def test_the_largest_half_is_kept(cache):
     assert cache.read("a")[0][0] == 65504
 
 
-def test_ids_and_membership_are_those_of_the_files(cache):
+def test_ids_and_membership_follow_the_files(cache):
     assert cache.ids() == []
     for image_id in ("000002", "a/b c", "..", "ünï", "x%2Fy"):
         assert image_id not in cache
@@ -94,7 +96,7 @@ def test_ids_and_membership_are_those_of_the_files(cache):
 
 
 def test_an_empty_id_is_refused(cache):
-    with pytest.raises(ValueError, match="id of an image is empty"):
+    with pytest.raises(ValueError, match="expected an image id, got an empty one"):
         cache.write("", random_maps())
 
 
@@ -103,23 +105,23 @@ def test_maps_of_another_rank_are_refused(cache):
         cache.write("a", [np.zeros((3, 3), np.float32)])
 
 
-def test_reading_what_is_not_there_says_what_to_run(cache):
-    with pytest.raises(FileNotFoundError, match=r"7\.maps: no maps of image '7'.*sppnet-extract-features"):
+def test_a_missing_image_is_an_error_that_names_the_command(cache):
+    with pytest.raises(FileNotFoundError, match=r"7\.maps: no maps of image '7'.*run `sppnet stage extract-features`"):
         cache.read("7")
 
 
-def test_every_flipped_bit_is_found(cache):
+def test_every_flipped_bit_is_detected(cache):
     cache.write("a", [m[:2, :2, :2] for m in random_maps()])
     path = cache.path("a")
     good = path.read_bytes()
     for position in range(len(good)):
         path.write_bytes(good[:position] + bytes([good[position] ^ 0x10]) + good[position + 1 :])
-        with pytest.raises(ValueError, match=r"a\.maps: .*delete it and run sppnet-extract-features"):
+        with pytest.raises(ValueError, match=r"a\.maps: .*delete it and run `sppnet stage extract-features`"):
             cache.read("a")
 
 
 @pytest.mark.parametrize("part", [0, 3, 22, 0.5, 0.999, 1.5])
-def test_every_truncated_or_grown_file_is_found(cache, part):
+def test_every_file_of_a_wrong_length_is_detected(cache, part):
     cache.write("a", random_maps())
     good = cache.path("a").read_bytes()
     size = part if isinstance(part, int) else int(part * len(good))
@@ -139,7 +141,7 @@ def test_a_file_of_another_image_or_another_cache_is_refused(cache, tmp_path):
         other.read("a")
 
 
-def test_a_folder_opens_again_with_the_same_settings_or_none(cache):
+def test_a_folder_opens_again_with_the_same_settings_or_without(cache):
     cache.write("a", random_maps())
     for again in (FeatureCache(cache.root, dict(reversed(SETTINGS.items()))), FeatureCache(cache.root)):
         assert again.manifest == json.loads(json.dumps(SETTINGS))
@@ -156,7 +158,7 @@ def test_a_folder_opens_again_with_the_same_settings_or_none(cache):
         ({"preprocessing": {"mean": [0.4]}}, "preprocessing = .*0.5.*, asked for .*0.4"),
     ],
 )
-def test_other_settings_are_an_error_with_field_values_and_ways_out(cache, change, message):
+def test_other_settings_are_an_error_with_field_values_and_remedies(cache, change, message):
     with pytest.raises(ValueError, match=f"features: made with {message}.*another --run folder, or pass --overwrite"):
         FeatureCache(cache.root, {**SETTINGS, **change})
 
@@ -175,18 +177,18 @@ def test_a_damaged_manifest_is_an_error(cache, text):
 
 def test_a_cache_of_another_format_is_an_error(cache):
     (cache.root / "manifest.json").write_text('{"format": 99, "settings": {}}')
-    with pytest.raises(ValueError, match="cache format 99, this version reads 1"):
+    with pytest.raises(ValueError, match="expected cache format 1, got 99"):
         FeatureCache(cache.root)
 
 
-def test_opening_nothing_without_settings_is_an_error(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no feature cache there; run sppnet-extract-features"):
+def test_opening_an_absent_folder_without_settings_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no feature cache; run `sppnet stage extract-features`"):
         FeatureCache(tmp_path / "absent")
     assert not (tmp_path / "absent").exists()
 
 
 @pytest.mark.parametrize("links", [True, False])
-def test_of_two_processes_that_make_a_cache_the_first_ones_settings_stay(tmp_path, monkeypatch, links):
+def test_the_first_of_two_processes_determines_the_settings(tmp_path, monkeypatch, links):
     if links:  # another process makes the manifest between the check and the link
         original = os.link
 
@@ -207,7 +209,7 @@ def test_of_two_processes_that_make_a_cache_the_first_ones_settings_stay(tmp_pat
     assert names(tmp_path) == {"manifest.json"}
 
 
-def test_a_full_disk_leaves_the_old_file_and_no_temporary_one(cache, monkeypatch):
+def test_a_full_disk_keeps_the_old_file_and_leaves_no_temporary_one(cache, monkeypatch):
     cache.write("a", random_maps(0))
     before = cache.path("a").read_bytes()
 
@@ -215,7 +217,9 @@ def test_a_full_disk_leaves_the_old_file_and_no_temporary_one(cache, monkeypatch
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "replace", full)
-    with pytest.raises(OSError, match=r"No space left on device; it was not written, make room.*a\.maps") as caught:
+    with pytest.raises(
+        OSError, match=r"No space left on device; the file was not written, make room.*a\.maps"
+    ) as caught:
         cache.write("a", random_maps(1))
     assert caught.value.errno == errno.ENOSPC
     assert cache.path("a").read_bytes() == before
@@ -232,8 +236,8 @@ def test_an_interrupted_write_leaves_nothing(tmp_path):
     assert names(tmp_path) == set()
 
 
-def test_writing_into_a_folder_that_is_gone_names_the_file(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"it was not written.*x\.bin"):
+def test_writing_into_an_absent_folder_is_an_error_that_names_the_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"the file was not written.*x\.bin"):
         write_atomically(tmp_path / "gone" / "x.bin", [b""])
 
 
@@ -261,7 +265,7 @@ def test_many_processes_write_at_once_and_read_whole_files(tmp_path):
     assert names(tmp_path) == {"manifest.json"} | {cache.path(i).name for i in cache.ids()}
 
 
-def test_clearing_deletes_the_cache_and_nothing_else(cache):
+def test_clear_deletes_the_cache_and_nothing_else(cache):
     cache.write("a", random_maps())
     (cache.root / ".b.maps.12-ab.tmp").write_bytes(b"left by a killed process")
     (cache.root / "notes.txt").write_text("mine")
@@ -271,7 +275,7 @@ def test_clearing_deletes_the_cache_and_nothing_else(cache):
     clear(cache.root / "never was")
 
 
-def test_sizes_are_measured_and_told(cache):
+def test_disk_space_is_measured_and_reported(cache):
     assert cache.bytes_per_image() == 0
     for image_id in "abc":
         cache.write(image_id, random_maps(ord(image_id)))
@@ -280,7 +284,7 @@ def test_sizes_are_measured_and_told(cache):
     assert estimate(0.8e6, 5011) == "5,011 images x 0.80 MB = 4.0 GB"
 
 
-def test_too_little_space_is_an_error_before_the_work(tmp_path, monkeypatch):
+def test_too_little_disk_space_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setattr(module.shutil, "disk_usage", lambda root: type("usage", (), {"free": 3_900_000_000}))
     check_space(tmp_path, 0.8e6, 4000)
     with pytest.raises(OSError, match=r"5,011 images x 0\.80 MB = 4\.0 GB needed, 3\.9 GB free") as caught:

@@ -16,7 +16,7 @@ RED, WHITE = (255, 0, 0), (255, 255, 255)
 
 @pytest.fixture
 def photo():
-    """A smooth 20 x 30 picture, (H, W, 3), with no symmetry."""
+    """A smooth picture without symmetry, uint8 RGB (20, 30, 3)."""
     y, x = np.mgrid[:20, :30]
     return np.stack([x * 8, y * 12, 255 - x * 4 - y * 2], axis=2).astype(np.uint8)
 
@@ -32,7 +32,7 @@ def save(path, pixels, orientation=None, **options):
 
 
 class TestModes:
-    def test_rgb_comes_back_exactly(self, tmp_path, photo):
+    def test_rgb_pixels_are_read_exactly(self, tmp_path, photo):
         pixels = image.read(save(tmp_path / "a.png", photo))
         assert pixels.dtype == np.uint8
         assert pixels.flags.c_contiguous
@@ -47,7 +47,7 @@ class TestModes:
         picture = Image.fromarray(np.eye(8, dtype=np.uint8) * 255).convert("1")
         np.testing.assert_array_equal(image.read(save(tmp_path / "a.png", picture))[..., 1], np.eye(8) * 255)
 
-    def test_palette_is_looked_up(self, tmp_path):
+    def test_palette_images_become_rgb(self, tmp_path):
         picture = Image.new("P", (4, 3), 7)
         picture.putpalette([0] * 21 + list(RED))
         assert (image.read(save(tmp_path / "a.png", picture)) == RED).all()
@@ -83,15 +83,19 @@ class TestModes:
         assert (image.read(tmp_path / "a.png") == (0x80, 0, 0)).all()
 
     @pytest.mark.parametrize("dtype", [np.float32, np.int32])
-    def test_pixels_without_a_known_range_are_refused(self, tmp_path, dtype):
+    def test_pixels_of_unknown_range_are_refused(self, tmp_path, dtype):
         path = save(tmp_path / "a.tif", np.full((3, 3), 70000, dtype))
         with pytest.raises(ValueError, match=r"a\.tif.*unknown range; save it with 8 or 16 bits"):
             image.read(path)
 
-    def test_an_animation_gives_its_first_frame(self, tmp_path):
+    def test_the_first_frame_of_an_animation_is_read(self, tmp_path):
         frames = [Image.new("RGB", (4, 4), c) for c in (RED, (0, 0, 255))]
         frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
         assert (image.read(tmp_path / "a.gif") == RED).all()
+
+    def test_pillow_images_of_unknown_range_are_refused(self):
+        with pytest.raises(ValueError, match="unknown range"):
+            image.pixels_of(Image.new("F", (3, 3)))
 
     def test_one_pixel_works(self, tmp_path):
         assert image.read(save(tmp_path / "a.png", np.full((1, 1, 3), 9, np.uint8)), (1, 1)).tolist() == [[[9, 9, 9]]]
@@ -99,7 +103,7 @@ class TestModes:
 
 class TestOrientation:
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_without_an_annotation_the_picture_is_turned_as_a_viewer_shows_it(self, tmp_path, photo, orientation):
+    def test_without_an_annotation_the_orientation_is_applied(self, tmp_path, photo, orientation):
         upright = {
             1: photo,
             2: photo[:, ::-1],
@@ -112,15 +116,15 @@ class TestOrientation:
         }[orientation]
         np.testing.assert_array_equal(image.read(save(tmp_path / "a.png", photo, orientation)), upright)
 
-    def test_an_annotation_of_the_stored_size_keeps_the_picture_as_stored(self, tmp_path, photo):
+    def test_an_annotation_with_the_stored_size_keeps_the_picture_as_stored(self, tmp_path, photo):
         path = save(tmp_path / "a.png", photo, 6)
         np.testing.assert_array_equal(image.read(path, (20, 30)), photo)
 
-    def test_an_annotation_of_the_turned_size_turns_the_picture(self, tmp_path, photo):
+    def test_an_annotation_with_the_turned_size_turns_the_picture(self, tmp_path, photo):
         path = save(tmp_path / "a.png", photo, 6)
         np.testing.assert_array_equal(image.read(path, (30, 20)), photo[::-1].transpose(1, 0, 2))
 
-    def test_where_both_sizes_agree_the_picture_stays_as_stored(self, tmp_path, photo):
+    def test_a_picture_whose_size_fits_both_ways_is_kept_as_stored(self, tmp_path, photo):
         path = save(tmp_path / "a.png", photo, 3)
         np.testing.assert_array_equal(image.read(path, (20, 30)), photo)
 
@@ -128,20 +132,20 @@ class TestOrientation:
         assert image.read(save(tmp_path / "a.jpg", photo, 8)).shape == (30, 20, 3)
 
     @pytest.mark.parametrize("orientation", [0, 9, 1000])
-    def test_unknown_orientations_turn_nothing(self, tmp_path, photo, orientation):
+    def test_unknown_orientations_are_ignored(self, tmp_path, photo, orientation):
         np.testing.assert_array_equal(image.read(save(tmp_path / "a.png", photo, orientation)), photo)
 
-    def test_broken_metadata_does_not_cost_the_picture(self, tmp_path, photo):
+    def test_damaged_metadata_is_ignored(self, tmp_path, photo):
         path = save(tmp_path / "a.jpg", photo, exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff")
         assert image.read(path).shape == photo.shape
 
     @pytest.mark.parametrize("orientation", [None, 6])
-    def test_an_annotation_that_fits_neither_way_names_file_and_sizes(self, tmp_path, photo, orientation):
+    def test_an_annotation_with_another_size_is_refused_with_file_and_sizes(self, tmp_path, photo, orientation):
         path = save(tmp_path / "a.png", photo, orientation)
         with pytest.raises(ValueError, match=r"a\.png: the image is 30 x 20 pixels, its annotation says 40 x 20"):
             image.read(path, (20, 40))
 
-    def test_a_swapped_size_is_no_excuse_without_an_orientation(self, tmp_path, photo):
+    def test_a_swapped_size_without_an_orientation_is_refused(self, tmp_path, photo):
         with pytest.raises(ValueError, match="annotation says 20 x 30"):
             image.read(save(tmp_path / "a.png", photo), (30, 20))
 
@@ -155,19 +159,19 @@ class TestBadFiles:
 
     @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "bmp"])
     @pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
-    def test_a_truncated_file_is_refused_not_filled_with_grey(self, tmp_path, suffix, share):
+    def test_a_truncated_file_is_refused_instead_of_filled_with_grey(self, tmp_path, suffix, share):
         noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
         path = save(tmp_path / f"a.{suffix}", noise)
         data = path.read_bytes()
         path.write_bytes(data[: int(len(data) * share)])
         self.check(path, "damaged|not an image")
 
-    def test_an_empty_file_is_named(self, tmp_path):
+    def test_an_empty_file_is_refused(self, tmp_path):
         path = tmp_path / "a.jpg"
         path.write_bytes(b"")
         self.check(path, "empty")
 
-    def test_text_is_no_image(self, tmp_path):
+    def test_text_is_refused(self, tmp_path):
         path = tmp_path / "a.jpg"
         path.write_text("<html>404</html>")
         self.check(path, "not an image")
@@ -180,13 +184,13 @@ class TestBadFiles:
         buffer = io.BytesIO()
         Image.new("1", (1, 1)).save(buffer, "bmp")
         data = bytearray(buffer.getvalue())
-        for at, side in ((18, 17_000), (22, 10_500)):  # width, height: 178.5 million, which Pillow itself admits
+        for at, side in ((18, 17_000), (22, 10_500)):  # width, height: 178.5 million pixels, which Pillow accepts
             data[at : at + 4] = side.to_bytes(4, "little")
         path = tmp_path / "a.bmp"
         path.write_bytes(bytes(data))
         self.check(path, "17000 x 10500 pixels, at most 178,000,000")
 
-    def test_more_pixels_than_pillow_admits_give_the_same_kind_of_error(self, tmp_path):
+    def test_more_pixels_than_pillow_accepts_are_refused(self, tmp_path):
         buffer = io.BytesIO()
         Image.new("1", (1, 1)).save(buffer, "bmp")
         data = bytearray(buffer.getvalue())
@@ -240,7 +244,7 @@ class TestAsRGB:
 class TestResize:
     @pytest.mark.parametrize(
         ("size", "short_side", "expected"),
-        [  # the resized sizes of the released program's examples, and ceilings that doubles get wrong
+        [  # sizes from the released program's examples, and ceilings that floats get wrong
             ((500, 353), 480, (680, 480)),
             ((375, 500), 480, (480, 640)),
             ((375, 500), 1200, (1200, 1600)),
@@ -276,10 +280,10 @@ class TestResize:
 
     def test_shrinking_does_not_antialias(self):
         stripes = np.zeros((4, 64, 3), np.uint8)
-        stripes[:, ::8] = 255  # between the sampled pixels, so that they vanish
+        stripes[:, ::8] = 255  # between the sampled pixels, so that they disappear
         assert image.resize_short_side(stripes, 1).max() == 0
 
-    def test_a_sliver_that_would_not_fit_into_memory_is_refused(self):
+    def test_a_result_with_too_many_pixels_is_refused(self):
         with pytest.raises(ValueError, match="10000 x 1 pixels at a short side of 480"):
             image.resize_short_side(np.zeros((1, 10_000, 3), np.uint8), 480)
 
@@ -289,7 +293,7 @@ class TestResize:
 
 
 class TestPreprocessing:
-    def test_imagenet_statistics_apply_to_rgb(self, photo):
+    def test_imagenet_statistics_are_applied_to_rgb(self, photo):
         mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
         result = Preprocessing(mean, std, 1 / 255)(photo)
         expected = (photo.astype(np.float64) / 255 - mean) / std
@@ -297,12 +301,12 @@ class TestPreprocessing:
         assert result.numpy().dtype == np.float32
         np.testing.assert_allclose(result.numpy(), expected.transpose(2, 0, 1), rtol=1e-6, atol=1e-7)
 
-    def test_bgr_swaps_the_channels_and_takes_the_mean_in_that_order(self, photo):
+    def test_bgr_swaps_the_channels_before_the_mean_is_subtracted(self, photo):
         result = Preprocessing((1.0, 2.0, 128.0), bgr=True)(photo).numpy()
         wide = photo.astype(np.float32)
         np.testing.assert_array_equal(result, np.stack([wide[..., 2] - 1, wide[..., 1] - 2, wide[..., 0] - 128]))
 
-    def test_the_image_is_left_alone(self, photo):
+    def test_the_image_is_not_changed(self, photo):
         before = photo.copy()
         Preprocessing((128.0,) * 3, bgr=True)(photo)
         np.testing.assert_array_equal(photo, before)
@@ -321,7 +325,7 @@ def test_importing_does_not_import_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_every_shared_photo_kind_is_read_at_its_annotated_size(shared):
+def test_voc_photos_have_their_annotated_size(shared):
     from data import voc
 
     for record in list(voc.load(shared / "voc2007" / "VOCdevkit2007", "2007", "mini_test"))[:5]:

@@ -1,4 +1,4 @@
-"""Pooling against the authors' program (tests/golden) and against literal twins."""
+"""Pooling against the authors' program (tests/golden) and against a literal reference."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def released_windows(golden, scales, index):
     return scaled, spp.project(scaled, sizes, stride=16, center=20, offset=6.5)
 
 
-def test_released_scale_choice_is_the_authors(golden):
+def test_released_scales_are_the_authors(golden):
     size = (int(golden["im_h"]), int(golden["im_w"]))
     index = spp.choose_scales(golden["boxes_1based"] - 1, size, golden["scales"], "released")
     np.testing.assert_array_equal(index, golden["scale_index"])
@@ -116,7 +116,7 @@ def test_paper_box_scaling_maps_pixel_centres_like_resizing():
 
 @pytest.mark.parametrize("levels", [(1, 2, 3, 6), (6,), (3, 2, 1), (4, 3, 2, 1), (5, 7)])
 @pytest.mark.parametrize("kind", ["numpy", "torch", "channels_last"])
-def test_pooling_agrees_with_its_literal_twin(levels, kind):
+def test_pooling_agrees_with_the_literal_reference(levels, kind):
     rng = np.random.default_rng(2)
     maps = [rng.standard_normal((4, h, w)).astype(np.float32) for h, w in ((1, 1), (9, 14), (17, 8))]
     index = rng.integers(0, 3, 60)
@@ -133,7 +133,7 @@ def test_pooling_agrees_with_its_literal_twin(levels, kind):
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.from_numpy])
-def test_channels_last_is_the_same_numbers_with_those_of_a_bin_together(kind):
+def test_channels_last_gives_the_same_values_with_those_of_a_bin_adjacent(kind):
     maps = [np.random.default_rng(3).standard_normal((5, 9, 14)).astype(np.float32)]
     windows, index = [[0, 0, 13, 8], [3, 2, 4, 8]], [0, 0]
     usual = np.asarray(spp.pyramid_pool([kind(m) for m in maps], windows, index))
@@ -145,7 +145,7 @@ def test_channels_last_is_the_same_numbers_with_those_of_a_bin_together(kind):
 
 
 @pytest.mark.parametrize("tensor", [False, True])
-def test_pooling_no_window_gives_no_row(tensor):
+def test_pooling_no_windows_gives_no_rows(tensor):
     maps = [np.zeros((3, 4, 5), np.float32)]
     pooled = spp.pyramid_pool([torch.from_numpy(maps[0])] if tensor else maps, np.zeros((0, 4), int), [])
     assert tuple(pooled.shape) == (0, 150)
@@ -176,12 +176,12 @@ def test_pooling_on_cuda_equals_the_cpu(golden):
         ([[0, 0, 1, 1]], [0, 0], "scale_index"),
     ],
 )
-def test_pooling_names_what_does_not_fit(windows, index, message):
+def test_invalid_windows_are_errors_that_name_the_argument(windows, index, message):
     with pytest.raises(ValueError, match=message):
         spp.pyramid_pool([np.zeros((2, 4, 5), np.float32)], windows, index)
 
 
-def test_memory_that_does_not_fit_is_refused_and_memory_that_fits_is_filled():
+def test_out_is_filled_if_it_has_the_right_shape_and_dtype():
     maps, cells, index = [np.ones((2, 4, 5), np.float32)], [[0, 0, 1, 1]], [0]
     for wrong in (np.zeros((1, 99), np.float32), np.zeros((1, 100))):
         with pytest.raises(ValueError, match="out: expected float32"):

@@ -1,4 +1,4 @@
-"""The detectors that come along: what is in their folders, and that they find things."""
+"""The bundled detectors: their folders and their detections."""
 
 import json
 
@@ -19,11 +19,11 @@ def name(request):
     return request.param
 
 
-def test_there_are_some():
+def test_the_default_detector_is_bundled():
     assert "lite0-voc2007" in zoo.names()
 
 
-def test_a_folder_is_small_and_its_card_tells_of_the_model_in_it(name):
+def test_a_folder_is_small_and_its_card_describes_its_model(name):
     folder = zoo.HERE / name
     assert sum(file.stat().st_size for file in folder.iterdir()) < MEGABYTES * 1e6
     card, trained = json.loads((folder / "card.json").read_text()), model.load(folder)
@@ -33,11 +33,11 @@ def test_a_folder_is_small_and_its_card_tells_of_the_model_in_it(name):
     assert {"commands", "commit", "licence", "seconds_per_image", "trained_on"} <= set(card)
 
 
-def test_it_finds_the_large_objects_of_test_photos(name, shared):
+def test_it_detects_large_objects_in_test_photos(name, shared):
     trained = model.load(zoo.HERE / name)
     path = pretrained.path_of(trained.network)
     if not path.is_file():
-        pytest.skip(f"needs {path} (run sppnet-fetch-weights {trained.network})")
+        pytest.skip(f"needs {path} (run `sppnet weights {trained.network}`)")
     detector = SPPDetector.from_pretrained(name, device="cpu")
     test = voc.load(shared / "voc2007" / "VOCdevkit2007", "2007", "mini_test")
     large = [r for r in test if len(r.boxes) == 1 and np.prod(r.boxes[0, 2:] - r.boxes[0, :2]) > 0.3 * np.prod(r.size)]

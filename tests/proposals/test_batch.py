@@ -1,4 +1,9 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +16,7 @@ from proposals.batch import compute, search_file
 from proposals.io import load
 from proposals.sources import ProposalSettings
 
+ROOT = Path(__file__).parents[2]
 SETTINGS = ProposalSettings(source="ss-single", min_side=10, seed=3, max_side=60)
 
 
@@ -34,7 +40,7 @@ def _record(path: Path, pixels: np.ndarray) -> ImageRecord:
 
 @pytest.fixture
 def searched(monkeypatch) -> list[str]:
-    """Names of the images searched so far, in this process."""
+    """Collects the names of the images searched in this process."""
     names = []
 
     def spy(path, settings, size=None):
@@ -45,7 +51,7 @@ def searched(monkeypatch) -> list[str]:
     return names
 
 
-def test_the_file_holds_the_boxes_of_every_image_and_how_they_were_made(records, tmp_path):
+def test_the_file_holds_the_boxes_of_every_image_and_the_settings(records, tmp_path):
     output = tmp_path / "run" / "boxes.npz"
     assert compute(records, output, SETTINGS, progress=False) == {}
     proposals, meta = load(output)
@@ -68,7 +74,61 @@ def test_a_pool_writes_the_same_bytes_as_a_loop(records, tmp_path):
     assert (tmp_path / "loop.npz").read_bytes() == (tmp_path / "pool.npz").read_bytes()
 
 
-def test_an_interrupted_run_goes_on(records, tmp_path, searched, monkeypatch):
+SCRIPT = f"""
+import sys
+from pathlib import Path
+
+own = sys.path[0]
+sys.path.insert(0, {str(ROOT)!r})
+from data.records import ImageRecord
+from proposals.batch import compute
+from proposals.sources import ProposalSettings
+
+sys.path.remove({str(ROOT)!r})
+assert sys.path[0] == own
+print("started", flush=True)
+records = [ImageRecord(p.stem, p, None, None, None, None) for p in sorted(Path("images").glob("*.png"))]
+settings = ProposalSettings(source="ss-single", min_side=10, seed=3, max_side=int(sys.argv[1]))
+compute(records, "boxes.npz", settings, workers=2, progress=False)
+"""
+
+
+@pytest.fixture
+def script(records, tmp_path) -> Path:
+    """A script without a main guard, in a folder with other packages and modules of this project's names."""
+    for name in ("detection/__init__.py", "proposals/__init__.py", "data.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("raise RuntimeError('this is another package')")
+    (tmp_path / "script.py").write_text(SCRIPT)
+    return tmp_path / "script.py"
+
+
+def test_a_script_needs_no_main_guard_and_may_have_packages_of_the_same_names(script, records):
+    done = subprocess.run([sys.executable, script, "60"], capture_output=True, text=True, cwd=script.parent)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "started\n", "")
+    compute(records, script.with_name("loop.npz"), SETTINGS, progress=False)
+    assert script.with_name("boxes.npz").read_bytes() == script.with_name("loop.npz").read_bytes()
+
+
+def test_workers_finish_the_images_under_way_when_interrupted(script):
+    pixels = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)  # takes long enough to be interrupted
+    names = [_record(script.parent / "images" / f"large{i:02d}.png", pixels).id for i in range(40)]
+    parts = script.with_name("boxes.npz.parts")
+    command = [sys.executable, script, "400"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=script.parent, start_new_session=True)
+    while not (parts / f"{names[0]}.npy").exists() and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal does: the workers get it too
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGINT
+    assert errors.decode().count("Traceback") == 1
+    kept = sorted(p.stem for p in parts.glob("large*"))
+    assert 1 < len(kept) < len(names)
+    assert kept == names[: len(kept)]  # in the order of submission, none lost
+    assert all(batch._load_part(parts / f"{name}.npy") is not None for name in kept)
+
+
+def test_an_interrupted_run_continues(records, tmp_path, searched, monkeypatch):
     output = tmp_path / "boxes.npz"
     spy = batch.search_file
 
@@ -89,7 +149,7 @@ def test_an_interrupted_run_goes_on(records, tmp_path, searched, monkeypatch):
     assert output.read_bytes() == (tmp_path / "straight.npz").read_bytes()
 
 
-def test_a_damaged_part_is_made_again(records, tmp_path, searched):
+def test_a_damaged_part_is_computed_again(records, tmp_path, searched):
     output = tmp_path / "boxes.npz"
     parts = tmp_path / "boxes.npz.parts"
     parts.mkdir()
@@ -102,7 +162,7 @@ def test_a_damaged_part_is_made_again(records, tmp_path, searched):
     assert not parts.exists()
 
 
-def test_finished_images_are_skipped_and_new_ones_added(records, tmp_path, searched):
+def test_finished_images_are_skipped_and_new_ones_are_added(records, tmp_path, searched):
     output = tmp_path / "boxes.npz"
     compute(records[:3], output, SETTINGS, progress=False)
     compute(records[:3], output, SETTINGS, progress=False)
@@ -118,12 +178,12 @@ def test_other_settings_are_refused_for_an_output_and_for_parts(records, tmp_pat
     output = tmp_path / "boxes.npz"
     compute(records[:1], output, SETTINGS, progress=False)
     other = ProposalSettings(source="ss-single", min_side=10, seed=4, max_side=60)
-    with pytest.raises(ValueError, match=r"boxes\.npz: made with seed 3, now asked for 4; delete it"):
+    with pytest.raises(ValueError, match=r"boxes\.npz: made with seed 3, expected 4; delete it"):
         compute(records, output, other, progress=False)
     parts = tmp_path / "new.npz.parts"
     parts.mkdir()
     (parts / "settings.json").write_text(json.dumps(SETTINGS.meta))
-    with pytest.raises(ValueError, match=r"new\.npz\.parts: made with seed 3, now asked for 4"):
+    with pytest.raises(ValueError, match=r"new\.npz\.parts: made with seed 3, expected 4"):
         compute(records, tmp_path / "new.npz", other, progress=False)
     (parts / "settings.json").write_text("{half")
     with pytest.raises(ValueError, match=r"settings\.json: damaged; delete the folder"):
@@ -137,7 +197,7 @@ def test_a_bad_image_is_named(records, tmp_path, workers):
         compute(records, tmp_path / "boxes.npz", SETTINGS, workers=workers, progress=False)
 
 
-def test_bad_images_are_left_out_when_asked_and_reported(records, tmp_path):
+def test_bad_images_are_skipped_on_request_and_reported(records, tmp_path):
     records[1].path.write_bytes(b"no image")
     records[3].path.unlink()
     bad = compute(records, tmp_path / "boxes.npz", SETTINGS, skip_bad=True, progress=False)
@@ -146,7 +206,7 @@ def test_bad_images_are_left_out_when_asked_and_reported(records, tmp_path):
     assert list(load(tmp_path / "boxes.npz")[0]) == ["im0", "im2", "im4"]
 
 
-def test_the_bar_is_on_stderr_and_can_be_off(records, tmp_path, capsys):
+def test_the_progress_bar_is_on_stderr_and_can_be_switched_off(records, tmp_path, capsys):
     compute(records[:2], tmp_path / "a.npz", SETTINGS)
     shown = capsys.readouterr()
     assert "2/2" in shown.err

@@ -14,7 +14,7 @@ PLAIN = EdgeBoxesSettings()
 
 
 def scene(seed=0, objects=4):
-    """(150, 200) pixels: rectangles of even colour, one a quarter, on a faintly noisy ground; and their boxes."""
+    """Draw rectangles, one per quarter, on a slightly noisy (150, 200) background; return the image and their boxes."""
     rng = np.random.default_rng(seed)
     image = rng.integers(110, 120, (150, 200, 3)).astype(np.uint8)
     boxes = []
@@ -27,7 +27,7 @@ def scene(seed=0, objects=4):
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_scores_are_those_of_the_literal_version(seed):
+def test_scores_equal_the_literal_version(seed):
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, (9, 12, 3)).repeat(5, 0).repeat(5, 1).astype(np.uint8)
     edges = thin(detect_edges(image))
@@ -48,7 +48,7 @@ def test_scores_are_those_of_the_literal_version(seed):
     assert positive > 10
 
 
-def test_the_pairs_and_affinities_of_groups_are_the_literal_ones():
+def test_pairs_and_affinities_of_groups_equal_the_literal_version():
     image = scene(1)[0][:70, :90]
     edges = thin(detect_edges(image))
     groups = group_edges(edges.strength, edges.orientation)
@@ -76,10 +76,10 @@ def test_a_group_turns_by_at_most_a_quarter_circle():
         assert 2 * np.pi - gaps.max() < 0.75 * np.pi
 
 
-def test_faint_groups_are_dissolved():
+def test_groups_of_small_magnitude_are_dissolved():
     strength = np.zeros((20, 20), np.float32)
     strength[5, 5:15] = 0.5
-    strength[15, 15] = 0.3  # alone, and below the least magnitude
+    strength[15, 15] = 0.3  # isolated, and below the minimum magnitude
     labels = group_edges(strength, np.full((20, 20), np.pi / 2, np.float32)).labels
     assert labels[15, 15] == -1
     assert (labels[5, 5:15] == 0).all()
@@ -91,7 +91,7 @@ def test_objects_are_found_first():
     assert (iou(boxes[:200], objects).max(axis=0) > 0.7).all()
 
 
-def test_a_box_around_a_contour_beats_one_that_cuts_it():
+def test_a_box_around_a_contour_scores_higher_than_one_that_cuts_it():
     image = np.full((150, 200, 3), 100, np.uint8)
     image[40:100, 60:140] = 220
     boxes, scores = edge_boxes(image)
@@ -114,7 +114,7 @@ def test_boxes_are_ranked_distinct_inside_and_repeatable():
     np.testing.assert_array_equal(edge_boxes(image)[0], boxes)
 
 
-def test_suppression_keeps_what_the_literal_version_keeps():
+def test_suppression_equals_the_literal_version():
     rng = np.random.default_rng(3)
     corner = rng.integers(0, 60, (400, 2))
     boxes = np.hstack([corner, corner + rng.integers(3, 60, (400, 2))]).astype(np.int32)
@@ -152,12 +152,12 @@ def test_windows_cover_the_image_at_every_scale():
         ({"min_side": 50}, lambda n, m: m < n),
     ],
 )
-def test_settings_do_what_they_say(change, claim):
+def test_every_setting_has_its_effect(change, claim):
     image, _ = scene(4)
     assert claim(len(edge_boxes(image)[0]), len(edge_boxes(image, settings=replace(PLAIN, **change))[0]))
 
 
-def test_a_large_photo_is_searched_downsized():
+def test_a_large_photo_is_downsized_for_the_search():
     image, objects = scene(5)
     large = image.repeat(4, axis=0).repeat(4, axis=1)
     boxes, _ = edge_boxes(large, max_side=200)
@@ -167,26 +167,26 @@ def test_a_large_photo_is_searched_downsized():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 500), (60, 60)])
-def test_an_even_image_has_no_box(shape):
+def test_a_uniform_image_has_no_box(shape):
     boxes, scores = edge_boxes(np.full((*shape, 3), 77, np.uint8))
     assert boxes.shape == (0, 4)
     assert scores.shape == (0,)
 
 
-def test_grey_and_strided_images_are_taken_and_others_refused():
+def test_grey_and_strided_images_are_accepted_and_others_are_an_error():
     image, _ = scene(6)
     grey = image[:, :, 0]
     np.testing.assert_array_equal(edge_boxes(grey)[0], edge_boxes(np.stack([grey] * 3, 2))[0])
     np.testing.assert_array_equal(edge_boxes(image[::2, ::2])[0], edge_boxes(image[::2, ::2].copy())[0])
     with pytest.raises(ValueError, match="uint8"):
         edge_boxes(image / 255)
-    with pytest.raises(ValueError, match=r"edges: expected a map of \(150, 200\), got \(10, 10\)"):
+    with pytest.raises(ValueError, match=r"edges: expected a map of shape \(150, 200\), got \(10, 10\)"):
         edge_boxes(image, EdgeMap(*np.zeros((2, 10, 10), np.float32)))
     with pytest.raises(ValueError, match="alpha: expected a number between 0 and 1, got 1"):
         EdgeBoxesSettings(alpha=1)
 
 
-def test_the_fast_path_of_a_search_equals_scoring_without_bounds():
+def test_scores_of_a_search_equal_scoring_without_a_bound():
     image, _ = scene(7)
     edges = thin(detect_edges(image))
     boxes, scores = search(edges, PLAIN)

@@ -23,7 +23,7 @@ def test_what_is_saved_is_loaded(tmp_path):
         np.testing.assert_array_equal(loaded[name], boxes)
 
 
-def test_no_images_are_an_ordinary_case(tmp_path):
+def test_a_file_may_have_no_images(tmp_path):
     save(tmp_path / "boxes.npz", {}, {})
     assert load(tmp_path / "boxes.npz") == ({}, {})
 
@@ -39,7 +39,7 @@ def test_the_name_is_kept_whatever_its_suffix(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["boxes"]
 
 
-def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_failed_save_keeps_the_old_file_and_leaves_no_other(tmp_path):
     save(tmp_path / "boxes.npz", BOXES, {})
     before = (tmp_path / "boxes.npz").read_bytes()
     with pytest.raises(ValueError, match=r"expected shape \(N, 4\)"):
@@ -56,7 +56,7 @@ def test_every_truncation_is_an_error_that_names_the_file(tmp_path):
     whole = path.read_bytes()
     for length in range(0, len(whole), 37):
         path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match=r"boxes\.npz: damaged or no proposal file \(.*delete it"):
+        with pytest.raises(ValueError, match=r"boxes\.npz: damaged or not a proposal file \(.*delete it"):
             load(path)
 
 
@@ -98,27 +98,27 @@ def _npz(**changes):
         {"ids": np.array([None])},
     ],
 )
-def test_a_foreign_archive_is_an_error_that_names_the_file(tmp_path, changes):
+def test_another_archive_is_an_error_that_names_the_file(tmp_path, changes):
     path = tmp_path / "foreign.npz"
     np.savez(path, **_npz(**changes))
-    with pytest.raises(ValueError, match=r"foreign\.npz: damaged or no proposal file"):
+    with pytest.raises(ValueError, match=r"foreign\.npz: damaged or not a proposal file"):
         load(path)
 
 
-def test_an_array_file_and_a_pickle_are_foreign(tmp_path):
+def test_other_files_are_an_error_that_names_them(tmp_path):
     np.save(tmp_path / "array.npy", np.zeros((3, 4)))
     (tmp_path / "text").write_text("hello")
     for name in ("array.npy", "text"):
-        with pytest.raises(ValueError, match=f"{name}: damaged or no proposal file"):
+        with pytest.raises(ValueError, match=f"{name}: damaged or not a proposal file"):
             load(tmp_path / name)
 
 
-def test_a_missing_file_is_file_not_found(tmp_path):
+def test_a_missing_file_raises_file_not_found(tmp_path):
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "none.npz")
 
 
-def test_the_suffix_picks_the_format(tmp_path):
+def test_the_suffix_determines_the_format(tmp_path):
     save(tmp_path / "boxes.mat", BOXES, {"mode": "fast"})
     assert (tmp_path / "boxes.mat").read_bytes().startswith(b"MATLAB 5.0")
     save(tmp_path / "boxes.npz", BOXES, {"mode": "fast"})
@@ -132,18 +132,18 @@ def test_the_suffix_picks_the_format(tmp_path):
             np.testing.assert_array_equal(loaded[image_id], boxes)
 
 
-def test_json_is_only_read(tmp_path):
+def test_json_is_read_only(tmp_path):
     with pytest.raises(ValueError, match=r"boxes\.json: proposals are written as \.npz or \.mat"):
         save(tmp_path / "boxes.json", BOXES, {})
     assert not list(tmp_path.iterdir())
 
 
-def test_the_order_reaches_matlab_files(tmp_path):
+def test_matlab_files_are_read_in_the_given_column_order(tmp_path):
     save(tmp_path / "boxes.mat", {"a": [[1, 2, 30, 40]]}, {})
     assert load(tmp_path / "boxes.mat", order="xyxy")[0]["a"].tolist() == [[2, 1, 40, 30]]
 
 
-def test_coco_results_are_sorted_by_score_and_turned_into_corners(tmp_path):
+def test_coco_results_are_sorted_by_score_and_converted_to_corners(tmp_path):
     results = [
         {"image_id": 139, "bbox": [0, 0, 10, 20], "score": 0.5, "category_id": 1},
         {"image_id": "b", "bbox": [1, 1, 1, 1], "score": -3},
@@ -172,9 +172,9 @@ def result(**changes):
     [
         ("[[", "not a readable JSON file"),
         ("[" * 100_000, "not a readable JSON file"),
-        ('{"a": [], "a": []}', "'a' is there twice"),
+        ('{"a": [], "a": []}', "'a' occurs twice"),
         (b"\xff\xfe\x00", "not a readable JSON file"),
-        ("3", "expected an object of image ids and boxes, or COCO's list of results, got int"),
+        ("3", "expected an object of image ids and boxes, or a COCO list of results, got int"),
         ({"a": [[1, 2, 3]]}, r"image 'a': expected numbers \(R, 4\), got int64 \(1, 3\)"),
         ({"a": [[1, 2, 3, 4], [1]]}, "image 'a': expected rows of 4 numbers"),
         ({"a": [["1", "2", "3", "4"]]}, "image 'a': expected numbers"),
@@ -184,7 +184,7 @@ def result(**changes):
         ({"a": [[1, 2, 3, 4], [9, 2, 3, 4]]}, r"image 'a': box 2 is \[9, 2, 3, 4\], expected x1 <= x2"),
         ([3], "result 1: expected an object with image_id, bbox and score, got 3"),
         ([{"image_id": 1, "bbox": [0, 0, 1, 1]}], "result 1: expected an object with image_id, bbox and score"),
-        (result(image_id=1.5), "result 1: image_id: expected a number or a text, got 1.5"),
+        (result(image_id=1.5), "result 1: image_id: expected a number or text, got 1.5"),
         (result(bbox=[0, 0, 1]), "result 1: expected a bbox of 4 numbers and a score"),
         (result(score="high"), "result 1: expected a bbox of 4 numbers and a score"),
         (result(score=float("inf")), "result 1: expected finite numbers"),
@@ -192,7 +192,7 @@ def result(**changes):
         (result(bbox=[0, 0, 0, 5]), "image 'a': box 1 is .*expected x1 <= x2"),
     ],
 )
-def test_bad_json_gives_one_line_that_names_file_and_place(tmp_path, value, words):
+def test_invalid_json_is_a_one_line_error_that_names_file_and_place(tmp_path, value, words):
     path = tmp_path / "bad.json"
     text = value if isinstance(value, str | bytes) else json.dumps(value)
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
@@ -202,7 +202,7 @@ def test_bad_json_gives_one_line_that_names_file_and_place(tmp_path, value, word
     assert "\n" not in str(caught.value)
 
 
-def test_missing_files_are_file_not_found_in_every_format(tmp_path):
+def test_missing_files_raise_file_not_found_in_every_format(tmp_path):
     for suffix in ("npz", "mat", "json"):
         with pytest.raises(FileNotFoundError):
             load(tmp_path / f"none.{suffix}")

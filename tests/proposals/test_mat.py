@@ -24,7 +24,7 @@ def cells(*items, shape=(1, -1)):
 
 
 def foreign(folder, boxes, images, **more):
-    """A file as another program writes it."""
+    """Write a file as another program does."""
     path = folder / "foreign.mat"
     scipy.io.savemat(path, {"boxes": boxes, "images": images} | more)
     return path
@@ -42,7 +42,7 @@ def test_what_is_saved_is_loaded(tmp_path, order, meta):
         np.testing.assert_array_equal(loaded[name], boxes)
 
 
-def test_files_are_laid_out_as_the_authors_have_them(tmp_path):
+def test_files_have_the_authors_layout(tmp_path):
     save(tmp_path / "boxes.mat", {"000012": [[0, 1, 20, 31]], "b": []})
     found = scipy.io.loadmat(tmp_path / "boxes.mat")
     assert (found["boxes"].shape, found["images"].shape) == ((1, 2), (2, 1))
@@ -59,7 +59,7 @@ def test_the_first_pixel_of_an_authors_file_is_the_origin(tmp_path):
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.uint8, np.uint16, np.int32])
 @pytest.mark.parametrize("shape", [(1, -1), (-1, 1)])
-def test_numbers_of_any_kind_and_cells_that_lie_either_way(tmp_path, kind, shape):
+def test_numbers_of_any_type_and_cells_in_rows_or_columns(tmp_path, kind, shape):
     rows = np.array([[1, 2, 200, 250]], kind)
     path = foreign(tmp_path, cells(rows, rows + 1, shape=shape), cells("a", "b", shape=shape[::-1]))
     assert {k: v.tolist() for k, v in load(path)[0].items()} == {"a": [[1, 0, 249, 199]], "b": [[2, 1, 250, 200]]}
@@ -78,21 +78,21 @@ def test_empty_matrices_of_any_shape_are_no_boxes(tmp_path, empty):
     [
         cells("000001.jpg", "x.y", "photo.PNG"),
         cells("000001", "x.y", "photo", shape=(-1, 1)),
-        np.array(["000001", "x.y", "photo"]),  # rows of a char array, filled up with blanks
+        np.array(["000001", "x.y", "photo"]),  # rows of a char array, padded with blanks
     ],
 )
-def test_names_are_cells_or_char_rows_with_or_without_suffix(tmp_path, names):
+def test_names_are_cells_or_rows_of_chars_with_or_without_suffix(tmp_path, names):
     one = np.ones((1, 4))
     assert list(load(foreign(tmp_path, cells(one, one, one), names))[0]) == ["000001", "x.y", "photo"]
 
 
-def test_no_images_and_a_single_one(tmp_path):
+def test_files_may_have_no_image_or_a_single_one(tmp_path):
     save(tmp_path / "none.mat", {})
     assert load(tmp_path / "none.mat") == ({}, {})
     assert list(load(foreign(tmp_path, cells(np.ones((2, 4))), "only"))[0]) == ["only"]
 
 
-def test_a_meta_of_other_making_is_passed_over(tmp_path):
+def test_a_meta_of_another_program_is_ignored(tmp_path):
     for meta in (3, "[1]", "no json", cells("a"), {"field": 1}, "[" * 100_000):
         path = foreign(tmp_path, cells(np.ones((1, 4))), cells("a"), meta=meta)
         assert load(path)[1] == {}
@@ -104,22 +104,22 @@ ONE = np.ones((1, 4))
 @pytest.mark.parametrize(
     ("boxes", "images", "words"),
     [
-        (ONE, cells("a"), r"boxes: expected a cell with a matrix an image, got float64 \(1, 4\)"),
+        (ONE, cells("a"), r"boxes: expected a cell array with one matrix per image, got float64 \(1, 4\)"),
         ({"a": ONE}, cells("a"), "boxes: expected a cell"),
         (cells(ONE, np.ones((2, 5))), cells("a", "b"), r"boxes: cell 2: expected a matrix \(R, 4\).*\(2, 5\)"),
         (cells("text"), cells("a"), "boxes: cell 1: expected a matrix"),
         (cells(ONE * 1j), cells("a"), "boxes: cell 1: expected a matrix"),
         (cells(cells(ONE)), cells("a"), "boxes: cell 1: expected a matrix"),
-        (cells(ONE), cells("a", "b"), "1 boxes cells but 2 images"),
+        (cells(ONE), cells("a", "b"), "1 matrices in boxes but 2 names in images"),
         (cells(ONE, ONE), cells("a", 3.0), "images: cell 2: expected a name, got"),
         (cells(ONE, ONE), cells("a", ""), "images: cell 2: expected a name, got"),
-        (cells(ONE, ONE), cells("a.jpg", "a.png"), "image 'a' is there twice"),
+        (cells(ONE, ONE), cells("a.jpg", "a.png"), "image 'a' occurs twice"),
         (cells(ONE * 0), cells("a"), "image 'a': got coordinate 0, expected 1-based"),
         (cells(np.array([[1, 1, np.nan, 1]])), cells("a"), "image 'a' .*box 1 is .*expected finite numbers"),
         (cells(np.array([[50.0, 60, 20, 10]])), cells("a"), r"image 'a' \(read as yxyx\): box 1 .*another order"),
     ],
 )
-def test_what_is_no_proposal_file_gives_one_line_that_names_it(tmp_path, boxes, images, words):
+def test_other_content_is_a_one_line_error_that_names_the_file(tmp_path, boxes, images, words):
     path = foreign(tmp_path, boxes, images)
     with pytest.raises(ValueError, match=words) as caught:
         load(path)
@@ -127,7 +127,7 @@ def test_what_is_no_proposal_file_gives_one_line_that_names_it(tmp_path, boxes, 
     assert "\n" not in str(caught.value)
 
 
-def test_files_that_lack_a_cell_say_which(tmp_path):
+def test_the_error_for_a_missing_cell_array_names_it(tmp_path):
     path = tmp_path / "x.mat"
     for there, lacking in (("boxes", "images"), ("images", "boxes"), ("gt", "boxes")):
         scipy.io.savemat(path, {there: cells(ONE)})
@@ -135,7 +135,7 @@ def test_files_that_lack_a_cell_say_which(tmp_path):
             load(path)
 
 
-def test_hdf5_files_say_how_to_convert_them(tmp_path):
+def test_the_error_for_hdf5_files_says_how_to_convert_them(tmp_path):
     for start in (b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512), b"\x89HDF\r\n\x1a\n".ljust(512, b"\0")):
         (tmp_path / "new.mat").write_bytes(start)
         with pytest.raises(ValueError, match=r"new\.mat: MATLAB 7\.3 file \(HDF5\).*-v7$"):
@@ -154,7 +154,7 @@ def test_every_truncation_is_an_error_that_names_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_damaged_bytes_raise_nothing_but_the_line(tmp_path, compressed):
+def test_damaged_bytes_raise_nothing_but_a_one_line_error(tmp_path, compressed):
     path = tmp_path / "cut.mat"
     scipy.io.savemat(path, {"boxes": cells(*BOXES.values()), "images": cells(*BOXES)}, do_compression=compressed)
     whole, rng = path.read_bytes(), np.random.default_rng(0)
@@ -171,7 +171,7 @@ def test_damaged_bytes_raise_nothing_but_the_line(tmp_path, compressed):
     assert all(line.startswith(f"{path}: ") and "\n" not in line for line in lines)
 
 
-def test_too_many_boxes_are_refused_in_one_line(tmp_path, monkeypatch):
+def test_too_many_boxes_are_a_one_line_error(tmp_path, monkeypatch):
     def refuse(*_, **__):
         raise scipy.io.matlab.MatWriteError("Matrix too large to save with Matlab 5 format")
 
@@ -180,9 +180,9 @@ def test_too_many_boxes_are_refused_in_one_line(tmp_path, monkeypatch):
         save(tmp_path / "a.mat", BOXES)
 
 
-def test_text_is_no_matlab_file(tmp_path):
+def test_text_is_not_a_matlab_file(tmp_path):
     (tmp_path / "text.mat").write_text("boxes = {}")
-    with pytest.raises(ValueError, match=r"text\.mat: damaged or no MATLAB file"):
+    with pytest.raises(ValueError, match=r"text\.mat: damaged or not a MATLAB file"):
         load(tmp_path / "text.mat")
 
 
@@ -193,7 +193,7 @@ def test_the_same_boxes_give_the_same_bytes(tmp_path, monkeypatch):
     assert (tmp_path / "a.mat").read_bytes() == (tmp_path / "b.mat").read_bytes()
 
 
-def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
+def test_a_failed_save_keeps_the_old_file_and_leaves_no_other(tmp_path):
     save(tmp_path / "boxes.mat", BOXES)
     before = (tmp_path / "boxes.mat").read_bytes()
     with pytest.raises(ValueError, match=r"expected shape \(N, 4\)"):
@@ -210,13 +210,13 @@ def test_unknown_orders_are_refused(tmp_path):
             call()
 
 
-def test_meta_is_a_text_that_other_programs_can_show(tmp_path):
+def test_meta_is_text_that_other_programs_can_show(tmp_path):
     save(tmp_path / "a.mat", BOXES, {"source": "ss"})
     assert json.loads(scipy.io.loadmat(tmp_path / "a.mat")["meta"][0]) == {"source": "ss"}
 
 
 def element(kind, data, order):
-    """One piece of a file as MATLAB writes it: short ones lie within the tag."""
+    """Encode a data element as MATLAB does: short ones are stored within the tag."""
     if 0 < len(data) <= 4:
         return struct.pack(f"{order}I", len(data) << 16 | kind) + data.ljust(4, b"\0")
     return struct.pack(f"{order}II", kind, len(data)) + data + b"\0" * (-len(data) % 8)
@@ -230,8 +230,8 @@ def array(kind, shape, content, order, name=b""):
 
 @pytest.mark.parametrize("order", ["<", ">"])
 @pytest.mark.parametrize("compressed", [False, True])
-def test_files_of_matlab_itself(tmp_path, order, compressed):
-    """Doubles in as few bytes as hold them, names in 16 bits, either order of bytes, an item of no bytes."""
+def test_files_written_by_matlab_are_read(tmp_path, order, compressed):
+    """Doubles stored as small integers, names in 16 bits, either byte order, an empty item."""
     matrix = array(6, (2, 4), element(2, bytes([1, 11, 2, 12, 3, 13, 4, 14]), order), order)
     boxes = array(1, (1, 2, 1), matrix + element(14, b"", order), order, b"boxes")
     names = "".join(
@@ -254,19 +254,19 @@ def test_files_of_matlab_itself(tmp_path, order, compressed):
 
 
 @pytest.mark.parametrize("damage", [lambda v: v[:-4], lambda v: v[:-1] + bytes([v[-1] ^ 1]), lambda v: v[:-9]])
-def test_compressed_variables_have_to_be_whole_and_right(tmp_path, damage):
+def test_damaged_compressed_variables_are_an_error(tmp_path, damage):
     content = damage(zlib.compress(array(1, (1, 0), b"", "<", b"boxes")))
     header = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x0100) + b"IM"
     (tmp_path / "z.mat").write_bytes(header + struct.pack("<II", 15, len(content)) + content)
-    with pytest.raises(ValueError, match=r"z\.mat: damaged or no MATLAB file"):
+    with pytest.raises(ValueError, match=r"z\.mat: damaged or not a MATLAB file"):
         load(tmp_path / "z.mat")
 
 
-def test_what_is_not_read_is_passed_over_or_named(tmp_path):
+def test_other_variables_are_ignored_and_wrong_types_are_named(tmp_path):
     sparse = scipy.sparse.eye_array(4, format="csc")
     path = foreign(tmp_path, cells(ONE), cells("a"), gt=sparse, imdb={"x": cells(1.0)}, note="text", flags=[True])
     assert list(load(path)[0]) == ["a"]
-    with pytest.raises(ValueError, match="boxes: expected a cell with a matrix an image, got sparse matrix"):
+    with pytest.raises(ValueError, match="boxes: expected a cell array with one matrix per image, got sparse matrix"):
         load(foreign(tmp_path, sparse, cells("a")))
-    with pytest.raises(ValueError, match="images: expected a cell of names, got float64"):
+    with pytest.raises(ValueError, match="images: expected a cell array of names, got float64"):
         load(foreign(tmp_path, cells(ONE), 3.0))

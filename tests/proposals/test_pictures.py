@@ -16,7 +16,7 @@ from proposals.segmentation import build_graph, segment
 
 
 def photo(height=90, width=120, seed=0):
-    """Noisy blocks and a disc."""
+    """Draw noisy blocks and a disc."""
     rng = np.random.default_rng(seed)
     image = np.kron(rng.integers(0, 256, (6, 8, 3)), np.ones((height // 6, width // 8, 1), int))
     image = (image + rng.integers(-12, 13, image.shape)).clip(0, 255).astype(np.uint8)
@@ -44,22 +44,22 @@ def test_the_tree_has_the_boxes_of_the_hierarchy(measures):
         assert (np.flatnonzero(parent == region)[:2] < region).all()
 
 
-def test_one_region_is_a_tree_of_itself():
+def test_the_tree_of_one_region_is_that_region():
     assert merge_tree(regions(np.full((20, 30, 3), 7, np.uint8)), "CTSF").tolist() == [0]
 
 
-def test_levels_have_the_regions_asked_for_and_nest():
+def test_levels_have_the_requested_numbers_of_regions_and_nest():
     levels = merge_levels(photo(), [4, 12, 12, 1, 10**6])
     first = levels[0].regions
     assert [level.regions for level in levels] == [first, 12, 4, 1]
     assert first > 12
     np.testing.assert_array_equal(levels[0].region, np.arange(first))
-    for level in levels:  # numbered by their first segments
+    for level in levels:  # regions are numbered by their first segments
         first_segments = np.unique(level.region, return_index=True)[1]
         assert (np.diff(first_segments) > 0).all()
     for fine, coarse in itertools.pairwise(levels):
         pairs = set(zip(fine.region.tolist(), coarse.region.tolist(), strict=True))
-        assert len(pairs) == fine.regions  # each fine region lies in one coarse region
+        assert len(pairs) == fine.regions  # each fine region is part of one coarse region
 
 
 def test_the_regions_of_a_level_are_connected():
@@ -77,13 +77,13 @@ def test_a_flat_photo_has_one_level():
 
 @pytest.fixture
 def halves():
-    """Two segments left, a larger one on the right; the left two are one region."""
+    """Two segments on the left, merged to one region, and a larger one on the right."""
     labels = np.zeros((8, 20), np.int32)
     labels[4:, :8], labels[:, 8:] = 1, 2
     return Level(labels, np.array([0, 0, 1], np.int32))
 
 
-def test_mean_colours_are_those_of_the_regions(halves):
+def test_mean_colours_are_computed_per_region(halves):
     image = np.zeros((8, 20, 3), np.uint8)
     image[:4, :8], image[4:, :8], image[:, 8:] = (10, 20, 30), (30, 40, 50), (200, 0, 90)
     picture = paint(image, halves)
@@ -91,14 +91,14 @@ def test_mean_colours_are_those_of_the_regions(halves):
     assert picture[3, 15].tolist() == [200, 0, 90]
 
 
-def test_lines_lie_between_regions_alone(halves):
+def test_lines_are_drawn_between_regions_only(halves):
     image = np.zeros((8, 20, 3), np.uint8)
     changed = (paint(image, halves) != 0).any(2)
     np.testing.assert_array_equal(np.unique(np.nonzero(changed)[1]), [8])
     assert changed[:, 8].all()
 
 
-def test_random_colours_stay_with_the_largest_segment_and_its_seed(halves):
+def test_random_colours_depend_on_the_largest_segment_and_the_seed(halves):
     image = np.zeros((8, 20, 3), np.uint8)
     whole = Level(halves.labels, np.zeros(3, np.int32))
     fine, coarse = paint(image, halves, "random"), paint(image, whole, "random")
@@ -107,7 +107,7 @@ def test_random_colours_stay_with_the_largest_segment_and_its_seed(halves):
     assert paint(image, halves, "random", seed=1)[0, 0].tolist() != fine[0, 0].tolist()
 
 
-def test_tiles_lie_row_by_row_under_their_captions():
+def test_tiles_are_arranged_row_by_row_under_their_captions():
     colors = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
     tiles = [np.full((60, 80, 3), color, np.uint8) for color in colors]
     sheet = tile(tiles, ["a", "b", "c"], columns=2)
@@ -120,12 +120,12 @@ def test_tiles_lie_row_by_row_under_their_captions():
     assert tile(tiles, ["a", "b", "c"], columns=9).shape[0] < sheet.shape[0]
 
 
-def test_a_sheet_has_the_photo_and_a_tile_a_level():
+def test_a_sheet_has_the_photo_and_one_tile_per_level():
     image = photo()
     sheet = level_sheet(image, [5], columns=1)
     rows = [y for y in range(len(sheet)) if (sheet[y, 6:126] == image[0]).all()]
     assert len(rows) == 1
-    assert len(sheet) == 3 * (90 + 6 + 18) + 6  # three tiles of the photo, a gap and a caption, and a gap
+    assert len(sheet) == 3 * (90 + 6 + 18) + 6  # three tiles, each with a gap and a caption, and a last gap
     np.testing.assert_array_equal(sheet[rows[0] : rows[0] + 90, 6:126], image)
 
 
@@ -148,7 +148,7 @@ def result(overlaps, boxes):
     return RecallResult(np.array(overlaps), np.zeros(len(overlaps), np.int64), 1, boxes, 1)
 
 
-def test_the_plot_has_a_line_a_source_in_each_panel(monkeypatch):
+def test_the_plot_has_one_line_per_source_in_each_panel(monkeypatch):
     from matplotlib import figure
 
     made = []
@@ -166,7 +166,7 @@ def test_the_plot_has_a_line_a_source_in_each_panel(monkeypatch):
     assert len({line.get_color() for line in curves}) == 3
 
 
-def test_plots_are_files_of_their_kind():
+def test_plots_have_the_requested_file_format():
     picture = Image.open(io.BytesIO(recall_plot({"a": [result([0.7], 3)]})))
     assert picture.format == "PNG"
     assert min(picture.size) > 500

@@ -13,11 +13,11 @@ from proposals.regions import TEXTURE_BINS, describe, pixel_bins
 from proposals.segmentation import build_graph, segment
 from tests.reference import selective_search as literal
 
-module = sys.modules["proposals.selective_search"]
+module = sys.modules["proposals.hierarchical_search"]
 
 
 def random_image(height: int, width: int, seed: int) -> np.ndarray:
-    """Blocks of colour with noise: neighbours of all degrees of likeness."""
+    """Draw coloured blocks with noise, so that neighbours have all degrees of similarity."""
     rng = np.random.default_rng(seed)
     blocks = rng.integers(0, 256, (-(-height // 5), -(-width // 6), 3))
     image = np.kron(blocks, np.ones((5, 6, 1), int))[:height, :width]
@@ -25,7 +25,7 @@ def random_image(height: int, width: int, seed: int) -> np.ndarray:
 
 
 def photo(height: int = 120, width: int = 160) -> np.ndarray:
-    """A smooth background and two discs."""
+    """Draw a smooth background and two discs."""
     y, x = np.mgrid[:height, :width]
     image = np.stack([100 + x // 8, 120 + y // 8, 140 - x // 8], 2).astype(np.uint8)
     cv2.circle(image, (width // 3, height // 2), height // 5, (220, 40, 30), -1)
@@ -35,12 +35,12 @@ def photo(height: int = 120, width: int = 160) -> np.ndarray:
 
 @pytest.mark.parametrize("space", SPACES)
 @pytest.mark.parametrize(("k", "min_size"), [(5, 1), (50, 8), (300, 20)])
-def test_segmentation_equals_the_literal_one(space, k, min_size):
+def test_segmentation_equals_the_literal_version(space, k, min_size):
     channels = planes(random_image(17, 23, seed=k), space)
     np.testing.assert_array_equal(segment(build_graph(channels), k, min_size), literal.segment(channels, k, min_size))
 
 
-def test_no_segment_is_smaller_than_asked():
+def test_no_segment_is_smaller_than_the_minimum():
     channels = planes(random_image(40, 50, seed=1), "lab")
     sizes = np.bincount(segment(build_graph(channels), 10, 30).ravel())
     assert len(sizes) > 3
@@ -49,7 +49,7 @@ def test_no_segment_is_smaller_than_asked():
 
 @pytest.mark.parametrize("measures", ["CTSF", "TSF", "C", "T", "S", "F"])
 @pytest.mark.parametrize("space", ["hsv", "i"])
-def test_hierarchy_equals_the_literal_one(measures, space):
+def test_hierarchy_equals_the_literal_version(measures, space):
     channels = planes(random_image(20, 24, seed=7), space)
     labels = segment(build_graph(channels), 20, 6)
     assert labels.max() > 8
@@ -58,7 +58,7 @@ def test_hierarchy_equals_the_literal_one(measures, space):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_whole_search_equals_the_literal_one(seed, monkeypatch):
+def test_the_whole_search_equals_the_literal_version(seed, monkeypatch):
     mode = module.Mode(("hsv", "lab"), ("CTSF", "TSF"), ((20, 8), (40, 12)))
     monkeypatch.setitem(module.MODES, "fast", mode)
     image = random_image(16, 20, seed=3)
@@ -73,7 +73,7 @@ def test_whole_search_equals_the_literal_one(seed, monkeypatch):
     np.testing.assert_array_equal(boxes, literal.rank(hierarchies, min_side=5, seed=seed))
 
 
-def test_a_region_shares_everything_with_itself():
+def test_regions_of_equal_pixels_have_equal_histograms():
     channels = planes(random_image(20, 24, seed=2), "rgi")
     labels = np.zeros((20, 24), np.int32)
     labels[:, 12:] = 1
@@ -98,7 +98,7 @@ def test_texture_of_a_step_is_strongest_in_its_direction():
     assert not texture[:, :6].any()
 
 
-def test_texture_is_measured_alike_in_every_image():
+def test_texture_does_not_depend_on_other_edges_in_the_image():
     faint = np.zeros((1, 24, 48), np.uint8)
     faint[:, :, 12:24] = 120
     both = faint.copy()
@@ -113,7 +113,7 @@ def test_objects_are_found():
     assert (iou(boxes, objects).max(0) > 0.9).all()
 
 
-def test_boxes_are_float32_inside_the_image_without_repeats():
+def test_boxes_are_float32_inside_the_image_without_duplicates():
     boxes = selective_search(random_image(90, 130, seed=4))
     assert boxes.dtype == np.float32
     assert len(boxes) > 20
@@ -123,7 +123,7 @@ def test_boxes_are_float32_inside_the_image_without_repeats():
     assert len(np.unique(boxes, axis=0)) == len(boxes)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_the_same_boxes_in_another_order():
+def test_the_seed_determines_the_order_of_the_boxes_only():
     image = random_image(90, 130, seed=5)
     first, again, other = (selective_search(image, seed=s) for s in (0, 0, 1))
     assert first.tobytes() == again.tobytes()
@@ -146,7 +146,7 @@ def test_min_side_drops_exactly_the_small_boxes(min_side):
     np.testing.assert_array_equal(selective_search(image, min_side=min_side), everything[(sides >= min_side).all(1)])
 
 
-def test_boxes_of_a_shrunk_image_are_scaled_back_edge_to_edge():
+def test_boxes_of_a_downsized_image_are_scaled_back_edge_to_edge():
     image = random_image(60, 100, seed=9)
     doubled = np.kron(image, np.ones((2, 2, 1), np.uint8))
     small = selective_search(image, min_side=10).astype(np.float64)
@@ -164,19 +164,19 @@ def test_min_side_counts_pixels_of_the_original_image():
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (2, 500), (500, 2), (19, 400)])
-def test_an_image_too_thin_has_no_boxes(shape):
+def test_a_very_thin_image_has_no_boxes(shape):
     boxes = selective_search(random_image(*shape, seed=0))
     assert boxes.shape == (0, 4)
     assert boxes.dtype == np.float32
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 30), (2, 500)])
-def test_a_thin_image_has_boxes_when_they_are_asked_for(shape):
+def test_a_very_thin_image_has_boxes_with_a_small_min_side(shape):
     boxes = selective_search(random_image(*shape, seed=0), min_side=1)
     assert any((boxes == [0, 0, shape[1] - 1, shape[0] - 1]).all(1))
 
 
-def test_a_very_thin_image_is_shrunk_to_no_less_than_a_pixel():
+def test_a_very_thin_image_is_downsized_to_at_least_one_pixel():
     assert selective_search(random_image(2, 500, seed=0), min_side=1, max_side=50)[0].shape == (4,)
 
 
@@ -185,7 +185,7 @@ def test_a_uniform_image_is_one_box():
     assert boxes.tolist() == [[0, 0, 69, 49]]
 
 
-def test_grey_is_the_same_as_three_equal_channels():
+def test_grey_images_equal_three_equal_channels():
     grey = random_image(60, 80, seed=11)[:, :, 0]
     three = np.repeat(grey[:, :, None], 3, 2)
     boxes = selective_search(three)
@@ -231,7 +231,7 @@ def test_an_unknown_colour_space_is_named():
         planes(np.zeros((2, 2, 3), np.uint8), "rgb")
 
 
-def test_the_package_offers_the_function():
+def test_the_package_exports_the_function():
     assert callable(proposals.selective_search)
 
 

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from proposals import edge_boxes, selective_search, sources
+from proposals import edge_boxes, selective_search
 from proposals.edge_boxes import EdgeBoxesSettings
-from proposals.edges import detect_edges
 from proposals.sources import SOURCES, ProposalSettings, in_turn, propose
 
 
@@ -13,7 +12,7 @@ def image():
     return blocks.repeat(25, axis=0).repeat(25, axis=1).astype(np.uint8)
 
 
-def test_each_source_is_what_its_name_says(image):
+def test_each_source_gives_the_boxes_of_its_search(image):
     np.testing.assert_array_equal(propose(image), selective_search(image, "fast"))
     for source, mode in (("ss", "fast"), ("ss-single", "single"), ("ss-quality", "quality")):
         np.testing.assert_array_equal(propose(image, ProposalSettings(source)), selective_search(image, mode))
@@ -33,7 +32,7 @@ def test_the_best_boxes_are_kept(image, source):
     assert propose(image, ProposalSettings(source, max_boxes=0)).shape == (0, 4)
 
 
-def test_boxes_in_turn_are_of_one_and_the_other_without_repeats():
+def test_interleaved_boxes_alternate_without_duplicates():
     a = np.array([[0, 0, 9, 9], [1, 1, 9, 9], [2, 2, 9, 9]], np.float32)
     b = np.array([[1, 1, 9, 9], [5, 5, 9, 9]], np.float32)
     assert in_turn(a, b)[:, 0].tolist() == [0, 1, 5, 2]
@@ -41,19 +40,25 @@ def test_boxes_in_turn_are_of_one_and_the_other_without_repeats():
     assert in_turn(a[:0], b[:0]).shape == (0, 4)
 
 
-def test_settings_come_back_from_what_a_file_says_of_them():
+def test_settings_are_restored_from_the_meta_of_a_file():
     settings = ProposalSettings("edgeboxes", max_boxes=5, seed=3)
     assert ProposalSettings.from_meta(settings.meta) == settings
     with pytest.raises(ValueError, match="expected settings of version"):
         ProposalSettings.from_meta({"file": "theirs.mat"})
 
 
+def test_a_file_states_the_edge_detector_and_another_one_is_refused():
+    meta = ProposalSettings("edgeboxes").meta
+    assert list(meta) == ["version", "source", "edges", "max_boxes", "min_side", "max_side", "seed"]
+    assert meta["edges"] == "gradient"
+    with pytest.raises(ValueError, match="proposals: expected edges 'gradient', got 'canny'; pass boxes instead"):
+        ProposalSettings.from_meta({**meta, "edges": "canny"})
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"source": "slow"}, "source: expected one of ss, "),
-        ({"edges": "hed"}, "edges: only EdgeBoxes sees edges, ss does not"),
-        ({"edges": "canny"}, "edges: expected one of gradient, hed"),
         ({"max_boxes": -1}, "max_boxes: expected 0 or more, got -1"),
         ({"max_side": 0}, "max_side: expected 1 to 32768, got 0"),
         ({"max_side": 40_000}, "max_side: expected 1 to 32768, got 40000"),
@@ -67,23 +72,8 @@ def test_wrong_settings_are_named(wrong, message):
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 500), (30, 30)])
 @pytest.mark.parametrize("source", ["ss", "edgeboxes", "ss+edgeboxes"])
-def test_images_without_structure_are_ordinary(shape, source):
+def test_images_without_structure_have_at_most_one_box(shape, source):
     boxes = propose(np.full((*shape, 3), 50, np.uint8), ProposalSettings(source))
     assert boxes.dtype == np.float32
     assert boxes.shape[1] == 4
     assert len(boxes) <= 1
-
-
-def test_the_edge_network_sees_the_downsized_photo(image, monkeypatch):
-    seen = []
-
-    def detect(photo, network):
-        seen.append((photo.shape[:2], network))
-        return detect_edges(photo).strength
-
-    monkeypatch.setattr("proposals.hed.detect_edges", detect)
-    monkeypatch.setattr(sources, "_network", lambda: "network")
-    boxes = propose(image, ProposalSettings("edgeboxes", edges="hed", max_side=100))
-    assert seen == [((75, 100), "network")]
-    assert len(boxes) > 5
-    assert boxes[:, 2].max() > 100

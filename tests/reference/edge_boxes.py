@@ -1,10 +1,10 @@
-"""EdgeBoxes' score of one box, literally: loops over pixels and groups, no integral images, no early ends."""
+"""Literal version of EdgeBoxes' score: loops over pixels and groups, without integral images or early exits."""
 
 import math
 
 
 def affinities(labels, strength, orientation, gamma, reach):
-    """{(a, b): affinity} of groups with pixels at most `reach` apart, both ways round."""
+    """Return {(a, b): affinity} of groups with pixels at most `reach` apart, in both orders."""
     height, width = labels.shape
     pixels = {}
     for y in range(height):
@@ -24,14 +24,14 @@ def affinities(labels, strength, orientation, gamma, reach):
             if a != b and any(max(abs(p[0] - q[0]), abs(p[1] - q[1])) <= reach for p in of_a for q in of_b):
                 (ax, ay), (bx, by) = middle[a], middle[b]
                 along = math.atan2(by - ay, bx - ax)
-                # orientations lie across the edge
+                # orientations are across the edge
                 turn = math.cos(direction[a] - along - math.pi / 2) * math.cos(direction[b] - along - math.pi / 2)
                 found[a, b] = abs(turn) ** gamma
     return found
 
 
 def path_weights(cut, affinity, weakest):
-    """{group: strongest product of affinities along a path from a cut group}, 1 for those; by repeated relaxation."""
+    """Return {group: largest product of affinities along a path from a cut group (1 for these)}, by relaxation."""
     weight = dict.fromkeys(cut, 1.0)
     changed = True
     while changed:
@@ -45,7 +45,7 @@ def path_weights(cut, affinity, weakest):
 
 
 def score(box, labels, strength, affinity, kappa, weakest):
-    """Score of a box of inclusive corners."""
+    """Return the score of a box with inclusive corners."""
     x1, y1, x2, y2 = box
     border = [(y, x) for x in range(x1, x2 + 1) for y in (y1, y2)] + [
         (y, x) for y in range(y1, y2 + 1) for x in (x1, x2)

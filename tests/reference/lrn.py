@@ -1,10 +1,10 @@
-"""Literal twin of `detection.layers.WithinChannelLRN`: Caffe's definition, one output at a time, in float64."""
+"""Literal reference of `detection.networks.geometry.WithinChannelLRN`: Caffe's definition, one output at a time."""
 
 import numpy as np
 
 
 def within_channel_lrn(x: np.ndarray, size: int, alpha: float, beta: float) -> np.ndarray:
-    """(C, h, w) -> (C, h, w); the window is cut at the border, its divisor stays size * size."""
+    """(C, h, w) -> float64 (C, h, w). At borders the window is clipped and the divisor stays size * size."""
     x = x.astype(np.float64)
     channels, height, width = x.shape
     reach = size // 2

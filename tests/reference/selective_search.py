@@ -1,4 +1,4 @@
-"""Selective search as the papers tell it, in plain Python: for images of some hundred pixels."""
+"""Literal version of selective search as in the papers, in plain Python, for images of a few hundred pixels."""
 
 import math
 
@@ -8,7 +8,7 @@ DIRECTIONS = ((0, 1), (1, 0), (1, 1), (1, -1))  # (dy, dx) of an edge, in the or
 
 
 def taps(sigma, derivative):
-    """Integer taps of a Gaussian or its derivative, -r..r."""
+    """Return the integer taps of a Gaussian or its derivative, -r..r."""
     radius = math.ceil(4 * sigma)
     xs = range(-radius, radius + 1)
     weights = [(x / sigma**2 if derivative else 1.0) * math.exp(-0.5 * (x / sigma) ** 2) for x in xs]
@@ -19,7 +19,7 @@ def taps(sigma, derivative):
 
 
 def correlate(plane, column_taps, row_taps):
-    """Two-dimensional correlation with the outer product of the taps; the border repeats."""
+    """Correlate with the outer product of the taps; border pixels are repeated."""
     height, width = plane.shape
     ry, rx = len(column_taps) // 2, len(row_taps) // 2
     out = np.zeros((height, width), np.int64)
@@ -33,7 +33,7 @@ def correlate(plane, column_taps, row_taps):
 
 
 def segment(planes, k, min_size, sigma=0.8):
-    """Labels (H, W) of a graph segmentation, in raster order of appearance."""
+    """Return the labels (H, W) of a graph segmentation, numbered in raster order."""
     gauss = taps(sigma, derivative=False)
     smooth = np.stack([correlate(plane, gauss, gauss) >> 14 for plane in planes])
     _, height, width = planes.shape
@@ -63,7 +63,7 @@ def segment(planes, k, min_size, sigma=0.8):
 
 
 def pixel_features(planes):
-    """(colour, texture): for each pixel the bins it is counted in, (C, H, W) and (C * 8, H, W)."""
+    """Return the colour and texture bins of each pixel, (C, H, W) and (C * 8, H, W)."""
     colour = planes.astype(int) * 25 // 256
     smooth, slope = taps(1.0, derivative=False), taps(1.0, derivative=True)
     texture = []
@@ -82,6 +82,8 @@ def pixel_features(planes):
 
 
 class Region:
+    """A region with its mask, size and box."""
+
     def __init__(self, mask):
         self.mask = mask
         ys, xs = np.nonzero(mask)
@@ -89,13 +91,13 @@ class Region:
         self.box = (int(xs.min()), int(ys.min()), int(xs.max()), int(ys.max()))
 
     def shares(self, features, bins):
-        """Normalised histogram in 2**-20, all features of one kind one after the other."""
+        """Return the normalised histogram in units of 2**-20, one feature after the other."""
         counts = np.concatenate([np.bincount(f[self.mask], minlength=bins) for f in features])
         return [int(int(c) * ((1 << 20) * bins / len(counts)) * (1.0 / self.size)) for c in counts]
 
 
 def similarity(a, b, measures, features, image_pixels):
-    """Sum of the measures, each of 0..2**20."""
+    """Return the sum of the similarity measures, each 0..2**20."""
     one, covered, total = 1 << 20, a.size + b.size, 0
     colour, texture = features
     if "C" in measures:
@@ -119,7 +121,7 @@ def touch(a, b):
 
 
 def group(labels, planes, measures):
-    """Boxes of a hierarchy, the initial regions first, then as they merge."""
+    """Return the boxes of a hierarchy: the initial regions, then the merged ones in order of creation."""
     features = pixel_features(planes)
     regions = {i: Region(labels == i) for i in range(labels.max() + 1)}
     boxes = [region.box for region in regions.values()]
@@ -138,7 +140,7 @@ def group(labels, planes, measures):
 
 
 def rank(hierarchies, min_side, seed):
-    """Boxes by rank times a random number, best first, without repeats and small ones."""
+    """Sort boxes by rank times a random number, best first, without duplicates and small boxes."""
     random = np.random.default_rng(seed)
     scored = []
     for boxes in hierarchies:

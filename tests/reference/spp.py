@@ -1,11 +1,11 @@
-"""Literal twins of detection.spp: one window, one bin, one cell at a time, in exact arithmetic."""
+"""Literal reference of detection.spp: one window, one bin, one cell at a time, in exact arithmetic."""
 
 import math
 from fractions import Fraction
 
 
 def project_one(low, high, cells, stride, center, offset=None):
-    """(first, last) 0-based cell of one side of a window, by search over all cells."""
+    """Return the first and last 0-based cell on one axis of a window, by search over all cells."""
     tolerance = 0 if offset is None else stride / 2 - offset
     inside = [i for i in range(-1000, 2000) if low - tolerance < center + stride * i < high + tolerance]
     if inside:
@@ -20,7 +20,7 @@ def project_one(low, high, cells, stride, center, offset=None):
 
 
 def pyramid_pool_one(map_chw, window, levels):
-    """The pooled vector of one window as a list."""
+    """Return the pooled vector of one window as a list."""
     x0, y0, x1, y1 = window
     h, w = y1 - y0 + 1, x1 - x0 + 1
     values = []

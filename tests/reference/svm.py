@@ -1,18 +1,18 @@
-"""The SVM objective as it is written, and its optimum by scikit-learn, in float64."""
+"""The SVM objective, term by term, and its optimum by scikit-learn, in float64."""
 
 import numpy as np
 from sklearn.svm import LinearSVC
 
 
 def objective(features, labels, weights, bias, cost, positive_weight, bias_feature):
-    """(positives, negatives, regularizer) of liblinear's -s 3 with a regularised bias feature."""
+    """Return (positives, negatives, regularizer) of liblinear's -s 3 with a regularised bias feature."""
     hinge = np.maximum(0, 1 - labels * (features @ weights + bias))
     loss = cost * np.where(labels > 0, positive_weight, 1) * hinge
     return loss[labels > 0].sum(), loss[labels < 0].sum(), (weights @ weights + (bias / bias_feature) ** 2) / 2
 
 
 def optimum(features, labels, cost, positive_weight, bias_feature):
-    """The smallest objective, to liblinear's finest tolerance."""
+    """Return the minimum of the objective, found with a tight tolerance."""
     machine = LinearSVC(
         C=cost,
         loss="hinge",

@@ -1,10 +1,10 @@
-"""VOC evaluation written down literally: one class, one detection, one object at a time."""
+"""Literal reference of VOC evaluation: one class, one detection, one object at a time."""
 
 from __future__ import annotations
 
 
 def overlap(a, b):
-    """IoU of two boxes with inclusive corners; 0 where they do not meet."""
+    """IoU of two boxes with inclusive corners; 0 if they do not intersect."""
     w = min(a[2], b[2]) - max(a[0], b[0]) + 1
     h = min(a[3], b[3]) - max(a[1], b[1]) + 1
     if w <= 0 or h <= 0:
@@ -17,7 +17,7 @@ def pixels(box):
 
 
 def evaluate(detections, records, n_classes, iou_threshold=0.5):
-    """[(recall, precision, ap07, area) of each class]; an ap is None without objects to find."""
+    """Return (recall, precision, ap07, area) of each class; the APs are None for a class without objects."""
     return [_one_class(k, detections, records, iou_threshold) for k in range(n_classes)]
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from data import minivoc
 from detection import network
+from detection.weights.state_dict import write_state
 from tests import commands
 
 SCALES = ["--scales", "160"]
@@ -21,7 +22,7 @@ def devkit(tmp_path_factory):
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "alexnet.safetensors"
-    network.build("alexnet", weights=None).save(path)
+    write_state(path, network.build("alexnet", weights=None).state_dict())
     return path
 
 

@@ -30,7 +30,7 @@ def run(settings: NetworkTrainingSettings) -> dict[str, Any]:
     record, folder = train_network(settings), run_folder(settings) / CLASSIFIER
     if first:
         right = f"{100 * held_out_scores(record)['accuracy']:.1f} % of {record['held_out']} held-out photos right"
-        print(f"{right} (centre crops) after epoch {record["curve"][-1]["epoch"]}")
+        print(f"{right} (centre crops) after epoch {record['curve'][-1]['epoch']}")
         print(f"classifier: {folder}")
         print(f"use it: sppnet classify PHOTOS --model {folder}")
     return record

@@ -18,7 +18,8 @@ def run(settings: ExportModelSettings) -> dict[str, Any]:
     """Return the card."""
     from sppnet.detector.packing import pack_model
     from sppnet.run import Run
+    from sppnet.text import size
 
     card = pack_model(Run.open(settings), settings)
-    print(f"{card['bytes'] / 1e6:.1f} MB, {card['seconds_per_image']:.2f} s per image: {settings.to}")
+    print(f"{size(card['bytes'])}, {card['seconds_per_image']:.2f} s per image: {settings.to}")
     return card

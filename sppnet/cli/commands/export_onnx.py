@@ -20,10 +20,11 @@ def run(settings: ExportOnnxSettings) -> dict[str, Any]:
             raise RuntimeError(f"{package} is not installed; run: pip install 'sppnet[onnx]'")
     from detection import onnx_export
     from detection.detector import SPPDetector
+    from sppnet.text import size
 
     weights = settings.weights or "pretrained"
     detector = SPPDetector.from_pretrained(settings.model, device="cpu", weights=weights, precision="fp32")
     files = onnx_export.export(detector.body, detector.model, settings.to)
     for file in files:
-        print(f"{file}: {file.stat().st_size / 1e6:.1f} MB")
+        print(f"{file}: {size(file.stat().st_size)}")
     return {"files": {str(file): file.stat().st_size for file in files}}

@@ -20,6 +20,7 @@ def run(settings: FeatureSettings) -> dict[str, Any]:
     from sppnet.detector.proposals import extract_proposals
     from sppnet.progress import log_left_out
     from sppnet.run import Run
+    from sppnet.text import size
 
     run = Run.open(settings)
     splits = dict.fromkeys((run.train_split, run.test_split))
@@ -32,6 +33,6 @@ def run(settings: FeatureSettings) -> dict[str, Any]:
         extract_features(run, datasets[:1], settings, mirrored=True)
     log_left_out(bad)
     images = len({record.id for dataset in datasets for record in dataset} - set(bad))
-    size = cache.bytes_per_image() * images
-    print(f"features of {images} images in {cache.root}, {size / 1e9:.2f} GB")
-    return {"images": images, "features": str(cache.root), "bytes": size, "left_out": bad}
+    n_bytes = cache.bytes_per_image() * images
+    print(f"features of {images} images in {cache.root}, {size(n_bytes)}")
+    return {"images": images, "features": str(cache.root), "bytes": n_bytes, "left_out": bad}

@@ -24,18 +24,20 @@ def resolve(settings: TrainSettings) -> TrainSettings:
 
 def run(settings: TrainSettings) -> dict[str, Any]:
     """Return the scores of the trained detector."""
-    from sppnet.cli.main import write_report
     from sppnet.detector.training import train_and_test
-    from sppnet.report.render import clock, write_html
+    from sppnet.json_report import write_report
+    from sppnet.report.render import write_html
     from sppnet.run import Run
+    from sppnet.text import clock
 
     run = Run.open(settings)
     training = train_and_test(run, settings)
     for line in training.scores.lines():
         print(line)
     seconds = training.stage_seconds
-    write_report(run.folder / REPORT, settings, training.summary(), sum(seconds.values()))
-    report, figures = write_html(run, metric=settings.metric)
+    write_report(run.folder / REPORT, training.summary(), settings.to_dict(), sum(seconds.values()))
+    detections = "" if settings.model_name == "model" else settings.model_name
+    report, figures = write_html(run, detections, settings.metric)
     print(f"\n{clock(sum(seconds.values()))}: {', '.join(f'{name} {clock(s)}' for name, s in seconds.items())}")
     print(f"report: {report}; pictures of detections over the ground truth: {run.folder / 'pictures'}")
     print(f"detector: {training.model}")

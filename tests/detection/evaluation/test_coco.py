@@ -5,7 +5,7 @@ import pytest
 
 from data.records import ImageRecord
 from detection.detections import Detections
-from detection.evaluation.coco import evaluate, to_coco_json, to_xywh
+from detection.evaluation.coco import evaluate, to_coco_json
 
 BIG = (0, 0, 99, 99)  # 10,000 pixels, "large"
 MEDIUM = (200, 200, 249, 249)  # 2,500
@@ -28,12 +28,7 @@ def found(boxes, scores, labels):
     return Detections(np.array(boxes, np.float32), np.array(scores, np.float32), np.array(labels))
 
 
-def test_widths_count_both_corners():
-    assert to_xywh([[2, 3, 2, 7]]).tolist() == [[2, 3, 1, 5]]
-    assert to_xywh([]).shape == (0, 4)
-
-
-def test_the_objects_themselves_score_one_in_every_size():
+def test_detections_equal_to_the_objects_score_one_at_every_size():
     truth = [record("a", [BIG, MEDIUM, SMALL], [0, 1, 2]), record("b", [], [])]
     result = evaluate({"a": found([BIG, MEDIUM, SMALL], [3, 2, 1], [0, 1, 2])}, truth)
     numbers = [result.ap, result.ap50, result.ap75, result.ap_small, result.ap_medium, result.ap_large]
@@ -44,13 +39,13 @@ def test_the_objects_themselves_score_one_in_every_size():
 
 
 def test_an_overlap_of_seventy_three_percent_passes_five_of_ten_thresholds():
-    shorter = (0, 0, 99, 72)  # 73 of 100 rows: over .5 .55 .6 .65 .7
+    shorter = (0, 0, 99, 72)  # 73 of 100 rows: above .5 .55 .6 .65 .7
     result = evaluate({"a": found([shorter], [1], [0])}, [record("a", [BIG], [0])])
     assert (result.ap, result.ap50, result.ap75) == pytest.approx((0.5, 1, 0))
     assert result.ar100 == pytest.approx(0.5)
 
 
-def test_a_wrong_detection_ahead_halves_the_precision():
+def test_a_better_scored_wrong_detection_halves_the_precision():
     detections = {"a": found([SMALL, BIG], [2, 1], [0, 0])}
     result = evaluate(detections, [record("a", [BIG], [0])])
     assert result.ap50 == pytest.approx(0.5)
@@ -64,7 +59,7 @@ def test_classes_are_averaged_and_those_without_objects_are_left_out():
     np.testing.assert_allclose(result.class_ap50, [1, 0, np.nan])
 
 
-def test_difficult_objects_neither_reward_nor_punish():
+def test_difficult_objects_do_not_change_the_result():
     truth = [record("a", [BIG, MEDIUM], [0, 0], [False, True])]
     without = evaluate({"a": found([BIG], [1], [0])}, truth)
     twice = evaluate({"a": found([MEDIUM, MEDIUM, BIG], [3, 2, 1], [0, 0, 0])}, truth)
@@ -79,7 +74,7 @@ def test_no_detections_score_zero():
         assert np.isnan(result.ap_small)
 
 
-def test_no_objects_and_no_classes_are_unknown():
+def test_without_objects_or_classes_the_result_is_nan():
     assert np.isnan(evaluate({}, [record("a", [], [])], ["x"]).ap)
     result = evaluate({}, [record("a", [], [])])
     assert np.isnan(result.ap)
@@ -91,7 +86,7 @@ def test_nothing_is_printed(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_strangers_are_refused():
+def test_unknown_images_and_labels_are_refused():
     truth = [record("a", [BIG], [0])]
     with pytest.raises(ValueError, match="not in the ground truth"):
         evaluate({"b": found([BIG], [1], [0])}, truth)
@@ -100,30 +95,30 @@ def test_strangers_are_refused():
 
 
 class TestJson:
-    def test_entries_are_cocos(self):
+    def test_entries_have_cocos_format(self):
         entries = to_coco_json({"000139": found([BIG, SMALL], [0.5, 0.25], [0, 2])})
         assert entries == [
             {"image_id": 139, "category_id": 1, "bbox": [0, 0, 100, 100], "score": 0.5},
             {"image_id": 139, "category_id": 3, "bbox": [300, 300, 10, 10], "score": 0.25},
         ]
 
-    def test_numbers_can_be_given(self):
+    def test_image_and_category_ids_can_be_given(self):
         entries = to_coco_json({"dog": found([BIG], [1], [1])}, {"dog": 7}, [10, 90])
         assert [(e["image_id"], e["category_id"]) for e in entries] == [(7, 90)]
 
     @pytest.mark.parametrize(
         ("ids", "options", "match"),
         [
-            (["dog"], {}, "'dog' is no number; give image_ids"),
-            (["²"], {}, "is no number"),
-            (["1", "01"], {}, "the same COCO number"),
-            (["1"], {"image_ids": {}}, "no number for image '1'"),
-            (["1"], {"category_ids": []}, "0 category ids"),
+            (["dog"], {}, "'dog': COCO image ids are numbers; pass image_ids"),
+            (["²"], {}, "are numbers"),
+            (["1", "01"], {}, "the same COCO image id"),
+            (["1"], {"image_ids": {}}, "image '1' is missing"),
+            (["1"], {"category_ids": []}, "do not fit 0 category ids"),
         ],
     )
-    def test_ids_that_cannot_be_numbered_are_refused(self, ids, options, match):
+    def test_ids_without_a_coco_id_are_refused(self, ids, options, match):
         with pytest.raises(ValueError, match=match):
             to_coco_json({i: found([BIG], [1], [0]) for i in ids}, **options)
 
-    def test_nothing_is_an_empty_list(self):
+    def test_no_detections_give_an_empty_list(self):
         assert to_coco_json({}) == []

@@ -7,7 +7,7 @@ from data.records import ImageRecord
 from detection.boxes import iou
 from detection.detections import Detections
 from detection.evaluation import voc
-from detection.evaluation.errors import COSTLY, WRONG, Kind, analyse, costs, mended_ap, similarity
+from detection.evaluation.errors import COSTLY, WRONG, Kind, _ap_without, analyse, costs, similarity
 
 OBJECT = (0, 0, 99, 99)
 FOUND = (0, 0, 99, 59)  # IoU 0.6 with OBJECT
@@ -35,8 +35,14 @@ def judge(boxes, labels, truth, scores=None):
     return analyse({"a": found(boxes, labels, scores)}, [truth], CLASSES, PETS)
 
 
+def ap_without(errors, kinds, metric="voc07"):
+    """Average precision of each class without these kinds of error; nan for a class without objects."""
+    counts = errors.n_objects
+    return np.array([_ap_without(errors, k, kinds, metric) if counts[k] else np.nan for k in range(len(counts))])
+
+
 def one(box, label, truth):
-    """The kind of a single detection."""
+    """Return the kind of a single detection."""
     return Kind(judge([box], [label], truth).kind[0])
 
 
@@ -57,47 +63,47 @@ CAT = record([OBJECT], [0])
         (NEAR, 2, Kind.OTHER),
     ],
 )
-def test_a_detection_beside_one_cat(box, label, kind):
+def test_the_kind_of_a_detection_near_one_cat(box, label, kind):
     assert one(box, label, CAT) == kind
 
 
-def test_exactly_half_and_exactly_a_tenth_count():
+def test_ious_equal_to_the_thresholds_count_as_overlaps():
     assert one((0, 0, 99, 49), 0, CAT) == Kind.RIGHT
     assert one((0, 0, 99, 9), 0, CAT) == Kind.LOCALISATION
     assert one((0, 0, 99, 9), 2, CAT) == Kind.OTHER
 
 
-def test_the_second_find_is_a_duplicate_whatever_else_it_overlaps():
+def test_the_second_match_is_a_duplicate_whatever_else_it_overlaps():
     errors = judge([FOUND, OBJECT], [0, 0], record([OBJECT, OBJECT], [0, 1]))
     assert errors.kind.tolist() == [Kind.RIGHT, Kind.DUPLICATE]
     assert errors.object.tolist() == [0, 0]
 
 
-def test_a_near_miss_of_its_own_class_comes_before_a_hit_of_another():
+def test_a_localisation_error_takes_precedence_over_class_confusion():
     assert one(OBJECT, 0, record([NEAR, OBJECT], [0, 2])) == Kind.LOCALISATION
 
 
-def test_of_other_classes_the_object_overlapped_most_decides():
+def test_among_other_classes_the_object_with_the_largest_iou_decides():
     truth = record([NEAR, FOUND], [0, 2])
     errors = judge([OBJECT], [1], truth)
     assert (Kind(errors.kind[0]), errors.object[0], errors.overlap[0]) == (Kind.OTHER, 1, pytest.approx(0.6))
     assert one(OBJECT, 1, record([FOUND, NEAR], [0, 2])) == Kind.SIMILAR
 
 
-def test_without_groups_confusion_is_with_another_class():
+def test_without_groups_confusion_is_with_other_classes():
     errors = analyse({"a": found([OBJECT], [1])}, [CAT], CLASSES, ())
     assert not errors.groups
     assert errors.kind.tolist() == [Kind.OTHER]
 
 
-def test_vocs_groups_are_taken_where_the_names_are_vocs():
+def test_vocs_groups_apply_to_vocs_class_names():
     errors = analyse({"a": found([OBJECT], [1])}, [CAT], CLASSES)
     assert errors.groups
     assert errors.kind.tolist() == [Kind.SIMILAR]
     assert not analyse({}, [record([OBJECT], [0])], ("cat", "teapot")).groups
 
 
-def test_similarity_is_mutual_and_of_nothing_with_itself():
+def test_similarity_is_symmetric_and_excludes_the_class_itself():
     alike = similarity(("aeroplane", "bird", "cat", "sofa"), (("aeroplane", "bird"), ("bird", "cat")))
     assert alike.astype(int).tolist() == [[0, 1, 0, 0], [1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
 
@@ -111,13 +117,13 @@ def test_difficult_objects_are_left_out_and_never_missed():
     assert np.isnan(costs(errors)[Kind.BACKGROUND]).all()
 
 
-def test_an_object_that_is_nearly_found_is_not_missed():
+def test_the_object_of_a_localisation_error_is_not_missed():
     assert judge([NEAR], [0], CAT).missed.tolist() == [False]
     assert judge([OBJECT], [1], CAT).missed.tolist() == [True]
     assert judge([FOUND], [0], CAT).missed.tolist() == [False]
 
 
-def test_objects_are_counted_over_all_images():
+def test_object_indices_count_over_all_images():
     records = [record([ELSEWHERE], [2], image_id="first"), record([OBJECT], [0], image_id="second")]
     errors = analyse({"second": found([NEAR], [0])}, records, CLASSES, PETS)
     assert errors.object.tolist() == [1]
@@ -130,7 +136,7 @@ def cost(errors, kind):
     return costs(errors, "area")[kind][0]
 
 
-def test_an_error_ahead_of_the_only_find_costs_half():
+def test_an_error_ranked_above_the_only_match_costs_half():
     cases = {
         Kind.BACKGROUND: judge([ELSEWHERE, FOUND], [0, 0], CAT),
         Kind.SIMILAR: judge([ELSEWHERE, FOUND], [0, 0], record([OBJECT, ELSEWHERE], [0, 1])),
@@ -140,9 +146,9 @@ def test_an_error_ahead_of_the_only_find_costs_half():
         assert {k: cost(errors, k) for k in COSTLY} == {k: pytest.approx(0.5 * (k == kind)) for k in COSTLY}
 
 
-def test_a_duplicate_costs_the_precision_of_what_comes_after_it():
+def test_a_duplicate_lowers_the_precision_of_later_matches():
     errors = judge([OBJECT, FOUND, ELSEWHERE], [0, 0, 0], record([OBJECT, ELSEWHERE], [0, 0]))
-    assert mended_ap(errors, (), "area")[0] == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
+    assert ap_without(errors, (), "area")[0] == pytest.approx(1 / 2 + 1 / 2 * 2 / 3)
     assert cost(errors, Kind.DUPLICATE) == pytest.approx(1 / 6)
 
 
@@ -150,16 +156,16 @@ def test_a_localisation_error_moves_onto_its_object():
     assert cost(judge([NEAR], [0], CAT), Kind.LOCALISATION) == 1
 
 
-def test_of_two_on_one_object_the_better_moves_and_the_other_goes():
+def test_the_better_of_two_localisation_errors_moves_and_the_other_is_removed():
     errors = judge([NEAR, ELSEWHERE, NEAR], [0, 0, 0], CAT)
-    assert mended_ap(errors, (Kind.LOCALISATION,), "area")[0] == 1
+    assert ap_without(errors, (Kind.LOCALISATION,), "area")[0] == 1
     late = judge([ELSEWHERE, NEAR, NEAR], [0, 0, 0], CAT)
-    assert mended_ap(late, (Kind.LOCALISATION,), "area")[0] == pytest.approx(1 / 2)
+    assert ap_without(late, (Kind.LOCALISATION,), "area")[0] == pytest.approx(1 / 2)
 
 
-def test_a_localisation_error_on_a_found_or_difficult_object_goes():
+def test_localisation_errors_on_matched_or_difficult_objects_are_removed():
     ahead = judge([NEAR, OBJECT], [0, 0], CAT)
-    assert mended_ap(ahead, (Kind.LOCALISATION,), "area")[0] == 1
+    assert ap_without(ahead, (Kind.LOCALISATION,), "area")[0] == 1
     errors = judge([NEAR, ELSEWHERE], [0, 0], record([OBJECT, ELSEWHERE], [0, 0], [True, False]))
     assert errors.kind.tolist() == [Kind.LOCALISATION, Kind.RIGHT]
     assert cost(errors, Kind.LOCALISATION) == pytest.approx(1 / 2)
@@ -170,18 +176,18 @@ def test_missed_objects_cost_their_share():
     assert cost(errors, Kind.MISSED) == pytest.approx(1 / 2)
 
 
-def test_a_class_without_a_detection_costs_all_by_what_it_missed():
+def test_without_detections_missed_objects_cost_everything():
     errors = judge([], [], CAT)
     assert {k: cost(errors, k) for k in COSTLY} == {k: float(k == Kind.MISSED) for k in COSTLY}
 
 
-def test_where_all_is_missed_and_something_else_found_mending_one_gives_nothing():
+def test_correcting_one_of_two_errors_that_hide_each_other_gains_nothing():
     errors = judge([ELSEWHERE], [0], CAT)
     assert (cost(errors, Kind.MISSED), cost(errors, Kind.BACKGROUND)) == (0, 0)
-    assert mended_ap(errors, COSTLY)[0] == 1
+    assert ap_without(errors, COSTLY)[0] == 1
 
 
-def test_nothing_at_all_is_an_answer():
+def test_no_images_and_no_classes_give_empty_results():
     for records in ([], [record([], [])]):
         errors = analyse({}, records, CLASSES)
         assert len(errors.kind) == len(errors.missed) == 0
@@ -189,7 +195,7 @@ def test_nothing_at_all_is_an_answer():
     assert analyse({}, [], ()).n_objects.tolist() == []
 
 
-def test_foreign_images_and_labels_are_refused():
+def test_unknown_images_and_labels_are_refused():
     with pytest.raises(ValueError, match="not in the ground truth"):
         analyse({"b": found([OBJECT], [0])}, [CAT], CLASSES)
     with pytest.raises(ValueError, match="label 3 is outside"):
@@ -197,7 +203,7 @@ def test_foreign_images_and_labels_are_refused():
 
 
 def scene(seed):
-    """Crowded images: objects on a coarse grid and detections shaken around them and elsewhere."""
+    """Crowded images: objects on a coarse grid, detections near them and at random places."""
     rng = np.random.default_rng(seed)
     records, detections = [], {}
     for image in range(25):
@@ -215,7 +221,7 @@ def scene(seed):
 
 
 def literal_kind(box, label, truth, taken):
-    """Kind and object within its image of one detection, `taken` being what better ones found."""
+    """Return the kind of one detection and its object's index in the image; `taken` are objects matched before."""
     overlaps = [iou([box], [b])[0, 0] for b in truth.boxes]
     mine = [g for g in range(len(overlaps)) if truth.labels[g] == label]
     others = [g for g in range(len(overlaps)) if truth.labels[g] != label]
@@ -233,7 +239,7 @@ def literal_kind(box, label, truth, taken):
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_kinds_are_those_of_a_loop_over_detections(seed):
+def test_kinds_agree_with_a_literal_loop_over_detections(seed):
     detections, records = scene(seed)
     errors = analyse(detections, records, CLASSES, PETS)
     flat = [(i, d) for i, r in enumerate(records) for d in range(len(detections[r.id]))]
@@ -251,20 +257,20 @@ def test_kinds_are_those_of_a_loop_over_detections(seed):
 
 @pytest.mark.parametrize("metric", ["voc07", "area"])
 @pytest.mark.parametrize("seed", range(5))
-def test_average_precision_is_vocs_no_cost_is_negative_and_all_mended_is_perfect(seed, metric):
+def test_average_precision_is_vocs_costs_are_not_negative_and_no_errors_give_one(seed, metric):
     detections, records = scene(seed)
     errors = analyse(detections, records, CLASSES, PETS)
     scored = voc.evaluate(detections, records, metric=metric, classes=CLASSES)
-    np.testing.assert_array_equal(mended_ap(errors, (), metric), scored.ap)
+    np.testing.assert_array_equal(ap_without(errors, (), metric), scored.ap)
     for label in range(3):
         np.testing.assert_array_equal(errors.kind[errors.ranked(label)] != Kind.RIGHT, is_wrong(scored, label))
     for values in costs(errors, metric).values():
         assert (values >= 0).all()
         assert (values + scored.ap <= 1 + 1e-12).all()
-    np.testing.assert_array_equal(mended_ap(errors, COSTLY, metric), np.ones(3))
+    np.testing.assert_array_equal(ap_without(errors, COSTLY, metric), np.ones(3))
 
 
 def is_wrong(scored, label):
-    """Which detections of a class are wrong, from its curve of precision."""
+    """Find the wrong detections of a class from its precision curve."""
     right = np.rint(scored.precision[label] * np.arange(1, 1 + len(scored.precision[label])))
     return np.diff(right, prepend=0) == 0

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from data.records import ImageRecord
-from detection.detections import Detections, DetectionTable
+from detection.detection_table import DetectionTable
+from detection.detections import Detections
 from detection.evaluation import results
 from detection.evaluation.voc import evaluate
 
@@ -28,7 +29,7 @@ class TestComp4:
         assert [p.read_text() for p in paths] == ["", "000001 0.100000001 1 2 3.5 4\n"]
 
     @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 0), (np.float64, 1e-13)])
-    def test_the_round_trip_changes_no_bit_of_float32(self, tmp_path, dtype, tolerance):
+    def test_the_round_trip_restores_float32_exactly(self, tmp_path, dtype, tolerance):
         rng = np.random.default_rng(0)
         n = 500
         columns = rng.uniform(0, 500, (n, 4)).astype(dtype), rng.normal(size=n).astype(dtype), rng.integers(0, 2, n)
@@ -41,7 +42,7 @@ class TestComp4:
                 np.testing.assert_allclose(got.boxes.astype(dtype), want.boxes, rtol=0, atol=tolerance)
                 np.testing.assert_array_equal(got.scores.astype(dtype), want.scores)
 
-    def test_files_of_others_are_read(self, tmp_path):
+    def test_files_of_other_programs_are_read(self, tmp_path):
         write(tmp_path, "cat", "2008_000003 1e-3 1 1 10.25 20\r\n\r\n\t2008_000002  -2  5\t5 6 7 ")
         write(tmp_path, "dog", "\n \n")
         table = results.read_comp4(tmp_path, CLASSES, "test")
@@ -55,13 +56,13 @@ class TestComp4:
         assert (tmp_path / "comp3_det_val_dog.txt").is_file()
         assert dict(results.read_comp4(tmp_path, CLASSES, "val", "comp3")) == {}
 
-    def test_equal_scores_keep_the_order_of_lines(self, tmp_path):
+    def test_rows_keep_the_order_of_lines(self, tmp_path):
         write(tmp_path, "cat", "a 1 1 1 2 2\nb 1 1 1 3 3\na 1 1 1 4 4\n")
         write(tmp_path, "dog", "")
         table = results.read_comp4(tmp_path, CLASSES, "test")
         assert table.image.tolist() == [0, 1, 0]
 
-    def test_scores_that_differ_in_the_twelfth_digit_stay_apart(self, tmp_path):
+    def test_scores_that_differ_in_the_twelfth_digit_stay_different(self, tmp_path):
         write(tmp_path, "cat", "a 0.900000000001 1 1 2 2\na 0.900000000002 1 1 3 3\n")
         write(tmp_path, "dog", "")
         assert results.read_comp4(tmp_path, CLASSES, "test")["a"].sorted().boxes[0, 2] == 2
@@ -91,15 +92,15 @@ class TestComp4:
 
     def test_the_class_without_a_file_is_named(self, tmp_path):
         write(tmp_path, "cat", "")
-        with pytest.raises(FileNotFoundError, match=r"class 'dog': .*comp4_det_test_dog\.txt is missing"):
+        with pytest.raises(FileNotFoundError, match=r"comp4_det_test_dog\.txt: missing file of class 'dog'"):
             results.read_comp4(tmp_path, CLASSES, "test")
 
-    def test_what_the_format_cannot_hold_is_refused_before_anything_is_written(self, tmp_path):
+    def test_values_the_format_cannot_store_are_refused_before_anything_is_written(self, tmp_path):
         folder = tmp_path / "out"
         for image_id, label, classes, match in (
             ("my photo", 0, CLASSES, "'my photo'.*white space"),
             ("", 0, CLASSES, "empty ids"),
-            ("a", 2, CLASSES, r"labels 2\.\.2, but 2 classes"),
+            ("a", 2, CLASSES, r"labels 2\.\.2 do not fit 2 classes"),
             ("a", 0, ("../cat",), "file name"),
         ):
             with pytest.raises(ValueError, match=match):
@@ -107,7 +108,7 @@ class TestComp4:
         assert not folder.exists()
 
 
-def test_coco_json_is_written_whole(tmp_path):
+def test_a_failed_write_keeps_the_old_coco_json(tmp_path):
     results.write_coco_json(tmp_path / "r.json", {"7": found([[0, 0, 9, 9]], [0.5], [0])})
     assert json.loads((tmp_path / "r.json").read_text()) == [
         {"image_id": 7, "category_id": 1, "bbox": [0, 0, 10, 10], "score": 0.5}
@@ -119,7 +120,7 @@ def test_coco_json_is_written_whole(tmp_path):
 
 @pytest.fixture
 def result():
-    """Class cat is found, dog missed, cow absent, hen found after an error."""
+    """Class cat is detected, dog is missed, cow has no objects, hen is detected after a false positive."""
     box = [0, 0, 9, 9]
     record = ImageRecord(
         "a",
@@ -133,7 +134,7 @@ def result():
     return evaluate(detections, [record], classes=["cat", "dog", "cow", "hen"])
 
 
-def test_the_table_prints_zero_as_zero_and_absent_as_na(result):
+def test_the_table_shows_zero_as_zero_and_classes_without_objects_as_na(result):
     assert results.format_table(result.classes, {"AP": result, "again": result}).splitlines() == [
         "class     AP  again",
         "-------------------",
@@ -146,12 +147,17 @@ def test_the_table_prints_zero_as_zero_and_absent_as_na(result):
     ]
 
 
-def test_a_table_of_other_classes_is_refused(result):
-    with pytest.raises(ValueError, match="AP: results of 4 classes, expected 2"):
+def test_the_first_column_is_aligned_left_and_the_others_right():
+    assert results.format_rows([["name", "n"], ["a", "10"], ["b", ""]]) == ["name   n", "a     10", "b"]
+    assert results.format_rows([]) == []
+
+
+def test_results_of_other_classes_are_refused(result):
+    with pytest.raises(ValueError, match="AP: expected results of 2 classes, got 4"):
         results.format_table(CLASSES, {"AP": result})
 
 
-def test_the_summary_is_json_with_curves_on_request(result):
+def test_the_summary_is_valid_json_with_optional_curves(result):
     short = results.summary(result)
     assert json.loads(json.dumps(short, allow_nan=False)) == {
         "metric": "voc07",

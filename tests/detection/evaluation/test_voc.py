@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from data.records import Dataset, ImageRecord
-from detection.detections import Detections, DetectionTable
+from detection.detection_table import DetectionTable
+from detection.detections import Detections
 from detection.evaluation.voc import average_precision, evaluate, precision_recall
 from tests.reference import voc_eval
 
 BOX = (10, 10, 19, 19)  # 100 pixels
-HALF = (10, 10, 19, 29)  # 200 pixels around it: an overlap of exactly 0.5
+HALF = (10, 10, 19, 29)  # 200 pixels, contains BOX: an IoU of exactly 0.5
 FAR = (100, 100, 119, 119)
 
 
@@ -30,7 +31,7 @@ def found(boxes, scores, labels=None):
 
 
 def verdicts(detections, records, **options):
-    """AP and the right detections of the only class."""
+    """Return the AP and the true positives of the only class."""
     result = evaluate(detections, records, classes=["thing"], **options)
     tp = np.rint(result.precision[0] * np.arange(1, len(result.precision[0]) + 1))
     return float(result.ap[0]), np.diff(tp, prepend=0).astype(int).tolist()
@@ -39,7 +40,7 @@ def verdicts(detections, records, **options):
 class TestAveragePrecision:
     @pytest.mark.parametrize(
         ("right", "n", "eleven", "area"),
-        [  # computed by hand from the devkit's definition
+        [  # calculated by hand from the devkit's definition
             ([1], 1, 1, 1),
             ([1, 0, 1], 2, 0.848485, 0.833333),
             ([0, 1], 1, 0.5, 0.5),
@@ -57,7 +58,7 @@ class TestAveragePrecision:
     def test_a_recall_of_exactly_six_tenths_reaches_the_threshold(self):
         precision, recall = precision_recall([1, 0, 1, 1, 0, 1, 0, 0], 5)
         wrong = [max(precision[recall >= t], default=0) for t in np.arange(0, 1.1, 0.1)]
-        assert np.mean(wrong) == pytest.approx(0.659091, abs=5e-7)  # what thresholds with rounding errors give
+        assert np.mean(wrong) == pytest.approx(0.659091, abs=5e-7)  # the result of thresholds with rounding errors
         assert average_precision(recall, precision) > np.mean(wrong)
 
     @pytest.mark.parametrize("n", [10, 20, 30, 70, 110])
@@ -66,19 +67,19 @@ class TestAveragePrecision:
             recall = np.arange(1, n * k // 10 + 1) / n
             assert average_precision(recall, np.ones(len(recall))) == pytest.approx((k + 1) / 11)
 
-    def test_an_unknown_recall_is_an_unknown_average(self):
+    def test_a_nan_recall_gives_a_nan_average(self):
         precision, recall = precision_recall([0, 0], 0)
         assert np.isnan(average_precision(recall, precision))
 
-    def test_unknown_metrics_and_uneven_curves_are_refused(self):
+    def test_unknown_metrics_and_curves_of_different_lengths_are_refused(self):
         with pytest.raises(ValueError, match="expected one of voc07, area, got 'voc12'"):
             average_precision([], [], "voc12")
-        with pytest.raises(ValueError, match="of one length"):
+        with pytest.raises(ValueError, match="of the same shape"):
             average_precision([0.1], [])
 
 
 class TestMatching:
-    def test_an_overlap_of_exactly_the_threshold_is_right(self):
+    def test_an_iou_equal_to_the_threshold_is_right(self):
         truth = [record("a", [BOX])]
         assert verdicts({"a": found([HALF], [1])}, truth) == (1, [1])
         beyond = (10, 10, 19, 29.01)
@@ -90,26 +91,26 @@ class TestMatching:
     def test_the_second_detection_of_an_object_is_wrong(self):
         assert verdicts({"a": found([BOX, BOX], [1, 2])}, [record("a", [BOX])]) == (1, [1, 0])
 
-    def test_there_is_no_second_choice(self):
+    def test_only_the_object_with_the_largest_iou_is_tried(self):
         near = (11, 10, 20, 19)
-        truth = [record("a", [BOX, near])]  # both detections prefer BOX, though the second overlaps `near` enough
+        truth = [record("a", [BOX, near])]  # both detections overlap BOX most, but also `near` enough
         assert verdicts({"a": found([BOX, BOX], [2, 1])}, truth) == (pytest.approx(6 / 11), [1, 0])
 
-    def test_of_equal_overlaps_the_first_object_is_taken(self):
+    def test_among_equal_ious_the_first_object_is_taken(self):
         left, right, middle = (0, 0, 9, 9), (2, 0, 11, 9), (1, 0, 10, 9)
         truth = [record("a", [left, right], difficult=[True, False])]
-        assert verdicts({"a": found([middle], [1])}, truth)[1] == []  # ignored, as `left` is difficult
+        assert verdicts({"a": found([middle], [1])}, truth)[1] == []  # ignored because `left` is difficult
 
     def test_any_number_of_detections_of_a_difficult_object_are_ignored(self):
         truth = [record("a", [BOX, FAR], difficult=[True, False])]
         assert verdicts({"a": found([BOX, BOX, FAR], [3, 2, 1])}, truth) == (1, [1])
 
-    def test_a_difficult_object_takes_the_detection_from_an_easier_one(self):
+    def test_a_difficult_object_with_the_larger_iou_takes_the_detection_from_an_easier_one(self):
         near = (12, 10, 21, 19)
         truth = [record("a", [near, BOX], difficult=[False, True])]
         assert verdicts({"a": found([BOX], [1])}, truth) == (0, [])
 
-    def test_difficult_objects_need_not_be_found(self):
+    def test_difficult_objects_do_not_lower_the_recall(self):
         truth = [record("a", [BOX, FAR], difficult=[False, True])]
         assert verdicts({"a": found([BOX], [1])}, truth) == (1, [1])
 
@@ -119,7 +120,7 @@ class TestMatching:
         result = evaluate({"a": found([BOX], [1], [1])}, [record("a", [BOX, FAR], [0, 1])])
         assert result.ap.tolist() == [0, 0]
 
-    def test_equal_scores_are_taken_in_the_order_of_the_detections(self):
+    def test_equal_scores_keep_the_order_of_the_detections(self):
         truth = [record("a", [BOX]), record("b", [])]
         right, wrong = {"a": found([BOX], [1])}, {"b": found([BOX], [1])}
         assert verdicts(right | wrong, truth)[1] == [1, 0]
@@ -131,7 +132,7 @@ class TestMatching:
         assert verdicts(table, truth)[1] == [1, 0, 0]
         table = DetectionTable(("a", "b"), np.array([0, 1, 0]), found([BOX, FAR, FAR], [1, 1, 1]))
         assert verdicts(table, truth)[1] == [1, 1, 0]
-        assert verdicts(dict(table), truth)[1] == [1, 0, 1]  # image after image
+        assert verdicts(dict(table), truth)[1] == [1, 0, 1]  # one image after the other
 
 
 class TestEvaluate:
@@ -140,7 +141,7 @@ class TestEvaluate:
         assert verdicts({"a": found([BOX], [1])}, truth, metric="area") == (0.5, [1])
         assert verdicts({"a": found([BOX], [1]), "b": Detections.empty()}, truth, metric="area") == (0.5, [1])
 
-    def test_no_detections_at_all_score_zero(self):
+    def test_without_detections_the_ap_is_zero(self):
         result = evaluate({}, [record("a", [BOX])])
         assert result.ap.tolist() == [0]
         assert [len(result.precision[0]), len(result.recall[0]), len(result.scores[0])] == [0, 0, 0]
@@ -155,14 +156,14 @@ class TestEvaluate:
         assert result.n_objects.tolist() == [1, 0, 0]
         assert result.classes == ("x", "y", "z")
 
-    def test_the_mean_of_nothing_is_nan(self):
+    def test_without_objects_the_mean_is_nan(self):
         assert np.isnan(evaluate({}, [record("a", [])], classes=["x"]).mean_ap)
         assert np.isnan(evaluate({}, []).mean_ap)
 
-    def test_curves_and_scores_belong_together(self):
+    def test_curves_and_scores_have_the_same_order(self):
         truth = [record("a", [BOX, FAR], difficult=[True, False])]
         result = evaluate({"a": found([FAR, BOX, (0, 0, 3, 3)], [0.5, 2, 1])}, truth)
-        assert result.scores[0].tolist() == [1, 0.5]  # the one on the difficult object does not count
+        assert result.scores[0].tolist() == [1, 0.5]  # without the one on the difficult object
         assert result.precision[0].tolist() == [0, 0.5]
         assert result.recall[0].tolist() == [0, 1]
 
@@ -171,7 +172,7 @@ class TestEvaluate:
         [
             ({"b": found([BOX], [1])}, "1 images are not in the ground truth, the first is 'b'"),
             ({"b": Detections.empty()}, "'b'"),
-            ({"a": found([BOX], [1], [1])}, r"label 1 is outside of 0\.\.0"),
+            ({"a": found([BOX], [1], [1])}, r"label 1 is outside 0\.\.0"),
             ({"a": found([BOX], [1], [-1])}, "label -1"),
         ],
     )
@@ -179,23 +180,23 @@ class TestEvaluate:
         with pytest.raises(ValueError, match=match):
             evaluate(detections, [record("a", [BOX])], classes=["thing"])
 
-    def test_ground_truth_beyond_the_classes_is_refused(self):
+    def test_ground_truth_labels_outside_the_classes_are_refused(self):
         with pytest.raises(ValueError, match="ground truth: label 3"):
             evaluate({}, [record("a", [BOX], [3])], classes=["thing"])
 
     def test_repeated_records_are_refused(self):
-        with pytest.raises(ValueError, match="each image may occur once"):
+        with pytest.raises(ValueError, match="pass each image once"):
             evaluate({}, [record("a", [BOX])] * 2)
 
     @pytest.mark.parametrize("threshold", [0, 1.5, float("nan")])
-    def test_thresholds_outside_of_the_unit_interval_are_refused(self, threshold):
+    def test_thresholds_outside_the_unit_interval_are_refused(self, threshold):
         with pytest.raises(ValueError, match="iou_threshold"):
             evaluate({}, [], iou_threshold=threshold)
 
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("iou_threshold", [0.3, 0.5, 0.7])
-def test_random_sets_agree_with_the_literal_rules(seed, iou_threshold):
+def test_random_sets_agree_with_the_literal_reference(seed, iou_threshold):
     rng = np.random.default_rng(seed)
 
     def boxes(n):
@@ -225,7 +226,7 @@ def test_random_sets_agree_with_the_literal_rules(seed, iou_threshold):
             assert result.ap[k] == pytest.approx(twin[column], abs=1e-12)
 
 
-def test_the_objects_themselves_score_one_on_voc_2007(shared):
+def test_detections_equal_to_the_objects_score_one_on_voc_2007(shared):
     from data import voc
 
     dataset = voc.load(shared / "voc2007" / "VOCdevkit2007", "2007", "mini_test")

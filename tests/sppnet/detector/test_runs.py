@@ -14,9 +14,10 @@ from PIL import Image
 
 from data import voc
 from detection import svm
-from detection.detections import load_npz
+from detection.detection_table import load_npz
 from detection.model import load
 from detection.networks.fc_head import FcHead
+from detection.weights.state_dict import write_state
 from tests import commands
 from tests.data.test_formats import write_coco
 
@@ -171,7 +172,7 @@ def test_features_of_other_settings_are_refused_by_field(work, capsys, tmp_path)
     other = tmp_path / "other.safetensors"
     body = network.build("alexnet", weights=None)
     body.layers[0].bias += 1
-    body.save(other)
+    write_state(other, body.state_dict())
     line = failure(capsys, commands.extract_features, [*work.extract, "--weights", str(other)])
     assert "weights" in line
     assert "--overwrite" in line or "delete" in line
@@ -183,7 +184,7 @@ def test_a_model_is_not_applied_to_features_of_other_weights(work, capsys, tmp_p
     other = tmp_path / "other.safetensors"
     body = network.build("alexnet", weights=None)
     body.layers[0].bias += 1
-    body.save(other)
+    write_state(other, body.state_dict())
     assert commands.extract_features([*work.extract, "--weights", str(other), "--overwrite"]) == 0
     for tool in (commands.test_net, commands.train_bbox_regressors):
         assert "but the model was trained on" in failure(capsys, tool, [*work.data, "--overwrite"])
@@ -196,7 +197,7 @@ def test_features_of_another_preset_are_refused_by_name(work, capsys):
 def test_models_of_one_run_share_their_regressors(work, monkeypatch):
     FcHead.random(12800, 16).save(work.run / "narrow.safetensors")
     other = ["--model-name", "other", "--features", "fc6", "--head", str(work.run / "narrow.safetensors")]
-    monkeypatch.setattr("sppnet.detector.bbox_regressors.fit", lambda *_, **__: pytest.fail("trained again"))
+    monkeypatch.setattr("sppnet.detector.bbox_regressors.fit_all", lambda *_, **__: pytest.fail("trained again"))
     assert commands.train_svms([*work.data, *other]) == 0
     a, b = (load(work.run / name).regressors for name in ("model", "other"))
     assert len(a) == len(b) > 0
@@ -285,7 +286,7 @@ def test_ctrl_c_in_a_stage_exits_130_and_the_same_command_finishes(work, stage, 
             work.extract,
         ),
         "svms": ("detection.svm.solve", "model", commands.train_svms, work.data),
-        "regression": ("sppnet.detector.bbox_regressors.fit", "model", commands.train_svms, work.data),
+        "regression": ("sppnet.detector.bbox_regressors.fit_all", "model", commands.train_svms, work.data),
         "detection": ("sppnet.detector.testing.detect_windows", "detections", commands.test_net, work.data),
     }[stage]
     shutil.rmtree(work.run / part)
@@ -392,4 +393,4 @@ def test_data_of_two_kinds_is_refused(work, capsys):
     assert commands.train_svms([*work.data, "--data", str(work.devkit)]) == 1
     assert "leave --devkit and --voc2007 out" in capsys.readouterr().err
     assert commands.train_svms(["--data", str(work.run / "results")]) == 1
-    assert "no data set of a known format" in capsys.readouterr().err
+    assert "not a data set of a known format" in capsys.readouterr().err

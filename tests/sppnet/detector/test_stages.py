@@ -8,7 +8,7 @@ import pytest
 
 from data import minivoc
 from detection import network, svm
-from detection.detections import load_npz
+from detection.detection_table import load_npz
 from detection.model import load
 from detection.networks.fc_head import FcHead
 from detection.training.batches import WindowBatches

@@ -1,0 +1,98 @@
+"""Training by several processes that torchrun starts (torch.distributed)."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.nn.functional import all_reduce
+from torch.nn.modules.batchnorm import _BatchNorm
+
+
+@dataclass(frozen=True)
+class ProcessGroup:
+    """Rank of this process and number of processes that train together.
+
+    Attributes:
+        rank: rank of this process; the process of rank 0 writes files and reports progress.
+        size: number of processes.
+    """
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def join(cls, device: torch.device) -> ProcessGroup:
+        """Join the processes that torchrun started, by NCCL on GPUs or gloo on CPUs; one process without torchrun."""
+        if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+            return cls()
+        if not dist.is_initialized():
+            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        return cls(dist.get_rank(), dist.get_world_size())
+
+    def leave(self) -> None:
+        """Shut down communication with the other processes."""
+        if self.size > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
+    def barrier(self) -> None:
+        """Wait until all processes reach this call."""
+        if self.size > 1:
+            dist.barrier()
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Sum a tensor over all processes, in place, and return it."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def wrap(self, module: nn.Module, device: torch.device) -> nn.Module:
+        """Return a module that averages gradients, and batch statistics, over all processes."""
+        if self.size == 1:
+            return module
+        _synchronize(module)
+        return nn.parallel.DistributedDataParallel(module, [device] if device.type == "cuda" else None)
+
+
+def local_device(device: torch.device) -> torch.device:
+    """Replace "cuda" without an index by this process's GPU, where torchrun started one process per GPU."""
+    if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
+        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    return device
+
+
+class _SynchronizedBatchNorm(_BatchNorm):
+    """Batch normalisation over the batches of all processes, on any device; torch's SyncBatchNorm needs GPUs."""
+
+    def _check_input_dim(self, input: torch.Tensor) -> None:
+        pass
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Normalise (N, C, ...) to the same shape."""
+        if not self.training:
+            return super().forward(x)
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        values, axes = x.to(torch.promote_types(x.dtype, torch.float32)), [0, *range(2, x.dim())]
+        count = values.new_tensor([values.numel() / values.shape[1]])
+        sums = all_reduce(torch.cat([values.sum(axes), values.square().sum(axes), count]))
+        channels, n = values.shape[1], sums[-1]
+        mean = sums[:channels] / n
+        variance = (sums[channels:-1] / n - mean.square()).clamp_min(0)  # rounding can make it negative
+        with torch.no_grad():
+            rate = 0.1 if self.momentum is None else self.momentum
+            self.running_mean.lerp_(mean, rate)
+            self.running_var.lerp_(variance * n / (n - 1), rate)
+        shape = (1, -1, *(1 for _ in axes[1:]))
+        factor = self.weight * (variance + self.eps).rsqrt()
+        return ((values - mean.view(shape)) * factor.view(shape) + self.bias.view(shape)).to(x.dtype)
+
+
+def _synchronize(module: nn.Module) -> None:
+    """Make every batch normalisation layer of a module use the batches of all processes."""
+    for layer in module.modules():
+        if isinstance(layer, _BatchNorm):
+            layer.__class__ = _SynchronizedBatchNorm

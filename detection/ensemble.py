@@ -1,0 +1,121 @@
+"""Detection with several models together: the union of their windows, or the mean of their scores and boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detection import features, postprocessing
+from detection.detections import Detections
+from detection.features import FeaturePyramid, PlacedWindows
+from detection.model import Model
+from detection.networks.softmax import SoftmaxClassifier
+
+Combine = Literal["union", "mean"]
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredWindows:
+    """The windows of one image with the scores of one model.
+
+    Attributes:
+        boxes: float32 (R, 4), image pixels.
+        scores: float32 (R, K).
+        windows: their positions on the feature pyramid.
+    """
+
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
+    windows: PlacedWindows
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What one model sees of an image.
+
+    Attributes:
+        pyramid: feature maps of the model's network.
+        boxes: float32 (R, 4), image pixels.
+        model: SVMs and box regressors.
+        softmax: classifier that scores the features instead of the SVMs; None: the SVMs score.
+    """
+
+    pyramid: FeaturePyramid
+    boxes: NDArray[np.float32]
+    model: Model
+    softmax: SoftmaxClassifier | None = None
+
+    def scored(self) -> ScoredWindows:
+        """Pool and score the windows."""
+        windows = features.place(self.pyramid, self.boxes, self.model.config.pooling, fc=self.model.fc)
+        return ScoredWindows(self.boxes, windows.scores((self.softmax or self.model.svms).scores), windows)
+
+
+def detect_windows(*evidence: Evidence, combine: Combine = "union") -> tuple[Detections, Detections]:
+    """Detect objects among the windows of one image, with one model or several together.
+
+    Args:
+        evidence: models of the same classes with their windows; the first one's thresholds and overlaps apply.
+        combine: "union": every model scores its own windows, and suppression runs over all of them, so that a
+            confident window of one model suppresses a less confident one of another; each box is regressed by the
+            model it comes from (paper, section 4.4). "mean": all models score the same windows; scores and
+            regressed boxes are averaged.
+
+    Returns:
+        the detections before and after box regression; the same twice if no model has regressors.
+
+    Raises:
+        ValueError: "mean" of models with different windows.
+    """
+    test = evidence[0].model.config.test
+    scored = [e.scored() for e in evidence]
+    if combine == "mean":
+        boxes, scores = _mean_scores(scored)
+        starts = [0] * len(scored)
+    else:
+        boxes, scores = (np.concatenate([getattr(s, name) for s in scored]) for name in ("boxes", "scores"))
+        starts = np.cumsum([0, *(len(s.boxes) for s in scored[:-1])]).tolist()
+    rows, found = postprocessing.select(boxes, scores, test)
+    if not any(e.model.regression for e in evidence):
+        return found, found
+    tightened = _mean_boxes(evidence, scored, starts, rows, found)
+    return found, postprocessing.suppress(Detections(tightened, found.scores, found.labels), test.nms_iou)
+
+
+def _mean_scores(scored: Sequence[ScoredWindows]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the windows that all models scored, (R, 4), and their mean scores, (R, K)."""
+    boxes = scored[0].boxes
+    if any(not np.array_equal(s.boxes, boxes) for s in scored):
+        raise ValueError("combine: 'mean' expects the same windows for all models; train them on the same proposals")
+    mean: NDArray[np.float32] = np.mean([s.scores for s in scored], axis=0)
+    return boxes, mean
+
+
+def _mean_boxes(
+    evidence: Sequence[Evidence],
+    scored: Sequence[ScoredWindows],
+    starts: Sequence[int],
+    rows: NDArray[np.int64],
+    found: Detections,
+) -> NDArray[np.float32]:
+    """Return the mean of the regressed boxes over the models that have scored a window and regress: float32 (N, 4).
+
+    Args:
+        evidence: the models.
+        scored: their windows.
+        starts: row of each model's first window.
+        rows: int64 (N,), the window of each detection.
+        found: N detections; a box that no model regresses stays as it is.
+    """
+    total, count = np.zeros_like(found.boxes), np.zeros((len(rows), 1), np.float32)
+    for e, s, start in zip(evidence, scored, starts, strict=True):
+        if e.model.regression:
+            mine = np.flatnonzero((rows >= start) & (rows < start + len(s.boxes)))
+            total[mine] += postprocessing.regress(found[mine], rows[mine] - start, s.windows, e.model.regression)
+            count[mine] += 1
+    mean: NDArray[np.float32] = np.where(count > 0, total / np.maximum(count, 1), found.boxes)
+    return mean

@@ -1,0 +1,24 @@
+"""Open a local web page that finds objects in photos, and the same as an HTTP API, POST /detect.
+
+sppnet serve --model runs/my_photos/model
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+from typing import Any
+
+from sppnet.settings.detector import ServeSettings
+
+SETTINGS = ServeSettings
+
+
+def run(settings: ServeSettings) -> dict[str, Any]:
+    """Serve until interrupted; return the number of photos answered."""
+    for package in ("fastapi", "uvicorn"):
+        if importlib.util.find_spec(package) is None:
+            raise RuntimeError(f"{package} is not installed; run: pip install 'sppnet[serve]'")
+    from sppnet.server.local import serve
+
+    return {"served": serve(settings, functools.partial(print, flush=True))}

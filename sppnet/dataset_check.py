@@ -1,0 +1,147 @@
+"""Check a labelled data set before training: what it holds, what is wrong with it, and how its labels look."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from data import checks, datasets
+from data.records import Dataset, ImageRecord
+from detection import image
+from detection.detections import Detections
+from detection.pictures import drawing
+from detection.pictures.contact_sheet import tile
+from sppnet.errors import one_line
+from sppnet.progress import progress
+
+UNUSABLE = "unusable photos"
+TILE, COLUMNS = (400, 300), 4  # width and height of a photo on the sheet in pixels, and photos per row
+
+
+@dataclass(frozen=True, eq=False)
+class SplitCheck:
+    """One split of a data set.
+
+    Attributes:
+        dataset: the images that the reader can use.
+        counts: class -> numbers of images, of objects, and of objects by size; see `data.checks.class_counts`.
+        faults: kind of fault -> where: image id -> reason for unusable photos, image ids or remarks for the others.
+    """
+
+    dataset: Dataset
+    counts: dict[str, dict[str, int]]
+    faults: dict[str, dict[str, str] | list[str]]
+
+    @property
+    def empty(self) -> int:
+        """Number of images without objects."""
+        return sum(not len(record.boxes) for record in self.dataset)
+
+
+@dataclass(frozen=True, eq=False)
+class DatasetCheck:
+    """What was found in a data set.
+
+    Attributes:
+        splits: name -> what the split holds, and its faults.
+        shared: groups of files with the same contents that lie in more than one split, as (split, file).
+    """
+
+    splits: dict[str, SplitCheck]
+    shared: list[list[tuple[str, Path]]]
+
+    @property
+    def unusable(self) -> int:
+        """Number of photos that cannot be used."""
+        return sum(len(split.faults[UNUSABLE]) for split in self.splits.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for json."""
+        return {
+            "counts": {name: split.counts for name, split in self.splits.items()},
+            "faults": {name: split.faults for name, split in self.splits.items()},
+            "in_several_splits": [[[name, str(path)] for name, path in group] for group in self.shared],
+        }
+
+
+def check_dataset(data: Path, splits: Sequence[str] | None = None) -> DatasetCheck:
+    """Read annotations and photos of a data set, and count classes and faults.
+
+    Args:
+        data: labelled photos in any layout that `data.datasets` reads.
+        splits: to check; None: those that are used for training and testing.
+
+    Raises:
+        FileNotFoundError: there is no such data set or split.
+        ValueError: the data set as a whole cannot be read, or its splits must be named.
+    """
+    read: dict[str, Dataset] = {}
+    for split in splits or datasets.usual(data):
+        classes = next(iter(read.values())).classes if read else None
+        read[split] = datasets.load(data, split, classes=classes, skip_bad=True)
+    groups = checks.same_files({split: [r.path for r in dataset] for split, dataset in read.items()})
+    with progress(sum(map(len, read.values())), 0, "img", "photos") as bar:
+        found = {
+            split: SplitCheck(dataset, checks.class_counts(dataset), _faults(dataset, bar))
+            for split, dataset in read.items()
+        }
+    return DatasetCheck(found, [group for group in groups if len({split for split, _ in group}) > 1])
+
+
+def photo_sheet(check: DatasetCheck, count: int, seed: int = 0) -> NDArray[np.uint8]:
+    """Draw photos with their objects, tiled into one sheet.
+
+    Args:
+        check: of the data set.
+        count: number of photos; unusable ones are left out.
+        seed: chooses the photos.
+
+    Returns:
+        uint8 RGB (H, W, 3).
+
+    Raises:
+        ValueError: no photo can be read.
+    """
+    records = [(name, split.dataset, record) for name, split in check.splits.items() for record in split.dataset]
+    random.Random(seed).shuffle(records)
+    pictures: list[NDArray[np.uint8]] = []
+    captions: list[str] = []
+    for name, dataset, record in records:
+        if len(pictures) == count:
+            break
+        if record.id not in check.splits[name].faults[UNUSABLE]:
+            pictures.append(_drawn(record, dataset.classes))
+            captions.append(f"{name}: {record.id}")
+    if not pictures:
+        raise ValueError("no photo can be read, so there is none to draw; correct the data set")
+    return tile(pictures, captions, COLUMNS)
+
+
+def _drawn(record: ImageRecord, classes: Sequence[str]) -> NDArray[np.uint8]:
+    """A photo with its objects, of the size of a tile."""
+    photo = image.read(record.path, record.size)
+    drawn = drawing.draw_comparison(photo, Detections.empty(), record, classes)
+    return np.asarray(ImageOps.pad(Image.fromarray(drawn), TILE, color="white"))
+
+
+def _faults(dataset: Dataset, bar: Any) -> dict[str, dict[str, str] | list[str]]:
+    unusable = dict(dataset.bad)
+    for record in dataset:
+        try:
+            image.read(record.path, record.size)
+        except (OSError, ValueError) as error:
+            unusable[record.id] = one_line(error)
+        bar.update()
+    return {
+        UNUSABLE: unusable,
+        "boxes that mark nothing": list(dataset.dropped),
+        "boxes over the border": list(dataset.clipped),
+        "photos with an object twice": checks.repeated_objects(dataset),
+    }

@@ -1,0 +1,60 @@
+import cv2
+import numpy as np
+import pytest
+
+from detection.pictures.video import VideoReader, VideoWriter
+
+SIZE = (32, 48)  # (H, W)
+
+
+def grey(value):
+    return np.full((*SIZE, 3), value, np.uint8)
+
+
+def write_frame_then_fail(writer):
+    writer.write(grey(0))
+    raise ValueError("the second frame is not uint8")
+
+
+def test_written_frames_are_read_back_on_every_iteration(tmp_path):
+    path = tmp_path / "below" / "video.mp4"
+    with VideoWriter(path, 5) as writer:
+        for value in (50, 100, 200):
+            writer.write(grey(value))
+    video = VideoReader(path)
+    assert (video.count, video.rate) == (3, 5)
+    for _ in range(2):
+        frames = list(video)
+        assert [f.shape for f in frames] == [(*SIZE, 3)] * 3
+        np.testing.assert_allclose([f.mean() for f in frames], [50, 100, 200], atol=5)
+
+
+def test_a_red_frame_is_read_back_as_red(tmp_path):
+    with VideoWriter(tmp_path / "video.mp4", 5) as writer:
+        writer.write(np.tile(np.uint8([200, 0, 0]), (*SIZE, 1)))
+    red, _, blue = next(iter(VideoReader(tmp_path / "video.mp4"))).mean(axis=(0, 1))
+    assert red > 150 > 50 > blue
+
+
+def test_a_failed_video_leaves_no_file(tmp_path):
+    with pytest.raises(ValueError, match="uint8"), VideoWriter(tmp_path / "video.mp4", 5) as writer:
+        write_frame_then_fail(writer)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_created_is_an_os_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"), VideoWriter(tmp_path / "file" / "video.mp4", 5) as writer:
+        writer.write(grey(0))
+
+
+def test_files_without_frames_are_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        VideoReader(tmp_path / "none.mp4")
+    (tmp_path / "text.mp4").write_text("not a video")
+    with pytest.raises(ValueError, match=r"text\.mp4: not a video"):
+        VideoReader(tmp_path / "text.mp4")
+    writer = cv2.VideoWriter(str(tmp_path / "empty.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 5, SIZE[::-1])
+    writer.release()
+    with pytest.raises(ValueError, match=r"empty\.avi"):
+        list(VideoReader(tmp_path / "empty.avi"))

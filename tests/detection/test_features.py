@@ -1,0 +1,102 @@
+"""Feature pyramids, positions of windows and pooled features, on a network with random weights."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from detection import features, spp
+from detection.cache import FeatureCache
+from detection.config import PAPER
+from tests.detection.conftest import SCALES, windows
+
+
+def test_maps_have_the_size_that_the_network_states(body, photo):
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    assert [m.shape[1:] for m in pyramid.maps] == [body.map_size((200, 294)), body.map_size((260, 382))]
+    assert pyramid.image_size == (150, 220)
+
+
+def test_cached_maps_equal_fresh_maps_bit_for_bit(body, photo, tmp_path):
+    cache = FeatureCache(tmp_path, features.cache_manifest(body, SCALES))
+    fresh = features.compute_pyramid(photo, body, SCALES)
+    features.store_pyramid(cache, "photo", fresh)
+    cached = features.load_pyramid(FeatureCache(tmp_path), "photo")
+    assert (cached.scales, cached.image_size, cached.stride, cached.center) == (
+        fresh.scales, fresh.image_size, fresh.stride, fresh.center,
+    )  # fmt: skip
+    for a, b in zip(cached.maps, fresh.maps, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_unique_cells_keep_first_appearances_and_map_back(body, photo):
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    cells = features.locate(pyramid, np.repeat(windows(40), 3, axis=0), PAPER.pooling)
+    unique, group = cells.unique()
+    np.testing.assert_array_equal(unique.windows[group], cells.windows)
+    np.testing.assert_array_equal(unique.scale_index[group], cells.scale_index)
+    keys = {(s, *w) for s, w in zip(unique.scale_index.tolist(), unique.windows.tolist(), strict=True)}
+    assert len(keys) == len(unique.windows) <= 40
+    assert np.all(np.diff([np.flatnonzero(group == g)[0] for g in range(len(keys))]) > 0)
+
+
+def test_pooling_commutes_with_half_precision(body, photo):
+    """Pooled values are exact in half precision, so rows kept for training lose nothing."""
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    pooled = features.pool(pyramid, features.locate(pyramid, windows(20), PAPER.pooling), (1, 2, 3, 6))
+    np.testing.assert_array_equal(pooled, pooled.astype(np.float16))
+
+
+@pytest.mark.parametrize("own_threads", [False, True])
+@pytest.mark.parametrize("tensors", [False, True])
+@pytest.mark.parametrize("size", [1, 7, 40, 100])
+def test_blockwise_work_equals_work_on_all_windows(body, photo, size, tensors, own_threads, monkeypatch):
+    monkeypatch.setattr(features, "BLOCK", size)
+    monkeypatch.setattr(features, "LARGE_BLOCK", size)
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    if tensors:
+        pyramid = replace(pyramid, maps=[torch.as_tensor(m) for m in pyramid.maps])
+    cells = features.locate(pyramid, windows(40), PAPER.pooling)
+    whole = np.asarray(features.pool(pyramid, cells, (1, 2)))
+    sizes = []
+
+    def work(pooled):
+        sizes.append(len(pooled))
+        return 2 * np.asarray(pooled)
+
+    found = features.apply_pooled(work, pyramid, cells, (1, 2), own_threads)
+    assert max(sizes) <= size
+    assert sum(sizes) == 40
+    np.testing.assert_array_equal(found, 2 * whole)
+
+
+@pytest.mark.parametrize("own_threads", [False, True])
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_no_window_gives_an_empty_result(body, photo, kind, own_threads):
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    pyramid = replace(pyramid, maps=[kind(m) for m in pyramid.maps])
+    cells = features.locate(pyramid, np.zeros((0, 4)), PAPER.pooling)
+    found = features.apply_pooled(lambda pooled: np.asarray(pooled)[:, :3], pyramid, cells, (1, 2), own_threads)
+    assert found.shape == (0, 3)
+
+
+def test_only_scales_that_windows_use_are_needed():
+    pooling = PAPER.with_scales((120, 200, 260, 400)).pooling
+    boxes = np.concatenate([windows(40), [[0, 0, 149, 149]]])
+    scales, index = features.needed_scales(boxes, (150, 220), pooling)
+    assert set(index) == set(range(len(scales)))
+    chosen = spp.choose_scales(boxes, (150, 220), pooling.scales, pooling.rule)
+    np.testing.assert_array_equal(np.array(scales)[index], np.array(pooling.scales)[chosen])
+    assert len(scales) < 4
+    scales, index = features.needed_scales(np.zeros((0, 4)), (150, 220), pooling)
+    assert (scales, len(index)) == ((120,), 0)
+
+
+def test_windows_placed_at_chosen_scales_equal_windows_that_choose(body, photo):
+    pooling, boxes = PAPER.with_scales((120, 200, 260)).pooling, windows(40)
+    scales, index = features.needed_scales(boxes, (150, 220), pooling)
+    assert len(scales) < 3
+    told = features.place(features.compute_pyramid(photo, body, scales), boxes, pooling, index)
+    chosen = features.place(features.compute_pyramid(photo, body, pooling.scales), boxes, pooling)
+    np.testing.assert_array_equal(told.rows(told.group), chosen.rows(chosen.group))
