@@ -42,7 +42,7 @@ def train_detector(data: Data, *, run: Data | None = None, settings: TrainSettin
         OSError, ValueError: the data cannot be used, or the settings do not fit it.
         RuntimeError: another process is working on the run.
 
-    Example:
+    Examples:
         >>> detector = sppnet.train_detector("my_photos", settings=TrainSettings(scales=(480,)))  # doctest: +SKIP
         >>> detector.scores["regressed"]["mean_ap"]  # doctest: +SKIP
     """
