@@ -1,7 +1,6 @@
 """`sppnet classify` and `sppnet classifier test`: a trained classifier at work, and damaged ones."""
 
 import json
-import re
 import shutil
 
 import numpy as np
@@ -79,16 +78,16 @@ def test_an_unknown_folder_of_test_photos_is_refused(trained, folder, tmp_path, 
     put(tmp_path / "data", "x", (60, 60), (60, 60))
     put(tmp_path / "data", "y", (60, 60), (60, 60))
     assert show_errors(["--run", trained, "--data", tmp_path / "data"]) == 1
-    assert re.search("folder x is .* of the 2 classes", capsys.readouterr().err)
+    assert "folder x is not one of the 2 classes" in capsys.readouterr().err
 
 
 def test_a_damaged_file_of_a_classifier_is_named(trained, tmp_path):
     shutil.copytree(trained / "classifier", tmp_path / "c")
     file = tmp_path / "c" / "network.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"?")
-    with pytest.raises(ValueError, match=r"damaged classifier .*network.safetensors"):
+    with pytest.raises(ValueError, match=r"damaged classifier .*network.safetensors does not match its checksum"):
         SPPClassifier.from_pretrained(tmp_path / "c")
-    with pytest.raises(FileNotFoundError, match=r"classifier\.json.*; train "):
+    with pytest.raises(FileNotFoundError, match="train a classifier with `sppnet classifier train`"):
         SPPClassifier.from_pretrained(tmp_path)
 
 
@@ -102,7 +101,7 @@ def test_a_classifier_that_lacks_a_setting_is_reported(trained, folder, tmp_path
     assert f"damaged classifier ('{key}')" in capsys.readouterr().err
     file.write_text(json.dumps(settings | {"classes": ["down"]}))
     assert classify([folder / "down", "--model", file.parent]) == 1
-    assert "damaged classifier (1 classes, but weights" in capsys.readouterr().err
+    assert "damaged classifier (1 classes, but weights for 2)" in capsys.readouterr().err
     file.write_text("{}")
     assert train_network(network_flags(folder, tmp_path)) == 1
     assert "damaged classifier ('format'); give --overwrite, or another --run" in capsys.readouterr().err
@@ -110,4 +109,4 @@ def test_a_classifier_that_lacks_a_setting_is_reported(trained, folder, tmp_path
 
 def test_weights_for_a_classifier_with_its_own_convolutions_are_refused(trained, folder, weights, capsys):
     assert classify([folder / "down", "--model", trained / "classifier", "--weights", weights]) == 1
-    assert "leave --weights out" in capsys.readouterr().err
+    assert "holds its own trained convolutions; leave --weights out" in capsys.readouterr().err

@@ -1,7 +1,5 @@
 """`sppnet classifier represent`: vectors on disk, and the network that makes them."""
 
-import re
-
 import numpy as np
 import pytest
 
@@ -28,7 +26,7 @@ def test_vectors_of_other_settings_are_replaced_only_when_asked(folder, weights,
     write_state(other, network.assemble("alexnet", seed=3).state_dict())
     changed = [*alexnet_flags(folder, tmp_path, other), *size]
     assert represent(changed) == 1
-    assert re.search("holds vectors .*weights", capsys.readouterr().err)
+    assert "holds vectors of other settings (weights: " in capsys.readouterr().err
     assert represent([*changed, "--overwrite"]) == 0
 
 
@@ -40,7 +38,7 @@ def test_a_network_without_classes_represents_photos(folder, weights):
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
     finest = network_only.represent(photo, "6x6", view=View("warp", 224))
     assert finest.shape == (9_216,)
-    with pytest.raises(ValueError, match=r"alexnet: .* photos,? but .* no classes"):
+    with pytest.raises(ValueError, match="alexnet: this network represents photos but has no classes"):
         network_only.classify(photo)
-    with pytest.raises(ValueError, match=r"alexnet: .* photos,? but .* no classes"):
+    with pytest.raises(ValueError, match="alexnet: this network represents photos but has no classes"):
         network_only.save("nowhere")

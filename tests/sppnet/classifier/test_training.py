@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import sppnet
-from classification import config, extractor, linear, views
+from classification import config, linear_classifier
 from sppnet.settings import ClassifierSettings, NetworkTrainingSettings
 from sppnet.settings import classifier as settings
 from tests.sppnet.classifier.helpers import alexnet_flags, train_network, train_svms
@@ -74,7 +74,7 @@ def test_the_run_folder_that_was_chosen_holds_the_settings(folder, weights, tmp_
 
 
 def test_names_in_the_settings_are_those_of_classification():
-    assert get_args(settings.Layer) == extractor.LAYERS
-    assert {*get_args(settings.ViewName), *get_args(settings.TestViewName)} == set(views.KINDS)
+    assert ClassifierSettings.kinds()["layer"][0].choices == config.LAYERS
+    assert {*get_args(settings.ViewName), *get_args(settings.TestViewName)} == set(config.VIEWS)
     assert set(get_args(settings.PyramidName)) == {"none", *config.PYRAMIDS}
-    assert ClassifierSettings().cost == linear.COST
+    assert ClassifierSettings().cost == linear_classifier.COST
