@@ -18,8 +18,6 @@ LAYERS: tuple[Layer, ...] = get_args(Layer)
 ViewKind = Literal["crop", "warp", "full", "ten", "maps", "maps+full"]
 VIEWS: tuple[ViewKind, ...] = get_args(ViewKind)
 """Parts of a photo that can be shown to a network; see `View`."""
-SVM_VIEWS: tuple[ViewKind, ...] = ("crop", "warp", "full", "ten")  # for vectors on disk and the SVMs trained on them
-TEST_VIEWS: tuple[ViewKind, ...] = ("crop", "ten", "full", "maps", "maps+full")  # for testing a trained classifier
 
 
 @dataclass(frozen=True)

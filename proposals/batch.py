@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import cv2
 import numpy as np
-from joblib.externals.loky import ProcessPoolExecutor
-from joblib.externals.loky.backend import get_context
+from loky import ProcessPoolExecutor
+from loky.backend import get_context
 from numpy.typing import NDArray
 from tqdm import tqdm
 

@@ -72,7 +72,7 @@ def train_config(settings: NetworkTrainingSettings) -> TrainConfig:
     s, ranges = settings, settings.size_ranges
     random = any(len(r) > 1 for r in ranges)
     if random and len(ranges) > 1:
-        raise ValueError("--sizes: give sizes to take in turn, or one range, not both")
+        raise ValueError(f"--sizes {' '.join(s.sizes)}: give sizes to take in turn, or one range, not both")
     sizes = tuple(size for r in ranges for size in r)
     if s.pyramid == "none" and sizes != (CROP,):
         raise ValueError(f"--pyramid none: a network without SPP is trained at {CROP} pixels; leave --sizes out")

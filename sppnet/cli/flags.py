@@ -80,22 +80,21 @@ def _add(group: Any, name: str, kind: Kind, option: Option, default: Any) -> Non
     if option.positional:
         nargs = "*" if kind.count is None and not option.required else "+" if kind.count is None else None
         nargs = "?" if nargs is None and not option.required else nargs
-        details = {} if nargs is None else {"nargs": nargs}
-        group.add_argument(name, type=_reader(kind, option), metavar=option.metavar, help=text, **details)
+        count: dict[str, Any] = {} if nargs is None else {"nargs": nargs}
+        group.add_argument(name, type=_reader(kind, option), metavar=option.metavar, help=text, **count)
         return
     flags = (*option.flags, f"--{name.replace('_', '-')}")
     if kind.item is bool and not kind.choices:
         group.add_argument(*flags, dest=name, action=argparse.BooleanOptionalAction, help=text)  # gives --no-flag too
         return
-    several = {} if kind.count == 0 else {"nargs": kind.count or "+"}
+    details: dict[str, Any] = {} if kind.count == 0 else {"nargs": kind.count or "+"}
     if kind.count is None:
-        several["action"] = "extend"
+        details["action"] = "extend"
     if kind.choices:
-        several["choices"] = kind.choices
-    metavar = option.metavar if not kind.choices else None
-    if kind.count and metavar:
-        metavar = ("X0", "Y0", "X1", "Y1")  # type: ignore[assignment]
-    group.add_argument(*flags, dest=name, type=_reader(kind, option), metavar=metavar, help=text, **several)
+        details["choices"] = kind.choices
+    else:
+        details["metavar"] = tuple((option.metavar or "").split()) if kind.count else option.metavar
+    group.add_argument(*flags, dest=name, type=_reader(kind, option), help=text, **details)
 
 
 def _reader(kind: Kind, option: Option) -> Callable[[str], Any]:

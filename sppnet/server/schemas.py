@@ -33,14 +33,14 @@ class DetectionResult(BaseModel):
     model: str = Field(description="name of the detector")
     width: int = Field(description="of the photo in pixels, after the rotation in its EXIF tag")
     height: int = Field(description="of the photo in pixels")
-    detections: list[Detection]
-    seconds: Seconds
+    detections: list[Detection] = Field(description="the objects")
+    seconds: Seconds = Field(description="durations")
 
 
 class ModelInfo(BaseModel):
     """A detector that the server offers."""
 
-    name: str
+    name: str = Field(description="as POST /detect takes it")
     network: str = Field(description="convolutions")
     classes: list[str] = Field(description="in label order")
     map: float | None = Field(description="mean average precision on VOC 2007 test, if known")
@@ -52,7 +52,7 @@ class ModelList(BaseModel):
     """Detectors that the server offers, and limits on photos."""
 
     default: str = Field(description="detector for requests that name none")
-    models: list[ModelInfo]
+    models: list[ModelInfo] = Field(description="all detectors, the default first")
     max_megabytes: int = Field(description="largest photo file, millions of bytes")
     max_megapixels: int = Field(description="largest photo, millions of pixels")
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from classification.config import Layer
 from sppnet.settings.base import option
 from sppnet.settings.shared import DeviceSettings, Metric, OverwriteSettings, Precision, SeedSettings, WeightsSettings
 
-Layer = Literal["conv4", "conv5", "6x6", "spp", "fc6", "fc7"]
 ViewName = Literal["crop", "warp", "full", "ten"]
 TestViewName = Literal["crop", "ten", "full", "maps", "maps+full"]
 PyramidName = Literal["none", "21", "30", "50"]

@@ -80,7 +80,7 @@ class BinViewSettings(NetworkViewSettings):
 
     MAIN: ClassVar = ("output", "model", "box", "rank")
 
-    box: Box | None = option(None, "a window x0 y0 x1 y1 in image pixels", metavar="X")
+    box: Box | None = option(None, "a window x0 y0 x1 y1 in image pixels", metavar="X0 Y0 X1 Y1")
     rank: int = option(1, "without --box: rank of the proposal to show", metavar="N", minimum=1)
 
 
@@ -90,7 +90,9 @@ class EvidenceViewSettings(NetworkViewSettings):
 
     MAIN: ClassVar = ("output", "model", "box", "class_name", "strongest")
 
-    box: Box | None = option(None, "a window x0 y0 x1 y1 in image pixels (default: the best detection)", metavar="X")
+    box: Box | None = option(
+        None, "a window x0 y0 x1 y1 in image pixels (default: the best detection)", metavar="X0 Y0 X1 Y1"
+    )
     class_name: str | None = option(
         None, "class whose score is shown (default: the best detection's)", metavar="NAME", flags=("--class",)
     )

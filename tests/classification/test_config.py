@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-from classification import config
-
 ROOT = Path(__file__).parents[2]
 
 
@@ -13,7 +11,3 @@ def test_the_constants_load_without_torch():
     code = "import sys; from classification import config; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "False\n"
-
-
-def test_the_views_of_commands_are_known_views():
-    assert set(config.SVM_VIEWS) | set(config.TEST_VIEWS) == set(config.VIEWS)

@@ -1,6 +1,6 @@
 """Write vectors that describe photos: the output of a layer of a network, for a crop or the whole photo.
 
-sppnet classifier represent --data labelled_photos --layers spp --short-side 392
+sppnet classifier represent --data labelled_photos --short-side 392
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Errors of a trained classifier by view: one crop, ten crops, the whole photo, 96 windows of its feature maps.
 
-sppnet classifier test --run runs/photos-classification --views crop full maps+full
+sppnet classifier test --run runs/scratch --views crop full maps+full
 """
 
 from __future__ import annotations

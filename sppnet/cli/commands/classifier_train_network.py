@@ -1,7 +1,7 @@
 """Train a network with spatial pyramid pooling by gradient descent on labelled photos.
 
-sppnet classifier train-network --data labelled_photos --pyramid 50 --sizes 224 180
-torchrun --nproc-per-node 2 -- tools/train_classifier.py --data labelled_photos
+sppnet classifier train-network --data labelled_photos --sizes 224 180
+torchrun --nproc-per-node 2 tools/train_classifier.py --data labelled_photos
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def run(settings: NetworkTrainingSettings) -> dict[str, Any]:
     record, folder = train_network(settings), run_folder(settings) / CLASSIFIER
     if first:
         right = f"{100 * held_out_scores(record)['accuracy']:.1f} % of {record['held_out']} held-out photos right"
-        print(f"{right} (centre crops) after {record['curve'][-1]['epoch']} epochs")
+        print(f"{right} (centre crops) after epoch {record['curve'][-1]['epoch']}")
         print(f"classifier: {folder}")
         print(f"use it: sppnet classify PHOTOS --model {folder}")
     return record

@@ -48,7 +48,7 @@ def _completed(settings: ReportSettings) -> ReportSettings:
     s = settings
     assert s.run is not None
     known = recorded(s.run)
-    taken = {name: known[name] for name in ("split", "metric") if name in known and getattr(s, name) is None}
+    taken: dict[str, Any] = {n: known[n] for n in ("split", "metric") if n in known and getattr(s, n) is None}
     if not any(getattr(s, name) for name in DATA):
         if not known:
             where = "give --data, --devkit or --voc2007 as in training"

@@ -1,0 +1,112 @@
+"""`sppnet classify` and `sppnet classifier test`: a trained classifier at work, and damaged ones."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from classification import SPPClassifier
+from classification.views import View
+from tests.sppnet.classifier.helpers import classify, network_flags, put, show_errors, train_network
+
+
+def test_a_loaded_classifier_gives_the_scores_of_the_saved_one(trained, folder, tmp_path):
+    photo = folder / "down" / "5.png"
+    classifier = SPPClassifier.from_pretrained(trained / "classifier")
+    classifier.save(tmp_path / "copy")
+    again = SPPClassifier.from_pretrained(tmp_path / "copy")
+    found = classifier.classify(photo)
+    assert np.array_equal(again.classify(Image.open(photo)).scores, found.scores)
+    assert found.scores.sum() == pytest.approx(1)
+    assert found.label == found.top(1)[0][0]
+    assert str(found).startswith(found.label)
+    assert np.array_equal(again.represent(photo, "fc7"), classifier.represent(photo, "fc7"))
+
+
+def test_predictions_are_printed_and_written(trained, folder, tmp_path, capsys):
+    model = ["--model", trained / "classifier"]
+    out, table = tmp_path / "p.json", tmp_path / "p.csv"
+    assert classify([folder / "down", *model, "--top", "1", "--json", out, "--csv", table]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 8
+    photos = json.loads(out.read_text())["result"]["photos"]
+    assert [len(p["classes"]) for p in photos] == [1] * 8
+    assert len(table.read_text().splitlines()) == 9
+
+
+def test_a_bad_photo_is_named_and_the_others_are_classified(trained, folder, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    shutil.copy(folder / "down" / "0.png", tmp_path / "in")
+    (tmp_path / "in" / "broken.jpg").write_bytes(b"no photo")
+    Image.new("RGB", (5, 5)).save(tmp_path / "in" / "tiny.png")
+    assert classify([tmp_path / "in", "--model", trained / "classifier"]) == 1
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 1
+    last = err.splitlines()[-1]
+    assert last.startswith("error: 2 of 3 files could not be used: ")
+    assert "broken.jpg" in last
+    assert "5 x 5 pixels" in last
+
+
+def test_errors_of_views_are_those_of_the_held_out_photos(trained, tmp_path, capsys):
+    out = tmp_path / "views.json"
+    views = ["crop", "ten", "full", "maps", "maps+full"]
+    assert show_errors(["--run", trained, "--views", *views, "--json", out]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("8 photos, 2 classes")
+    result = json.loads(out.read_text())["result"]
+    assert list(result) == ["crop 256", "ten 256", "full 256", "maps", "maps+full"]
+    classifier = SPPClassifier.from_pretrained(trained / "classifier")
+    held_out = json.loads((trained / "training.json").read_text())["test"]
+    wrong = [classifier.classify(path, View("full")).label != classifier.classes[k] for path, k in held_out]
+    assert result["full 256"]["top1_error"] == pytest.approx(100 * np.mean(wrong))
+    assert all(r["top5_error"] == 0 for r in result.values())
+
+
+def test_a_test_folder_may_lack_a_class(trained, folder, tmp_path, capsys):
+    shutil.copytree(folder / "down", tmp_path / "data" / "down")
+    run = ["--run", trained, "--views", "crop"]
+    assert show_errors([*run, "--data", tmp_path / "data", "--limit", "3"]) == 0
+    assert capsys.readouterr().out.startswith("3 photos, 2 classes")
+    assert show_errors([*run, "--limit", "1"]) == 0
+    assert capsys.readouterr().out.startswith("2 photos, 2 classes")
+
+
+def test_an_unknown_folder_of_test_photos_is_refused(trained, folder, tmp_path, capsys):
+    assert show_errors(["--run", trained, "--data", folder, "--views", "crop"]) == 0
+    put(tmp_path / "data", "x", (60, 60), (60, 60))
+    put(tmp_path / "data", "y", (60, 60), (60, 60))
+    assert show_errors(["--run", trained, "--data", tmp_path / "data"]) == 1
+    assert "folder x is not one of the 2 classes" in capsys.readouterr().err
+
+
+def test_a_damaged_file_of_a_classifier_is_named(trained, tmp_path):
+    shutil.copytree(trained / "classifier", tmp_path / "c")
+    file = tmp_path / "c" / "network.safetensors"
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    with pytest.raises(ValueError, match=r"damaged classifier .*network.safetensors does not match its checksum"):
+        SPPClassifier.from_pretrained(tmp_path / "c")
+    with pytest.raises(FileNotFoundError, match="train a classifier with `sppnet classifier train`"):
+        SPPClassifier.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["format", "classes", "layer", "fixed", "weights_hash", "notes", "view"])
+def test_a_classifier_that_lacks_a_setting_is_reported(trained, folder, tmp_path, key, capsys):
+    shutil.copytree(trained / "classifier", tmp_path / "run" / "classifier")
+    file = tmp_path / "run" / "classifier" / "classifier.json"
+    settings = json.loads(file.read_text())
+    file.write_text(json.dumps({name: value for name, value in settings.items() if name != key}))
+    assert classify([folder / "down", "--model", file.parent]) == 1
+    assert f"damaged classifier ('{key}')" in capsys.readouterr().err
+    file.write_text(json.dumps(settings | {"classes": ["down"]}))
+    assert classify([folder / "down", "--model", file.parent]) == 1
+    assert "damaged classifier (1 classes, but weights for 2)" in capsys.readouterr().err
+    file.write_text("{}")
+    assert train_network(network_flags(folder, tmp_path)) == 1
+    assert "damaged classifier ('format'); give --overwrite, or another --run" in capsys.readouterr().err
+
+
+def test_weights_for_a_classifier_with_its_own_convolutions_are_refused(trained, folder, weights, capsys):
+    assert classify([folder / "down", "--model", trained / "classifier", "--weights", weights]) == 1
+    assert "holds its own trained convolutions; leave --weights out" in capsys.readouterr().err
