@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg
 
 from detection.boxes import as_boxes
 from detection.config import BoxRegressionConfig
 from detection.training.images import TrainingImages
+from detection.training.ridge import RidgeSystem, system_bytes
 
 if TYPE_CHECKING:
     from detection.training.regressor_checkpoint import RegressorParts
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WHITENING = 0.001  # added to the eigenvalues of the targets' covariance; train_bbox_regressor.m
-FOLD_ROWS = 2048  # rows collected for one update of the Gram matrix
 MEMORY = 6 * 2**30  # bytes of the systems of equations that are built in one pass over the images
 Floats = NDArray[np.float64]
 Block = tuple[NDArray[np.floating], ArrayLike, ArrayLike]  # features (N, D), boxes (N, 4), gt_boxes (N, 4)
@@ -140,14 +139,14 @@ def fit(
         ValueError: there is no window, or the arrays differ in length.
     """
     blocks = features if boxes is None or gt_boxes is None else [(np.asarray(features), boxes, gt_boxes)]
-    system = _RidgeSystem(ridge)
+    system = RidgeSystem(ridge)
     for block_features, block_boxes, block_gt in blocks:
         targets = encode(block_boxes, block_gt)
         if len(block_features) != len(targets):
             raise ValueError(f"features: expected {len(targets)} rows, one per box, got {len(block_features)}")
         if len(targets):
             system.add(block_features, targets)
-    return system.solve()
+    return _solve(system)
 
 
 @dataclass(frozen=True, eq=False)
@@ -223,22 +222,16 @@ def fit_all(
         if found[k] is not None or not counts[k]:
             on_class(k)
     length = images.pooled_length
-    groups = _groups({k: _system_bytes(n, length) for k, n in enumerate(counts) if n and found[k] is None}, memory)
+    groups = _groups({k: system_bytes(n, length) for k, n in enumerate(counts) if n and found[k] is None}, memory)
     for number, group in enumerate(groups, 1):
         log.info("box regression: pass %d of %d over the features, %d classes", number, len(groups), len(group))
         systems = _build_systems(images, windows, group, config.ridge, feature_scale)
         for k in group:
-            found[k] = regressor = systems.pop(k).solve()
+            found[k] = regressor = _solve(systems.pop(k))
             if parts:
                 parts.put(k, regressor)
             on_class(k)
     return found
-
-
-def _system_bytes(rows: int, length: int) -> int:
-    """Return the size in bytes of a `_RidgeSystem` for `rows` feature rows of `length` values, in single precision."""
-    columns = length + 1
-    return 4 * columns * (rows if rows < columns else columns + FOLD_ROWS)
 
 
 def _groups(sizes: Mapping[int, int], memory: int) -> list[list[int]]:
@@ -261,9 +254,9 @@ def _groups(sizes: Mapping[int, int], memory: int) -> list[list[int]]:
 
 def _build_systems(
     images: TrainingImages, windows: Sequence[TrainingWindows], group: Sequence[int], ridge: float, feature_scale: float
-) -> dict[int, _RidgeSystem]:
+) -> dict[int, RidgeSystem]:
     """Build the systems of a group of classes; the maps of each image are read once, its windows pooled together."""
-    systems = {k: _RidgeSystem(ridge) for k in group}
+    systems = {k: RidgeSystem(ridge) for k in group}
     for index, w in enumerate(windows):
         used = np.flatnonzero(np.isin(w.labels, group))
         if not len(used):
@@ -277,74 +270,18 @@ def _build_systems(
     return systems
 
 
+def _solve(system: RidgeSystem) -> BoxRegressor:
+    """Train a regressor on the rows of a system, which cannot be used afterwards."""
+    if not system.targets:
+        raise ValueError("boxes: expected at least one window to train box regression on, got none")
+    targets = np.concatenate(system.targets)
+    mean = targets.mean(axis=0)
+    whiten, restore = _whitening(targets - mean)
+    return BoxRegressor((system.solve(mean, whiten) @ restore).astype(np.float32), mean)
+
+
 def _whitening(centered: Floats) -> tuple[Floats, Floats]:
     """Return (T, T^-1), symmetric float64 (4, 4); centred targets (N, 4) times T have about unit covariance."""
     values, vectors = np.linalg.eigh(centered.T @ centered / len(centered))
     spread = np.sqrt(np.maximum(values, 0) + WHITENING)
     return (vectors / spread) @ vectors.T, (vectors * spread) @ vectors.T
-
-
-class _RidgeSystem:
-    """(X'X + ridge I) b = X'(T - mean) M for rows that arrive in blocks; X ends in a column of ones.
-
-    As long as there are fewer rows than columns, the rows are kept for the smaller dual system
-    b = X'(XX' + ridge I)^-1 (T - mean) M. From then on they are added to the Gram matrix X'X. Sums have the precision
-    of the features; single precision is enough, because the ridge bounds the condition number.
-    """
-
-    def __init__(self, ridge: float) -> None:
-        self.ridge = ridge
-        self.targets: list[Floats] = []  # of all rows
-        self._buffer: list[NDArray[np.floating]] = []  # rows that are not in the Gram matrix
-        self._gram: NDArray[np.floating] | None = None  # (D + 1, D + 1), upper triangle
-        self._product: Floats | None = None  # X'T, (D + 1, 4)
-
-    def add(self, features: NDArray[np.floating], targets: Floats) -> None:
-        """Add n rows: features (n, D), float64 targets (n, 4)."""
-        self._buffer.append(np.pad(features, ((0, 0), (0, 1)), constant_values=1))
-        self.targets.append(targets)
-        enough = features.shape[1] + 1 if self._gram is None else FOLD_ROWS
-        if sum(map(len, self._buffer)) >= enough:
-            self._fold()
-
-    def _fold(self) -> None:
-        x = np.concatenate(self._buffer)  # (n, D + 1)
-        t = np.concatenate(self.targets)[-len(x) :]
-        self._buffer = []
-        if self._gram is None:
-            self._gram = np.zeros((x.shape[1], x.shape[1]), x.dtype, order="F")
-            self._product = np.zeros((x.shape[1], 4))
-        (syrk,) = linalg.get_blas_funcs(("syrk",), (x,))
-        self._gram = syrk(1.0, x.T, beta=1.0, c=self._gram, overwrite_c=True)
-        self._product += x.T @ t.astype(x.dtype)
-
-    def solve(self) -> BoxRegressor:
-        """Solve the system, which cannot be used afterwards.
-
-        Raises:
-            ValueError: no row was added.
-        """
-        if not self.targets:
-            raise ValueError("boxes: expected at least one window to train box regression on, got none")
-        targets = np.concatenate(self.targets)
-        mean = targets.mean(axis=0)
-        whiten, restore = _whitening(targets - mean)
-        return BoxRegressor((self._coefficients(targets, mean, whiten) @ restore).astype(np.float32), mean)
-
-    def _coefficients(self, targets: Floats, mean: Floats, whiten: Floats) -> Floats:
-        """Return the coefficients of the whitened targets: float64 (D + 1, 4)."""
-        if self._gram is None:
-            x = np.concatenate(self._buffer)
-            y = (targets - mean) @ whiten
-            return x.T.astype(np.float64) @ _solve(x @ x.T, y, self.ridge)
-        if self._buffer:
-            self._fold()
-        y = (self._product - np.outer(self._gram[:, -1], mean)) @ whiten  # last column: X'1
-        return _solve(self._gram, y, self.ridge)
-
-
-def _solve(gram: NDArray[np.floating], right: Floats, ridge: float) -> Floats:
-    """Return (gram + ridge I)^-1 right by Cholesky factorisation of the upper triangle; overwrites `gram`."""
-    gram[np.diag_indices_from(gram)] += ridge
-    factor = linalg.cho_factor(gram, overwrite_a=True, check_finite=False)
-    return linalg.cho_solve(factor, right.astype(gram.dtype), check_finite=False).astype(np.float64)

@@ -90,7 +90,7 @@ def import_graph():
         return name if name in paths else name.rpartition(".")[0]
 
     return {
-        module: {module_of(name) for name, typed in imported(path) if not typed} & paths.keys()
+        module: {module_of(name) for name, typed in imported(path) if not typed} & paths.keys() - {module}
         for module, path in paths.items()
     }
 

@@ -42,6 +42,7 @@ def make_parser(prog: str, description: str, settings: type[Settings]) -> argpar
         description=wrap(description),
         formatter_class=HelpFormatter,
         argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,  # --model must not be taken for --model-name
     )
     add_settings(parser, settings)
     add_output_flags(parser)

@@ -49,6 +49,13 @@ class TestScores:
             figures = (f"{result.metric} mAP", result.mean_ap), ("COCO AP", c.ap), ("AP50", c.ap50)
             yield f"{stage}: {', '.join(f'{name} {100 * value:.1f}' for name, value in figures)}"
 
+    def headline(self) -> str:
+        """Mean average precision before and after box regression, in one line."""
+        windows, regressed = (self.voc.get(stage) for stage in ("windows", "regressed"))
+        after = f", {100 * regressed.mean_ap:.1f} after it" if regressed else ""
+        assert windows is not None
+        return f"mAP {100 * windows.mean_ap:.1f} before box regression{after}"
+
 
 def score_detections(run: Run, dataset: Dataset, stages: Stages, metric: Metric, name: str = "") -> TestScores:
     """Score every stage and write comp4 files, COCO json and curves.npz into the results folder.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,14 @@ from proposals.recall import THRESHOLDS, RecallResult
 from sppnet.detector.testing import STAGES
 from sppnet.report import charts, examples, provenance
 from sppnet.report.examples import KIND_NAMES
+from sppnet.report.sentences import findings, remarks
 from sppnet.report.tested_run import Scores, TestedRun, best_threshold, mean, measure_proposals
-from sppnet.text import counted, percent
 
 STAGE_NAMES = dict(zip(STAGES, ("before box regression", "after box regression"), strict=True))
 METRICS = {
     "voc07": "the mean precision at eleven recalls (VOC 2007)",
     "area": "the area under the precision-recall curve (VOC 2010 and later)",
 }
-MAX_NAMED = 20  # photos or classes in one remark
 EXPLANATIONS = {
     Kind.LOCALISATION: f"overlaps an object of its class with IoU {BACKGROUND_IOU} to {FOREGROUND_IOU}",
     Kind.SIMILAR: f"on an object of a similar class (IoU {BACKGROUND_IOU} or more)",
@@ -177,51 +176,6 @@ def counts(tested: TestedRun, scores: Scores) -> dict[str, int]:
     }
 
 
-def remarks(tested: TestedRun, scores: Scores) -> Iterator[str]:
-    """Sentences about what is missing from the test."""
-    if not len(tested.dataset):
-        yield "No photo of the split has detections, so there is nothing to evaluate."
-    if tested.untested:
-        yield f"Not tested and not counted: {_photos(tested.untested)} of the split ({_listed(tested.untested)})."
-    bad = tested.dataset.bad
-    if bad:
-        told = [f"{i}: {reason}" for i, reason in bad.items()]
-        yield f"Unusable and not counted: {_photos(told)} ({_listed(told, '; ')})."
-    removed = [i for i in tested.removed if i not in bad]
-    if removed:
-        yield f"Tested, but no longer in the split: {_photos(removed)} ({_listed(removed)})."
-    without = [c for c, n in zip(tested.classes, scores.errors.n_objects, strict=True) if not n]
-    if without and len(tested.dataset):
-        names = _listed(without)
-        yield f"The tested photos have no objects of {names}, or only difficult ones; means leave these classes out."
-    if not len(tested.final.rows) and len(tested.dataset):
-        yield "The detector found nothing: every object is missed."
-
-
-def findings(scores: Scores, recalls: dict[str, RecallResult], kinds: list[Kind]) -> Iterator[str]:
-    """Sentences about the most important results."""
-    now = scores.final.mean_ap
-    if np.isnan(now):
-        return
-    cost = {k: mean(scores.costs[k]) for k in kinds}
-    worst = max(cost, key=lambda k: cost[k])
-    if cost[worst] > 0:
-        gain = f"{percent(now + cost[worst])} instead of {percent(now)}"
-        yield f"The most costly kind of error is “{KIND_NAMES[worst]}”: without it, mAP would be {gain}."
-    ap = scores.final.ap
-    order = [k for k in np.argsort(ap, kind="stable").tolist() if not np.isnan(ap[k])]
-    if len(order) > 3:
-        low, high = (_named(scores, part) for part in (order[:3], order[:-4:-1]))
-        yield f"Lowest AP: {low}. Highest: {high}."
-    truth = scores.errors.truth
-    found = f"{percent(scores.errors.found.sum() / (~truth.difficult).sum())} % of the objects are found at some score"
-    measured = next(iter(recalls.items()), None)
-    if measured:
-        name, result = measured
-        found += f"; the proposals ({name}) cover {percent(result.recall[THRESHOLDS[0]])} % at IoU {THRESHOLDS[0]}"
-    yield f"{found}."
-
-
 def class_rows(scores: Scores) -> Iterator[ClassRow]:
     """Scores of each class."""
     final = scores.final
@@ -289,16 +243,3 @@ def proposal_rows(scores: Scores, recalls: dict[str, RecallResult]) -> Iterator[
             "covered": {t: float(values[k]) for t, values in covered.items()},
             "found": float(scores.recall[k]),
         }
-
-
-def _named(scores: Scores, labels: Sequence[int]) -> str:
-    return ", ".join(f"{scores.final.classes[k]} {percent(scores.final.ap[k])}" for k in labels)
-
-
-def _photos(items: Sequence[str]) -> str:
-    return counted(len(items), "photo")
-
-
-def _listed(items: Sequence[str], separator: str = ", ") -> str:
-    more = f"{separator}and {len(items) - MAX_NAMED} more" if len(items) > MAX_NAMED else ""
-    return separator.join(items[:MAX_NAMED]) + more

@@ -194,9 +194,7 @@ def test_the_maps_of_an_image_are_read_once_per_group_of_classes(many):
     assert many.reads == {i: len(set(many.records[i].labels)) for i in with_objects}
 
 
-def test_classes_are_grouped_by_the_size_of_their_systems():
-    assert br._system_bytes(10, 99) == 4 * 100 * 10  # rows
-    assert br._system_bytes(100, 99) == br._system_bytes(10**6, 99) == 4 * 100 * (100 + br.FOLD_ROWS)  # Gram matrix
+def test_classes_are_grouped_up_to_the_memory_limit():
     assert br._groups({0: 5, 2: 5, 3: 1, 4: 20, 5: 2}, 10) == [[0, 2], [3], [4], [5]]
     assert br._groups({}, 10) == []
 

@@ -25,6 +25,7 @@ def run(settings: DemoSettings) -> dict[str, Any]:
     training = train_and_test(run, settings)
     for line in training.scores.lines():
         print(line)
+    print(training.scores.headline())
     print(f"pictures of detections over the ground truth: {run.folder / 'pictures'}")
     print(f"{time.monotonic() - started:.0f} s")
     return training.summary()

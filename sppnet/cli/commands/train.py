@@ -38,7 +38,8 @@ def run(settings: TrainSettings) -> dict[str, Any]:
     write_report(run.folder / REPORT, training.summary(), settings.to_dict(), sum(seconds.values()))
     detections = "" if settings.model_name == "model" else settings.model_name
     report, figures = write_html(run, detections, settings.metric)
-    print(f"\n{clock(sum(seconds.values()))}: {', '.join(f'{name} {clock(s)}' for name, s in seconds.items())}")
+    print(f"\n{training.scores.headline()}")
+    print(f"{clock(sum(seconds.values()))}: {', '.join(f'{name} {clock(s)}' for name, s in seconds.items())}")
     print(f"report: {report}; pictures of detections over the ground truth: {run.folder / 'pictures'}")
     print(f"detector: {training.model}")
     lowest = math.floor(10 * min(figures["thresholds"].values(), default=-0.5)) / 10

@@ -60,7 +60,13 @@ def test_an_unknown_command_suggests_the_nearest(words, near, capsys):
 
 
 def test_an_unknown_flag_and_a_wrong_value_are_usage_errors(capsys):
-    for words in (["train", "--no-such-flag"], ["train", "--scales", "0"], ["train", "--seed", "x"], ["detect"]):
+    for words in (
+        ["train", "--no-such-flag"],
+        ["stage", "train-svms", "--model", "x"],
+        ["train", "--scales", "0"],
+        ["train", "--seed", "x"],
+        ["detect"],
+    ):
         with pytest.raises(SystemExit) as left:
             main(words)
         assert left.value.code == 2

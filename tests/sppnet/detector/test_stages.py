@@ -71,7 +71,7 @@ def test_levels_reach_training_and_test(work, capsys):
 
 def test_a_run_holds_several_models(work, finished, tmp_path, capsys):
     second = work.run / "few"
-    assert commands.train_svms([*work.data, "--model", str(second), "--max-negatives-per-image", "1"]) == 0
+    assert commands.train_svms([*work.data, "--model-name", "few", "--max-negatives-per-image", "1"]) == 0
     assert load(second).notes["max_negatives_per_image"] == 1
     assert load(work.run / "model").notes == load(finished / "model").notes
     assert commands.test_net([*work.data, "--model", str(second)]) == 0

@@ -45,3 +45,9 @@ def test_fully_connected_layers_are_fine_tuned_on_the_way_if_asked_for(work, wei
     stages = json.loads((tmp_path / "tuned" / "train.json").read_text())["result"]["stage_seconds"]
     assert list(stages)[2:4] == ["mirrored features", "fully connected layers"]
     assert json.loads((tmp_path / "tuned" / "head" / "finetune.json").read_text())["mirror"] is True
+
+
+def test_the_report_is_of_the_model_just_trained(work):
+    argv = [*work.extract, "--backbone", "alexnet", "--precision", "fp32"]
+    assert commands.train([*argv, "--model-name", "second"]) == 0
+    assert "<h1>run (second)</h1>" in (work.run / "report.html").read_text()
