@@ -22,7 +22,7 @@ from data.class_folders import LabelledPhotos
 from detection import network
 from detection.network import ConvBody, resolve_device
 from sppnet.classifier.photos import ALL, CLASSIFIER, divide_by_share, photos_of_folder, refuse, run_folder
-from sppnet.classifier.training_record import RECORD, Record, finished_record, new_record, read_record, write_record
+from sppnet.classifier.training_record import RECORD, Record, finished_record, new_record, with_curve, write_record
 from sppnet.curves import write_curve
 from sppnet.progress import advance, log, progress
 from sppnet.run import exclusive
@@ -101,12 +101,11 @@ def _train(
         _clear(folder, processes)
     with progress(config.epochs, 0, "epoch", "training") as bar:
         training.run(lambda point: _show(bar, point))
+    record = with_curve(record, training.curve)
     if processes.rank == 0:
         _save(folder, training, data[0].classes, record)
-    processes.barrier()  # until the record is there for the others, too
-    kept = read_record(folder, record["training"])
-    assert kept is not None
-    return kept
+    processes.barrier()  # until the classifier is there for the others, too
+    return record
 
 
 def _prepared(
@@ -175,5 +174,5 @@ def _save(folder: Path, training: Training, classes: tuple[str, ...], record: Re
     model = softmax_model(Extractor.of(net), net.fc8, classes=classes, view=view, own_convolutions=own, notes=notes)
     model.save(folder / CLASSIFIER)
     write_curve(folder, [replace(point, seconds=0.0) for point in training.curve], "epoch")
-    write_record(folder, record, training.curve)
+    write_record(folder, record)
     (folder / CHECKPOINT).unlink(missing_ok=True)

@@ -20,9 +20,8 @@ def train_and_test(settings: ClassifierSettings | NetworkTrainingSettings) -> SP
     A network that the run folder holds already is not trained again.
 
     Returns:
-        the classifier; `scores` holds its test scores. For a network: "accuracy" and "loss" on centre crops of the
-        held-out photos. For SVMs: "accuracy" and "mean_class_accuracy" with a test folder; "accuracies", "mean" and
-        "deviation" over random divisions without one; "ap" per class and "mean_ap" for VOC 2007.
+        the classifier; `scores` holds its test scores as in `sppnet.train_classifier`, and for VOC 2007 "ap" per class
+        and "mean_ap".
 
     Raises:
         FileNotFoundError: there are no such photos, or no such network.

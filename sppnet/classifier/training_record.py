@@ -54,14 +54,18 @@ def new_record(
     return record
 
 
-def write_record(folder: Path, record: Record, curve: Sequence[EpochPoint]) -> None:
-    """Write a record with its curve into a run folder.
+def with_curve(record: Record, curve: Sequence[EpochPoint]) -> Record:
+    """Return the record of a training that is finished."""
+    return record | {"curve": [asdict(point) for point in curve]}
+
+
+def write_record(folder: Path, record: Record) -> None:
+    """Write a record into a run folder.
 
     Raises:
         OSError: it cannot be written.
     """
-    whole = record | {"curve": [asdict(point) for point in curve]}
-    write_atomically(folder / RECORD, [(json.dumps(whole, indent=1) + "\n").encode()])
+    write_atomically(folder / RECORD, [(json.dumps(record, indent=1) + "\n").encode()])
 
 
 def read_record(folder: Path, training: str | None) -> Record | None:
