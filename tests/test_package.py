@@ -75,6 +75,7 @@ def wheel(sdist, tmp_path_factory):
 PACKAGES = ("classification", "data", "detection", "proposals", "sppnet")
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_all_that_the_program_reads(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     for package in PACKAGES:
@@ -88,6 +89,7 @@ def test_the_wheel_holds_all_that_the_program_reads(wheel):
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "tools/"))]
 
 
+@pytest.mark.slow
 def test_the_wheel_has_one_command(wheel):
     archive = zipfile.ZipFile(wheel)
     (entries,) = (name for name in archive.namelist() if name.endswith("entry_points.txt"))
@@ -100,6 +102,7 @@ def test_the_sdist_holds_what_a_packager_needs(sdist):
     assert {"README.md", "LICENSE", "setup.cfg", "pyproject.toml"} <= names
 
 
+@pytest.mark.slow
 def test_what_is_installed_detects_away_from_the_clone_beside_foreign_packages(wheel, tmp_path):
     zipfile.ZipFile(wheel).extractall(tmp_path / "site")
     (tmp_path / "here" / "detection").mkdir(parents=True)

@@ -200,6 +200,7 @@ class TestBadFiles:
         path.write_bytes(bytes(data))
         self.check(path, "limit")
 
+    @pytest.mark.slow
     def test_a_108_megapixel_photo_is_read_without_a_warning(self, tmp_path):
         path = save(tmp_path / "a.png", Image.new("1", (12_000, 9_000), 1))
         pixels = image.read(path, (9_000, 12_000))  # warnings are errors here

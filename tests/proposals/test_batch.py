@@ -75,8 +75,11 @@ def test_a_pool_writes_the_same_bytes_as_a_loop(records, tmp_path):
 
 
 SCRIPT = f"""
+import signal
 import sys
 from pathlib import Path
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in children of background jobs
 
 own = sys.path[0]
 sys.path.insert(0, {str(ROOT)!r})
@@ -103,6 +106,7 @@ def script(records, tmp_path) -> Path:
     return tmp_path / "script.py"
 
 
+@pytest.mark.slow
 def test_a_script_needs_no_main_guard_and_may_have_packages_of_the_same_names(script, records):
     done = subprocess.run([sys.executable, script, "60"], capture_output=True, text=True, cwd=script.parent)
     assert (done.returncode, done.stdout, done.stderr) == (0, "started\n", "")
@@ -110,6 +114,7 @@ def test_a_script_needs_no_main_guard_and_may_have_packages_of_the_same_names(sc
     assert script.with_name("boxes.npz").read_bytes() == script.with_name("loop.npz").read_bytes()
 
 
+@pytest.mark.slow
 def test_workers_finish_the_images_under_way_when_interrupted(script):
     pixels = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)  # takes long enough to be interrupted
     names = [_record(script.parent / "images" / f"large{i:02d}.png", pixels).id for i in range(40)]

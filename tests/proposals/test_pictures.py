@@ -136,7 +136,7 @@ def test_wrong_arguments_are_named(halves):
         (lambda: merge_levels(photo(), space="cmyk"), "space: expected one of"),
         (lambda: paint(image, halves, "plaid"), "fill: expected one of mean, random, got 'plaid'"),
         (lambda: paint(image[:4], halves), "level: expected the size of the image"),
-        (lambda: tile([image], ["a", "b"]), "tile: expected pictures and captions, got 1, 2"),
+        (lambda: tile([image], ["a", "b"]), "tile: expected one caption per picture, got 1 and 2"),
         (lambda: tile([image], ["a"], 0), "columns=0"),
         (lambda: recall_plot({}, "gif"), "kind: expected one of png, svg, pdf, got 'gif'"),
     ):

@@ -58,6 +58,7 @@ def test_hierarchy_equals_the_literal_version(measures, space):
 
 
 @pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.slow
 def test_the_whole_search_equals_the_literal_version(seed, monkeypatch):
     mode = module.Mode(("hsv", "lab"), ("CTSF", "TSF"), ((20, 8), (40, 12)))
     monkeypatch.setitem(module.MODES, "fast", mode)

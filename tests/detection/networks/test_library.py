@@ -22,6 +22,7 @@ PHOTO = np.random.default_rng(0).integers(0, 256, (97, 130, 3)).astype(np.uint8)
         ("timm:efficientnet_lite0", 112, 0),
     ],
 )
+@pytest.mark.slow
 def test_the_last_block_of_stride_16_is_found(name, channels, center):
     if name.startswith("timm:"):
         pytest.importorskip("timm")

@@ -49,6 +49,7 @@ def test_a_bad_photo_is_named_and_the_others_are_classified(trained, folder, tmp
     assert "5 x 5 pixels" in last
 
 
+@pytest.mark.slow
 def test_errors_of_views_are_those_of_the_held_out_photos(trained, tmp_path, capsys):
     out = tmp_path / "views.json"
     views = ["crop", "ten", "full", "maps", "maps+full"]

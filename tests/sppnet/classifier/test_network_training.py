@@ -125,6 +125,7 @@ def test_a_damaged_record_of_a_training_is_reported(trained, folder, tmp_path, c
     assert "training.json: damaged" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_processes_that_torchrun_starts_end_in_one_classifier(folder, tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--"]
     flags = network_flags(folder, tmp_path, "--epochs", "1", "--json", tmp_path / "t.json")

@@ -80,6 +80,7 @@ def test_overwrite_does_it_again(work):
     assert stamps(work.run)["svms.safetensors"] != before["svms.safetensors"]
 
 
+@pytest.mark.slow
 def test_the_same_commands_give_the_same_model_and_detections(work, finished):
     shutil.rmtree(work.run)
     assert commands.extract_features(work.extract) == 0
@@ -257,6 +258,7 @@ def corrupt(devkit, tmp_path, split):
 
 
 @pytest.mark.parametrize("split", ["trainval", "test"])
+@pytest.mark.slow
 def test_a_torn_photo_is_named_or_skipped_and_listed(devkit, weights, tmp_path, capsys, split):
     mine, victim = corrupt(devkit, tmp_path, split)
     data = ["--devkit", str(mine), "--run", str(tmp_path / "run")]
@@ -357,6 +359,7 @@ def add_photo(devkit, name, size, box=None):
     path.write_text(f"{name}\n{path.read_text()}")
 
 
+@pytest.mark.slow
 def test_tiny_huge_thin_and_empty_photos_go_through(devkit, weights, tmp_path):
     mine = tmp_path / "mine"
     shutil.copytree(devkit, mine)
@@ -374,6 +377,7 @@ def test_tiny_huge_thin_and_empty_photos_go_through(devkit, weights, tmp_path):
     assert len(detections["huge"]) > 0
 
 
+@pytest.mark.slow
 def test_a_coco_data_set_gives_the_detector_that_vocs_layout_gives(work, weights, tmp_path, monkeypatch):
     write_coco(work.devkit, tmp_path / "things", "flat")
     monkeypatch.chdir(tmp_path)

@@ -28,6 +28,7 @@ def test_proposal_flags_change_the_proposals(work, finished, flags):
     assert not np.array_equal(ours, boxes_of(finished)[: len(ours)])
 
 
+@pytest.mark.slow
 def test_workers_do_not_change_the_proposals(work, finished):
     shutil.rmtree(work.run / "proposals")
     assert commands.extract_proposals([*work.data, "-j", "2"]) == 0
@@ -37,6 +38,7 @@ def test_workers_do_not_change_the_proposals(work, finished):
 
 
 @pytest.mark.parametrize("flags", [["--max-negatives-per-image", "1"], ["--solver", "liblinear"]])
+@pytest.mark.slow
 def test_svm_flags_change_the_svms(work, finished, flags):
     assert commands.train_svms([*work.data, "--overwrite", "--no-bbox-regression", *flags]) == 0
     assert not np.array_equal(load(work.run / "model").svms.weights, load(finished / "model").svms.weights)
@@ -115,6 +117,7 @@ def test_memory_reaches_the_row_store_in_bytes(work, monkeypatch):
     assert seen == [2**29]
 
 
+@pytest.mark.slow
 def test_preset_reaches_scales_and_constants(work):
     assert commands.extract_features([*work.extract, "--preset", "released", "--overwrite"]) == 0
     assert commands.train_svms([*work.data, "--overwrite", "--no-bbox-regression"]) == 0  # takes the features' preset
@@ -169,6 +172,7 @@ def test_make_minivoc_writes_what_was_asked(tmp_path, capsys):
         assert path.read_bytes() == (tmp_path / "set" / path.relative_to(again)).read_bytes()
 
 
+@pytest.mark.slow
 def test_demo_ends_in_a_table_both_figures_and_pictures(weights, tmp_path, capsys):
     folders = ["--devkit", str(tmp_path / "set"), "--run", str(tmp_path / "run")]
     argv = [*folders, "--train", "6", "--test", "13", "--scales", "160", "--weights", str(weights), "-j", "1"]
@@ -188,6 +192,7 @@ def test_a_model_of_given_weights_loads_with_them(work, weights):
     assert network.build("alexnet", weights).weights_hash == detector.body.weights_hash
 
 
+@pytest.mark.slow
 def test_a_source_of_proposals_goes_through_every_stage(work):
     shutil.rmtree(work.run / "proposals")
     flags = ["--proposals", "edgeboxes", "--max-boxes", "300"]

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from detection import SPPDetector
 from detection.model import load
 from tests import commands
@@ -38,6 +40,7 @@ def test_finished_stages_are_not_done_again(work, capfd):
     assert [path.stat().st_mtime_ns for path in models] == made
 
 
+@pytest.mark.slow
 def test_fully_connected_layers_are_fine_tuned_on_the_way_if_asked_for(work, weights, tmp_path):
     argv = ["--devkit", str(work.devkit), "--run", str(tmp_path / "tuned"), *QUICK, "--weights", str(weights)]
     assert commands.train([*argv, "--features", "fc7", "--mirror", "--schedule", "3:1e-3"]) == 0

@@ -31,6 +31,7 @@ def session(path):
 
 
 @pytest.mark.parametrize("size", [(160, 213), (301, 187)])
+@pytest.mark.slow
 def test_onnxruntime_gives_the_same_maps(exported, detector, size):
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     pixels = image.transpose(2, 0, 1)[None].astype(np.float32)  # (1, 3, H, W)
