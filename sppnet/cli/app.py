@@ -55,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if second not in entry.commands:
             return unknown(prog, second, entry.commands)
         entry, prog, rest = entry.commands[second], f"{prog} {second}", rest[1:]
-    from sppnet.cli.main import run_command
+    from sppnet.cli.execution import run_command
 
     return run_command(entry.load(), prog, rest)
 

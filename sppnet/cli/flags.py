@@ -13,8 +13,6 @@ from sppnet.settings.base import Kind, Option, Settings
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = ("text", "json")
-
-
 WIDTH = 80  # columns of help texts
 
 
@@ -79,10 +77,8 @@ def add_settings(parser: argparse.ArgumentParser, settings: type[Settings]) -> N
 def _add(group: Any, name: str, kind: Kind, option: Option, default: Any) -> None:
     text = (option.help + _default_text(kind, default)).replace("%", "%%")
     if option.positional:
-        nargs = "*" if kind.count is None and not option.required else "+" if kind.count is None else None
-        nargs = "?" if nargs is None and not option.required else nargs
-        count: dict[str, Any] = {} if nargs is None else {"nargs": nargs}
-        group.add_argument(name, type=_reader(kind, option), metavar=option.metavar, help=text, **count)
+        nargs = "*" if kind.count is None else "?"  # a required one may stand in the --config file
+        group.add_argument(name, nargs=nargs, type=_reader(kind, option), metavar=option.metavar, help=text)
         return
     flags = (*option.flags, f"--{name.replace('_', '-')}")
     if kind.item is bool and not kind.choices:

@@ -142,3 +142,10 @@ def test_a_failed_command_leaves_no_folder(tmp_path, capsys, monkeypatch):
     assert commands.train(["--data", "absent"]) == 1
     assert "absent: no such data set" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_entry_point_can_be_called_again_and_again(tmp_path):
+    import sppnet.cli
+
+    for name in ("a", "b"):
+        assert sppnet.cli.main(["minivoc", str(tmp_path / name), "--train", "1", "--test", "1"]) == 0
