@@ -35,10 +35,9 @@ def make_parser(prog: str, description: str, settings: type[Settings]) -> argpar
 
     Values that are not given are absent from the parsed namespace, so that a `--config` file can supply them.
     """
-    positional = [option.metavar or name for name, (_, option) in settings.kinds().items() if option.positional]
     parser = argparse.ArgumentParser(
         prog,
-        usage=" ".join([prog, *positional, "[options]"]),
+        usage=" ".join([prog, *_positional_usage(settings), "[options]"]),
         description=wrap(description),
         formatter_class=HelpFormatter,
         argument_default=argparse.SUPPRESS,
@@ -47,6 +46,16 @@ def make_parser(prog: str, description: str, settings: type[Settings]) -> argpar
     add_settings(parser, settings)
     add_output_flags(parser)
     return parser
+
+
+def _positional_usage(settings: type[Settings]) -> list[str]:
+    """The positional arguments as a usage line shows them: "PHOTO ...", "[DIR]"."""
+    shown = []
+    for name, (kind, option) in settings.kinds().items():
+        if option.positional:
+            text = (option.metavar or name) + " ..." * (kind.count is None)
+            shown.append(text if option.required else f"[{text}]")
+    return shown
 
 
 def wrap(text: str) -> str:
@@ -79,10 +88,8 @@ def add_settings(parser: argparse.ArgumentParser, settings: type[Settings]) -> N
 def _add(group: Any, name: str, kind: Kind, option: Option, default: Any) -> None:
     text = (option.help + _default_text(kind, default)).replace("%", "%%")
     if option.positional:
-        nargs = "*" if kind.count is None and not option.required else "+" if kind.count is None else None
-        nargs = "?" if nargs is None and not option.required else nargs
-        count: dict[str, Any] = {} if nargs is None else {"nargs": nargs}
-        group.add_argument(name, type=_reader(kind, option), metavar=option.metavar, help=text, **count)
+        nargs = "*" if kind.count is None else "?"  # a `--config` file may supply required ones
+        group.add_argument(name, type=_reader(kind, option), metavar=option.metavar, help=text, nargs=nargs)
         return
     flags = (*option.flags, f"--{name.replace('_', '-')}")
     if kind.item is bool and not kind.choices:
