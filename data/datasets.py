@@ -19,6 +19,7 @@ HOW = (
 
 TEST_SHARE = 0.2  # of the images, in data without splits
 AUTOMATIC_SPLITS = ("train", "test")
+FLAGS = {"train": "--train-split", "test": "--test-split or --split"}
 USUAL = {"train": ("trainval", "train"), "test": ("test", "val", "valid", "validation")}
 
 
@@ -103,7 +104,7 @@ def usual_split(root: str | os.PathLike[str], purpose: str, year: str | None = N
     known = splits(root, year)
     name = next((n for n in USUAL[purpose] if n in known), None)
     if name is None:
-        raise ValueError(f"{root}: has splits {', '.join(known)}; choose the {purpose} split with --{purpose}-split")
+        raise ValueError(f"{root}: has splits {', '.join(known)}; choose the {purpose} split with {FLAGS[purpose]}")
     return name
 
 

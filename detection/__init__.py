@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
-__all__ = ["SPPDetector", "__version__"]
+__all__ = ["SPPDetector"]
 
 if TYPE_CHECKING:
     from detection.detector import SPPDetector

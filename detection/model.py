@@ -33,6 +33,7 @@ from detection.weights.half_precision import Arrays, from_half, to_half
 
 FORMAT = 2
 MODEL, SVMS, HEAD, REGRESSORS = "model.json", "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
+CARD = "card.json"  # origin and scores, beside the other files of a packed model
 
 
 @dataclass(frozen=True, eq=False)

@@ -30,12 +30,12 @@ def train_detector(data: Data, *, run: Data | None = None, settings: TrainSettin
     Args:
         data: labelled photos: a folder in VOC, COCO or YOLO layout, or a CSV table of boxes. Data without splits is
             split automatically.
-        run: folder that keeps everything; None: runs/NAME of the data set.
+        run: folder that keeps everything; None: that of the settings, or else runs/NAME of the data set.
         settings: of all stages; None: the defaults of `sppnet train`.
 
     Returns:
-        the detector. `detector.scores` maps "windows" (before box regression) and "regressed" to their scores on the
-        test split: mean_ap, ap per class, coco. The model folder is `RUN/model`.
+        the detector. `detector.scores` maps "windows" (before box regression) and, with box regression, "regressed"
+        to their scores on the test split: mean_ap, ap per class, coco. The model folder is `RUN/model`.
 
     Raises:
         FileNotFoundError: there is no such data set.
@@ -63,7 +63,7 @@ def train_classifier(
 
     Args:
         data: a folder with one folder of photos per class, or with train and test folders of such folders.
-        run: folder that keeps everything; None: runs/NAME-classification.
+        run: folder that keeps everything; None: that of the settings, or else runs/NAME-classification.
         settings: `ClassifierSettings` trains linear SVMs on a pretrained network, in seconds to minutes;
             `NetworkTrainingSettings` trains a network by gradient descent. None: the former with its defaults.
 
@@ -105,10 +105,16 @@ def evaluate(
 
     Raises:
         FileNotFoundError: there is no such data set.
-        ValueError: an object is of a class that the detector does not know, or a photo cannot be read.
+        ValueError: an object is of a class that the detector does not know, a `Dataset` has other classes or another
+            order of classes than the detector, or a photo cannot be read.
     """
-    classes = detector.classes if isinstance(detector, SPPDetector) else None
+    classes = _classes_of(detector)
     dataset = data if isinstance(data, Dataset) else _load(Path(data), split, classes)
+    if classes and dataset.classes != classes:
+        raise ValueError(
+            f"{dataset.name}: classes {', '.join(dataset.classes)}; expected those of the detector, "
+            f"{', '.join(classes)}; load the data set with classes=detector.classes"
+        )
     found = detect_all(detector, dataset) if isinstance(detector, SPPDetector) else detector
     return voc.evaluate(found, dataset, iou_threshold, metric, classes)
 
@@ -125,6 +131,13 @@ def detect_all(detector: SPPDetector, dataset: Dataset) -> dict[str, Detections]
         assert isinstance(detections.photo, Path)
         found[ids[detections.photo]] = detections
     return found
+
+
+def _classes_of(detector: SPPDetector | Mapping[str, Detections]) -> tuple[str, ...] | None:
+    """Class names in label order; None if detections do not state them."""
+    if isinstance(detector, SPPDetector):
+        return detector.classes
+    return next((found.classes for found in detector.values() if found.classes), None)
 
 
 def _load(path: Path, split: str | None, classes: tuple[str, ...] | None) -> Dataset:

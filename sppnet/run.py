@@ -203,7 +203,8 @@ def configuration(settings: NetworkSettings, run: Run | None = None) -> tuple[st
 
     Args:
         settings: backbone, preset, scales, precision, and pyramid levels if they have them.
-        run: with it, what the settings leave open is taken from the run's features, if it has only one kind.
+        run: with it, settings without backbone and scales take both, and preset and precision unless they are set,
+            from the run's features, if it has only one kind.
 
     Returns:
         the backbone's name and the configuration.

@@ -33,10 +33,9 @@ def make_parser(prog: str, description: str, settings: type[Settings]) -> argpar
 
     Values that are not given are absent from the parsed namespace, so that a `--config` file can supply them.
     """
-    positional = [option.metavar or name for name, (_, option) in settings.kinds().items() if option.positional]
     parser = argparse.ArgumentParser(
         prog,
-        usage=" ".join([prog, *positional, "[options]"]),
+        usage=" ".join([prog, *_positional_usage(settings), "[options]"]),
         description=wrap(description),
         formatter_class=HelpFormatter,
         argument_default=argparse.SUPPRESS,
@@ -45,6 +44,16 @@ def make_parser(prog: str, description: str, settings: type[Settings]) -> argpar
     add_settings(parser, settings)
     add_output_flags(parser)
     return parser
+
+
+def _positional_usage(settings: type[Settings]) -> list[str]:
+    """The positional arguments as a usage line shows them: "PHOTO ...", "[DIR]"."""
+    shown = []
+    for name, (kind, option) in settings.kinds().items():
+        if option.positional:
+            text = (option.metavar or name) + " ..." * (kind.count is None)
+            shown.append(text if option.required else f"[{text}]")
+    return shown
 
 
 def wrap(text: str) -> str:

@@ -104,8 +104,9 @@ def open_features(
     found = cache.manifest["weights"]
     if weights is not None and found != weights:
         raise ValueError(
-            f"{folder}: weights {found[:12]}, but the model was trained on {weights[:12]}; run extract-features "
-            "--overwrite with the weights of the model, or train-svms --overwrite"
+            f"{folder}: weights {found[:12]}, but the model was trained on {weights[:12]}; run "
+            "`sppnet stage extract-features --overwrite` with the weights of the model, or "
+            "`sppnet stage train-svms --overwrite`"
         )
     return cache
 

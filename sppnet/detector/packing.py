@@ -14,15 +14,15 @@ from typing import Any
 from detection import model
 from detection.detector import SPPDetector
 from detection.files import write_atomically
-from detection.model import Model
+from detection.model import CARD, Model
 from detection.training.images import feature_sample
 from sppnet import environment
+from sppnet.detector.testing import STAGES
 from sppnet.detector.training_images import training_images_of
 from sppnet.run import Run
 from sppnet.settings.detector import ExportModelSettings
 
 TIMED_PHOTOS = 10
-CARD = "card.json"
 
 
 def pack_model(run: Run, settings: ExportModelSettings) -> dict[str, Any]:
@@ -86,17 +86,18 @@ def read_scores(path: Path) -> dict[str, Any]:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is something else.
+        ValueError: it is something else, or its metric is not voc07.
     """
     try:
-        result = json.loads(path.read_text("utf-8"))["result"]
-        return {
-            stage: {"voc07_map": r["mean_ap"], "coco_ap": r["coco"]["ap"], "ap": r["ap"]}
-            for stage, r in result.items()
-            if stage in ("windows", "regressed")
-        }
+        found = json.loads(path.read_text("utf-8"))["result"]
+        stages = {stage: found[stage] for stage in STAGES if stage in found}
+        metrics = {r["metric"] for r in stages.values()}
+        scores = {s: {"voc07_map": r["mean_ap"], "coco_ap": r["coco"]["ap"], "ap": r["ap"]} for s, r in stages.items()}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}: not a report of test-net --json ({error})") from error
+    if metrics - {"voc07"}:
+        raise ValueError(f"{path}: scored with --metric area, but cards state 11-point AP; test with --metric voc07")
+    return scores
 
 
 def _seconds(detector: SPPDetector, photos: Sequence[Path]) -> float:

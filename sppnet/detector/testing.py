@@ -129,8 +129,6 @@ def test_detector(run: Run, settings: TestSettings) -> tuple[Dataset, Stages, Se
     folders = settings.model or (run.model(),)
     models = [TestedModel.load(run, folder, settings.scores, settings.scales) for folder in folders]
     dataset, stages = detect_split(run, models, settings, detections_name(settings))
-    if not any(tested.model.regressors for tested in models):
-        del stages["regressed"]
     return dataset, stages, models
 
 
@@ -156,6 +154,9 @@ def detect_split(
         settings: proposals, overwrite, and how models are combined.
         name: what the files' names begin with, after the split.
 
+    Returns:
+        the tested images; stage -> image id -> detections, one stage if no model has box regressors.
+
     Raises:
         ValueError: the models have different classes.
     """
@@ -176,7 +177,8 @@ def detect_split(
         _detect_missing(images, [r.id for r in records], found, combine, lambda: _save(paths, found, key))
     for path in paths.values():
         log.info("detections: %s", path)
-    return replace(dataset, records=tuple(records)), {s: {r.id: f[r.id] for r in records} for s, f in found.items()}
+    stages = STAGES if any(tested.model.regressors for tested in models) else STAGES[:1]
+    return replace(dataset, records=tuple(records)), {s: {r.id: found[s][r.id] for r in records} for s in stages}
 
 
 def _detect_missing(

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from detection import zoo
-from detection.model import MODEL
+from detection.model import CARD, MODEL
 from sppnet.errors import one_line
 from sppnet.settings.detector import BUNDLED
-
-CARD = "card.json"
 
 
 @dataclass(frozen=True)

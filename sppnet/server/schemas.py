@@ -13,7 +13,7 @@ class Detection(BaseModel):
     name: str = Field(alias="class", description="class name")
     label: int = Field(description="class number, from 0")
     score: float = Field(description="SVM margin, unbounded; above 0 the object is more likely correct than wrong")
-    box: tuple[float, float, float, float] = Field(description="x1, y1, x2, y2 in pixels, 0-based, inclusive corners")
+    box: tuple[float, float, float, float] = Field(description="x0, y0, x1, y1 in pixels, 0-based, inclusive corners")
 
 
 class Seconds(BaseModel):

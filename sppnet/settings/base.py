@@ -103,9 +103,10 @@ class Kind:
             ValueError: it is not of this kind, or outside the limits.
         """
         if self.choices:
-            if value not in self.choices:
+            text = str(value) if self.item is str and type(value) is int else value  # YAML reads 50 as a number
+            if text not in self.choices:
                 raise ValueError
-            return value
+            return text
         if self.item is Path and isinstance(value, str | os.PathLike):
             return Path(value)
         numeric = isinstance(value, int | float) and not isinstance(value, bool)

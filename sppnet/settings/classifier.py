@@ -25,7 +25,7 @@ class ComputeSettings(WeightsSettings, DeviceSettings):
 
 
 @dataclass(frozen=True)
-class PhotoSettings(SeedSettings, OverwriteSettings):
+class PhotoSettings(OverwriteSettings):
     """Which photos, and the folder that keeps the work on them."""
 
     data: Path | None = option(
@@ -68,7 +68,7 @@ class VectorSettings(BenchmarkSettings, ComputeSettings):
 
 
 @dataclass(frozen=True)
-class ClassifierSettings(VectorSettings):
+class ClassifierSettings(VectorSettings, SeedSettings):
     """Settings of `sppnet classifier train` and `sppnet.train_classifier`: linear SVMs on a pretrained network."""
 
     MAIN: ClassVar = ("data", "run", "backbone", "short_side", "layer")
@@ -88,7 +88,7 @@ class ClassifierSettings(VectorSettings):
 
 
 @dataclass(frozen=True)
-class NetworkTrainingSettings(PhotoSettings, WeightsSettings, DeviceSettings):
+class NetworkTrainingSettings(PhotoSettings, SeedSettings, WeightsSettings, DeviceSettings):
     """Settings of `sppnet classifier train-network`: training by gradient descent."""
 
     MAIN: ClassVar = ("data", "run", "backbone", "pyramid", "epochs")

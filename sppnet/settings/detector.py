@@ -45,6 +45,12 @@ class ProposalSettings(Settings):
 class SearchSettings(ProposalSettings, SeedSettings, OverwriteSettings):
     """How proposals are searched."""
 
+    proposals: str | None = option(
+        None,
+        "ss, ss-single, ss-quality, edgeboxes or ss+edgeboxes (default: ss); or a .npz, .mat or .json file of boxes, "
+        "where {split} stands for the split",
+        metavar="SOURCE|FILE",
+    )
     min_side: int = option(20, "shortest side of a proposal, pixels", metavar="N", minimum=0)
     max_side: int = option(
         1000, "larger photos are searched at this long side, pixels", metavar="N", minimum=1, maximum=1 << 15
@@ -151,7 +157,7 @@ class SVMSettings(LearningSettings, ModelNameSettings, MemorySettings, SeedSetti
     features: Literal["pool5", "fc6", "fc7"] = option("pool5", "layer that the SVMs learn from")
     head: str | None = option(
         None,
-        "fc6 and fc7, for --features fc6 or fc7 (default: those that finetune left in the run)",
+        "fc6 and fc7, for --features fc6 or fc7 (default: the fine-tuned ones of the run)",
         metavar="FILE|imagenet|random",
     )
     solver: Literal["shared", "liblinear"] = option(
@@ -294,7 +300,7 @@ class ReportSettings(RunSettings):
     )
     split: str | None = option(None, "split of the test (default: the run's, test, or val)", metavar="NAME")
     detections: str | None = option(
-        None, "of another model than RUN/model: NAME of detections/SPLIT-NAME-windows.npz", metavar="NAME"
+        None, "report another model than RUN/model, the NAME in detections/SPLIT-NAME-windows.npz", metavar="NAME"
     )
     metric: Metric | None = option(None, "11-point (voc07) or area average precision (default: the run's, or voc07)")
     out: Path | None = option(None, "file to write (default: RUN/report.html)", metavar="FILE")
@@ -327,7 +333,7 @@ class ExportModelSettings(
     energy: float | None = option(
         None, "share of the variance of fc6 and fc7 to keep, for smaller layers", metavar="SHARE"
     )
-    report: Path | None = option(None, "output of test-net --json, for the card", metavar="JSON")
+    report: Path | None = option(None, "output of `sppnet stage test-net --json`, for the card", metavar="JSON")
     command: tuple[str, ...] | None = option(None, "commands that trained the model, for the card", metavar="TEXT")
     licence: str | None = option(None, "notes on the licences of data and convolutions, for the card", metavar="TEXT")
 

@@ -280,3 +280,8 @@ def test_the_usual_splits_are_found_or_the_error_asks_for_them(devkit, tmp_path)
         (root / kind / "trainval").rename(root / kind / "learn")
     with pytest.raises(ValueError, match="has splits learn, valid; choose the train split with --train-split"):
         datasets.usual(root)
+    for kind in ("images", "labels"):
+        (root / kind / "learn").rename(root / kind / "train")
+        (root / kind / "valid").rename(root / kind / "rest")
+    with pytest.raises(ValueError, match="choose the test split with --test-split or --split"):
+        datasets.usual(root)

@@ -79,3 +79,18 @@ print(sppnet.train_detector("things", settings=settings).scores["regressed"]["me
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("started") == 1
     assert (tmp_path / "runs" / "things" / "model" / "model.json").is_file()
+
+
+def test_evaluate_takes_the_classes_of_the_detections_and_refuses_another_order(devkit):
+    dataset = voc.load(devkit, None, "test")
+    turned = dataset.classes[::-1]
+    swapped = [len(turned) - 1 - r.labels for r in dataset]
+    perfect = {
+        r.id: sppnet.Detections(r.boxes, np.ones(len(r.boxes), np.float32), labels, turned)
+        for r, labels in zip(dataset, swapped, strict=True)
+    }
+    result = sppnet.evaluate(perfect, devkit)
+    assert result.mean_ap == 1
+    assert result.classes == turned
+    with pytest.raises(ValueError, match="expected those of the detector"):
+        sppnet.evaluate(perfect, dataset)

@@ -23,6 +23,7 @@ def test_values_are_converted_to_what_the_field_declares():
     assert (settings.memory, type(settings.memory)) == (2.0, float)
     assert settings.levels == (6,)
     assert TestSettings(model="runs/x/model").model == (Path("runs/x/model"),)
+    assert NetworkTrainingSettings(pyramid=50).pyramid == "50"
 
 
 @pytest.mark.parametrize(

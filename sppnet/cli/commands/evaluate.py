@@ -27,8 +27,10 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
         from detection.detector import SPPDetector
         from sppnet.api import detect_all
 
+        if s.classes:
+            raise ValueError("--classes: only for --comp4, as a model has its own classes; leave it out")
         detector = SPPDetector.from_pretrained(s.model, device=s.device, weights=s.weights or "pretrained")
-        dataset = source.load(split, s.classes or detector.classes)
+        dataset = source.load(split, detector.classes)
         detections: Any = detect_all(detector, dataset)
     else:
         dataset = source.load(split, s.classes)

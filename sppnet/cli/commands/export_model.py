@@ -1,6 +1,9 @@
 """Pack a trained detector for others: half precision, and a card with its origin and scores.
 
-The folder is what SPPDetector.from_pretrained takes. `test-net --model` on it, within the run, measures it as packed.
+The folder is what SPPDetector.from_pretrained takes. If it lies in the run folder, `sppnet stage test-net --model`
+measures the packed model.
+
+sppnet export model --voc2007 --to runs/voc2007/packed
 """
 
 from __future__ import annotations

@@ -11,7 +11,6 @@ from typing import Any
 from sppnet.settings.detector import TrainSettings
 
 SETTINGS = TrainSettings
-REPORT = "train.json"
 
 
 def resolve(settings: TrainSettings) -> TrainSettings:
@@ -26,6 +25,7 @@ def run(settings: TrainSettings) -> dict[str, Any]:
     """Return the scores of the trained detector."""
     from sppnet.detector.training import train_and_test
     from sppnet.json_report import write_report
+    from sppnet.report.provenance import TRAIN
     from sppnet.report.render import write_html
     from sppnet.run import Run
     from sppnet.text import clock
@@ -35,7 +35,7 @@ def run(settings: TrainSettings) -> dict[str, Any]:
     for line in training.scores.lines():
         print(line)
     seconds = training.stage_seconds
-    write_report(run.folder / REPORT, training.summary(), settings.to_dict(), sum(seconds.values()))
+    write_report(run.folder / TRAIN, training.summary(), settings.to_dict(), sum(seconds.values()))
     detections = "" if settings.model_name == "model" else settings.model_name
     report, figures = write_html(run, detections, settings.metric)
     print(f"\n{training.scores.headline()}")

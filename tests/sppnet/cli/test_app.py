@@ -65,6 +65,7 @@ def test_an_unknown_flag_and_a_wrong_value_are_usage_errors(capsys):
         ["stage", "train-svms", "--model", "x"],
         ["train", "--scales", "0"],
         ["train", "--seed", "x"],
+        ["classifier", "represent", "--seed", "1"],
         ["detect"],
     ):
         with pytest.raises(SystemExit) as left:
@@ -149,3 +150,18 @@ def test_the_entry_point_can_be_called_again_and_again(tmp_path):
 
     for name in ("a", "b"):
         assert sppnet.cli.main(["minivoc", str(tmp_path / name), "--train", "1", "--test", "1"]) == 0
+
+
+def test_a_config_file_supplies_positional_arguments(devkit, tmp_path):
+    (tmp_path / "c.yaml").write_text(f"data: {devkit}\n")
+    assert main(["check", "--config", str(tmp_path / "c.yaml"), "--json", str(tmp_path / "r.json")]) == 0
+    assert json.loads((tmp_path / "r.json").read_text())["settings"]["data"] == str(devkit)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("minivoc", "[DIR]"), ("weights", "[NAME ...]"), ("classify", "PHOTO|FOLDER|PATTERN ...")]
+)
+def test_the_usage_line_marks_optional_and_repeated_arguments(name, arguments, capsys):
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    assert capsys.readouterr().out.startswith(f"usage: sppnet {name} {arguments} [options]\n")

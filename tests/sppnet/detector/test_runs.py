@@ -117,6 +117,11 @@ def test_evaluate_scores_the_comp4_files_as_test_net_did(work, devkit, tmp_path)
     assert json.loads(out.read_text())["result"]["ap"] == pytest.approx(reported)
 
 
+def test_evaluate_takes_the_classes_of_a_model_from_the_model(work, capsys):
+    argv = ["--model", work.run / "model", "--devkit", work.devkit, "--classes", "car"]
+    assert "--classes: only for --comp4" in failure(capsys, commands.evaluate, argv)
+
+
 def test_limit_uses_the_first_images(work):
     shutil.rmtree(work.run / "proposals")
     assert commands.extract_proposals([*work.data, "-j", "1", "--limit", "2"]) == 0

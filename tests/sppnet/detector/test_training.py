@@ -54,3 +54,11 @@ def test_the_report_is_of_the_model_just_trained(work):
     argv = [*work.extract, "--backbone", "alexnet", "--precision", "fp32"]
     assert commands.train([*argv, "--model-name", "second"]) == 0
     assert "<h1>run (second)</h1>" in (work.run / "report.html").read_text()
+
+
+def test_without_box_regression_there_is_one_score(work, capsys):
+    argv = [*work.extract, "--backbone", "alexnet", "--precision", "fp32", "--no-bbox-regression"]
+    assert commands.train([*argv, "--model-name", "plain"]) == 0
+    report = json.loads((work.run / "train.json").read_text())
+    assert set(report["result"]) == {"windows", "stage_seconds"}
+    assert "after it" not in capsys.readouterr().out

@@ -2,9 +2,12 @@
 
 import json
 
+import pytest
+
 from detection import SPPDetector
 from detection.model import load
 from detection.networks.fc_head import FcHead
+from sppnet.detector.packing import read_scores
 from tests import commands
 
 export_model = commands.command("export model")
@@ -61,3 +64,10 @@ def test_a_model_of_pool5_has_no_layers_to_compress(work, weights, capsys):
     assert export_model(argv) == 1
     assert "no layers to compress" in capsys.readouterr().err
     assert not (work.run / "none").exists()
+
+
+def test_a_report_of_another_metric_is_refused(tmp_path):
+    stage = {"metric": "area", "mean_ap": 0.5, "ap": {}, "coco": {"ap": 0.2}}
+    (tmp_path / "area.json").write_text(json.dumps({"result": {"windows": stage}}))
+    with pytest.raises(ValueError, match="scored with --metric area, but cards state 11-point AP"):
+        read_scores(tmp_path / "area.json")
