@@ -50,7 +50,7 @@ def main() -> None:
     harness.keep(options, result, started)
 
 
-def child(sweep: str, value: float, options: argparse.Namespace) -> Point:
+def child(sweep: str, value: float, options: Any) -> Point:
     """Measure one point in a separate process."""
     arguments = [__file__, "--point", sweep, str(value), "--devkit", str(options.devkit), "--run", str(options.run)]
     arguments += ["--train-split", options.train_split, "--threads", str(options.threads)]
@@ -63,7 +63,7 @@ def median(work: Callable[[], Any]) -> float:
     return harness.quartiles([harness.timed(lambda _: work())(None)[0] for _ in range(REPEATS)])["median"]
 
 
-def photo(options: argparse.Namespace, pixels: float | None = None) -> Any:
+def photo(options: Any, pixels: float | None = None) -> Any:
     """Return the first test photo, uint8 RGB (H, W, 3), enlarged to a number of pixels if given."""
     import cv2
 
@@ -77,7 +77,7 @@ def photo(options: argparse.Namespace, pixels: float | None = None) -> Any:
     return cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_CUBIC)
 
 
-def windows(value: float, options: argparse.Namespace) -> float:
+def windows(value: float, options: Any) -> float:
     """Score, suppress and regress `value` windows of one photo, with Lite0."""
     from detection import SPPDetector, zoo
     from detection.ensemble import Evidence, detect_windows
@@ -91,7 +91,7 @@ def windows(value: float, options: argparse.Namespace) -> float:
     return median(lambda: detect_windows(Evidence(pyramid, boxes, detector.model)))
 
 
-def scales(value: float, options: argparse.Namespace) -> float:
+def scales(value: float, options: Any) -> float:
     """Run AlexNet's convolutions on one photo at the first `value` of the paper's scales."""
     from detection import network
     from detection.config import PAPER
@@ -101,7 +101,7 @@ def scales(value: float, options: argparse.Namespace) -> float:
     return median(lambda: compute_pyramid(image, body, PAPER.pooling.scales[: int(value)]))
 
 
-def megapixels(value: float, options: argparse.Namespace) -> float:
+def megapixels(value: float, options: Any) -> float:
     """Detect from a JPEG file of `value` megapixels, with Lite0."""
     import cv2
 
@@ -115,17 +115,17 @@ def megapixels(value: float, options: argparse.Namespace) -> float:
         return median(lambda: detector.detect(path))
 
 
-def images(value: float, options: argparse.Namespace) -> float:
+def images(value: float, options: Any) -> float:
     """Extract AlexNet's features at 688 of `value` photos into a new cache, by the command."""
     return _tool("extract_features", options, "--limit", str(int(value)), "--scales", "688")
 
 
-def workers(value: float, options: argparse.Namespace) -> float:
+def workers(value: float, options: Any) -> float:
     """Search windows of 200 photos with `value` processes, by the command."""
     return _tool("extract_proposals", options, "--limit", "200", "-j", str(int(value)))
 
 
-def _tool(name: str, options: argparse.Namespace, *more: str) -> float:
+def _tool(name: str, options: Any, *more: str) -> float:
     with tempfile.TemporaryDirectory() as folder:
         proposals = Path(folder) / "proposals"
         if name == "extract_features":
@@ -137,12 +137,12 @@ def _tool(name: str, options: argparse.Namespace, *more: str) -> float:
         return time.perf_counter() - started
 
 
-def svm_images(value: float, options: argparse.Namespace) -> float:
+def svm_images(value: float, options: Any) -> float:
     """Mine and train 20 SVMs on `value` photos, with AlexNet's pool5."""
     return _train(options, lambda found: found.records[: int(value)], 20)
 
 
-def classes(value: float, options: argparse.Namespace) -> float:
+def classes(value: float, options: Any) -> float:
     """Mine and train `value` SVMs on 150 photos with random classes for their objects."""
     rng = np.random.default_rng(0)
 
@@ -152,7 +152,7 @@ def classes(value: float, options: argparse.Namespace) -> float:
     return _train(options, renamed, int(value))
 
 
-def _train(options: argparse.Namespace, chosen: Callable[[Any], Any], n_classes: int) -> float:
+def _train(options: Any, chosen: Callable[[Any], Any], n_classes: int) -> float:
     from detection import svm
     from detection.training.images import TrainingImages
 
@@ -186,7 +186,7 @@ def plot(result: dict[str, list[Point]], path: Path) -> None:
     print(f"picture: {path}")
 
 
-SWEEPS: dict[str, tuple[Callable[[float, argparse.Namespace], float], tuple[float, ...], str]] = {
+SWEEPS: dict[str, tuple[Callable[[float, Any], float], tuple[float, ...], str]] = {
     "windows": (windows, (500, 1000, 2000, 4000, 10_000), "windows of a photo"),
     "scales": (scales, (1, 2, 3, 4, 5), "scales"),
     "megapixels": (megapixels, (0.1, 0.5, 1, 5, 12, 24, 50), "megapixels of a photo"),

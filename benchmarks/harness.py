@@ -100,7 +100,7 @@ def parser(description: str | None, name: str, *names: str) -> argparse.Argument
     return flags
 
 
-def photos(options: argparse.Namespace) -> list[Path]:
+def photos(options: Any) -> list[Path]:
     """Return the files of --count photos, evenly spaced over the split."""
     from data import voc
 
@@ -144,7 +144,7 @@ def run_for_json(*arguments: str) -> dict[str, Any]:
     return found
 
 
-def training_set(options: argparse.Namespace, **settings: Any) -> Any:
+def training_set(options: Any, **settings: Any) -> Any:
     """Open the training photos of a run folder with their windows and features, as SVM training does.
 
     Args:
@@ -163,7 +163,7 @@ def training_set(options: argparse.Namespace, **settings: Any) -> Any:
     return open_training_set(Run.open(chosen), chosen)
 
 
-def keep(options: argparse.Namespace, result: dict[str, Any], started: float) -> None:
+def keep(options: Any, result: dict[str, Any], started: float) -> None:
     """Write the JSON report: result, settings without paths, versions, hardware and seconds since `started`."""
     from sppnet.json_report import write_report
 

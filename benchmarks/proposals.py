@@ -9,7 +9,6 @@ photo to photo; decoding is not timed. `make bench-proposals` builds the environ
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import subprocess
@@ -68,7 +67,7 @@ def opencv(python: Path) -> Iterator[Callable[[Any], Row]]:
         worker.wait()
 
 
-def workers(options: argparse.Namespace) -> list[dict[str, float]]:
+def workers(options: Any) -> list[dict[str, float]]:
     """Measure photos per second of `extract_proposals` with one and two processes in turn, start-up included."""
     tool = [sys.executable, str(ROOT / "tools" / "extract_proposals.py"), "--devkit", str(options.devkit), "--voc2007"]
     tool += ["--train-split", options.split, "--test-split", options.split, "--limit", str(options.worker_photos)]
@@ -130,7 +129,7 @@ def main() -> None:
     harness.keep(options, result, started)
 
 
-def compare(photos: list[Path], options: argparse.Namespace) -> dict[str, Any]:
+def compare(photos: list[Path], options: Any) -> dict[str, Any]:
     """Time all rows. Ratios are OpenCV's time divided by ours for the same hierarchies, medians over photos."""
     rows = {name: ours(name) for name in ("ss-single", "ss", "ss-quality", "edgeboxes", "ss+edgeboxes")}
     if options.peer is None:

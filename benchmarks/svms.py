@@ -23,7 +23,7 @@ import numpy as np
 OURS, PRIVATE = "sppnet", "private copies"
 
 
-def train(side: str, options: argparse.Namespace) -> dict[str, Any]:
+def train(side: str, options: Any) -> dict[str, Any]:
     """Train the SVMs of one side in this process; return seconds, peak memory and, if asked for, objectives."""
     from peers.private_svms import PrivateMiner
 
@@ -67,12 +67,12 @@ def objectives(miner: Any) -> list[float]:
     return [mine[k] / theirs[k].total for k in mine]
 
 
-def data_flags(options: argparse.Namespace) -> list[str]:
+def data_flags(options: Any) -> list[str]:
     """Return the command-line flags that name the data."""
     return ["--devkit", str(options.devkit), "--run", str(options.run), "--limit", str(options.limit)]
 
 
-def child(side: str, options: argparse.Namespace, last: bool) -> dict[str, Any]:
+def child(side: str, options: Any, last: bool) -> dict[str, Any]:
     """Run `train` in a separate process, so that no side profits from what the other has loaded."""
     more = ["--objectives"] if last else []
     return harness.run_for_json(
@@ -80,7 +80,7 @@ def child(side: str, options: argparse.Namespace, last: bool) -> dict[str, Any]:
     )
 
 
-def tested(side: str, options: argparse.Namespace) -> float:
+def tested(side: str, options: Any) -> float:
     """Test the SVMs of a side and return their mAP before box regression."""
     report = options.run / f"bench-{side.split()[0]}.json"
     argv = ["--voc2007", *data_flags(options), "--test-split", options.test_split, "--json", str(report)]

@@ -1,8 +1,9 @@
 """Two stand-ins: a network with random weights and a model on it, and a training set made of numbers."""
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -53,6 +54,22 @@ def trained(body, regressors=True):
     )  # fmt: skip
 
 
+@dataclass
+class Placed:
+    """Stands for `PlacedWindows`."""
+
+    group: Any
+    rows: Any
+    scores: Any
+
+
+@dataclass
+class Cache:
+    """Stands for `FeatureCache`."""
+
+    manifest: dict[str, str]
+
+
 class SyntheticImages(TrainingImages):
     """`TrainingImages` whose features are drawn from a window's overlap with each class, without any image.
 
@@ -77,9 +94,7 @@ class SyntheticImages(TrainingImages):
 
     def place(self, index, boxes, scale_index=None):
         rows = self.pool(index, boxes)
-        return SimpleNamespace(
-            group=np.arange(len(boxes)), rows=lambda positions: rows[positions], scores=lambda scorer: scorer(rows)
-        )
+        return Placed(np.arange(len(boxes)), lambda positions: rows[positions], lambda scorer: scorer(rows))
 
 
 def make_images(n=12, classes=2, seed=0, windows=150):
@@ -101,7 +116,7 @@ def make_images(n=12, classes=2, seed=0, windows=150):
         everything = np.concatenate([boxes(windows), near]).astype(np.float32)
         # a window is found again by its box, so boxes must differ
         proposals[name] = np.unique(everything, axis=0)
-    cache = SimpleNamespace(manifest={"network": "synthetic"})
+    cache = Cache({"network": "synthetic"})
     return SyntheticImages(records, proposals, cache, PoolingConfig(), classes)
 
 

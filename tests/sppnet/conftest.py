@@ -1,8 +1,8 @@
 """A small generated devkit and random convolutions, so that the tools run whole and offline in seconds."""
 
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +12,16 @@ from detection.weights.state_dict import write_state
 from tests import commands
 
 SCALES = ["--scales", "160"]
+
+
+@dataclass
+class Work:
+    """A run folder that a test may change: the folder, its devkit, and the flags that name them."""
+
+    run: Path
+    devkit: Path
+    data: list[str]
+    extract: list[str]
 
 
 @pytest.fixture(scope="session")
@@ -44,4 +54,4 @@ def work(devkit, weights, finished, tmp_path):
     shutil.copytree(finished, run)
     data = ["--devkit", str(devkit), "--run", str(run)]
     network_flags = [*SCALES, "--weights", str(weights), "-j", "1"]
-    return SimpleNamespace(run=Path(run), devkit=devkit, data=data, extract=[*data, *network_flags])
+    return Work(run, devkit, data, [*data, *network_flags])

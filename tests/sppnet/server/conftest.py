@@ -1,6 +1,5 @@
 import logging
-from dataclasses import replace
-from types import SimpleNamespace
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -45,12 +44,20 @@ def photo(devkit):
     return devkit / "VOC2007" / "JPEGImages" / "trainval_00005.jpg"
 
 
+@dataclass
+class SlowServer:
+    """A queue and its default detector, which waits."""
+
+    queue: DetectorQueue
+    detector: WaitingDetector
+
+
 @pytest.fixture
 def slow(name, weights):
-    """A queue whose default detector waits: `slow.queue`, `slow.detector`."""
+    """A queue whose default detector waits."""
     with DetectorQueue(offered_detectors([name], weights), LIMITS, "cpu") as queue:
         queue.loaded[name] = detector = WaitingDetector()
-        yield SimpleNamespace(queue=queue, detector=detector)
+        yield SlowServer(queue, detector)
         detector.go_on.set()
 
 
