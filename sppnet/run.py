@@ -160,13 +160,13 @@ class Run:
         Raises:
             ValueError: the run has several sources, and none is named.
         """
-        told = settings.proposals
-        if told and names_file(told):
-            return Path(told.replace("{split}", split))
+        named = settings.proposals
+        if named and names_file(named):
+            return Path(named.replace("{split}", split))
         there = sorted(p.parent.name for p in self.folder.glob(f"proposals/*/{split}.npz"))
-        if not (told or source) and len(there) > 1:
+        if not (named or source) and len(there) > 1:
             raise ValueError(f"{self.folder}: has proposals of {', '.join(there)}; say which with --proposals")
-        return self.folder / "proposals" / (told or source or (*there, DEFAULT_PROPOSALS)[0]) / f"{split}.npz"
+        return self.folder / "proposals" / (named or source or (*there, DEFAULT_PROPOSALS)[0]) / f"{split}.npz"
 
     def features(self, backbone: str, config: Config, mirrored: bool = False) -> Path:
         """Folder with the conv5 maps of one network at some scales, of the photos or of their mirror images."""

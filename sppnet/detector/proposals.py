@@ -77,7 +77,7 @@ def load_proposals(
     log.info("reading %s", path)
     proposals, meta = io.load(path)
     limit = settings.max_boxes or (made or {}).get("max_boxes")
-    told = {**(meta or {"file": path.name}), "max_boxes": limit or meta.get("max_boxes")}
-    if made and told != made:
-        log.warning("%s: made with %s, but the model was trained on proposals made with %s", path, told, made)
-    return {name: boxes[:limit] for name, boxes in proposals.items()}, told
+    read = {**(meta or {"file": path.name}), "max_boxes": limit or meta.get("max_boxes")}
+    if made and read != made:
+        log.warning("%s: made with %s, but the model was trained on proposals made with %s", path, read, made)
+    return {name: boxes[:limit] for name, boxes in proposals.items()}, read

@@ -72,7 +72,7 @@ def settings(model: Mapping[str, Any]) -> dict[str, str]:
 
 
 def machine(folder: Path) -> tuple[str, dict[str, str], dict[str, str]]:
-    """Return the json file that tells versions and hardware, with both; empty values if there is none."""
+    """Return the json file that states versions and hardware, with both; empty values if there is none."""
     for path in [folder / TRAIN, *sorted(folder.glob("*.json"))]:
         noted = read_json(path)
         versions, hardware = noted.get("versions"), noted.get("hardware")
@@ -88,10 +88,10 @@ def time_and_memory(tested: TestedRun) -> tuple[list[Usage], list[Usage]]:
     stages = [noted.get(name, Usage(_title(name), None, None, "")) for name in names]
     commands = []
     for path in sorted(tested.run.folder.glob("*.json")):
-        told = read_json(path)
-        if "versions" in told and _is_number(told.get("seconds")):
-            memory = told.get("peak_memory_bytes")
-            commands.append(Usage(path.stem, told["seconds"], memory if _is_number(memory) else None, path.name))
+        report = read_json(path)
+        if "versions" in report and _is_number(report.get("seconds")):
+            memory = report.get("peak_memory_bytes")
+            commands.append(Usage(path.stem, report["seconds"], memory if _is_number(memory) else None, path.name))
     return stages, commands
 
 

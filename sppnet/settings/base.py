@@ -132,8 +132,8 @@ def _limits(option: Option) -> str:
         f"at most {option.maximum:.12g}" if option.maximum is not None else "",
         f"below {option.below:g}" if option.below is not None else "",
     ]
-    told = " and ".join(b for b in bounds if b)
-    return f", {told}" if told else ""
+    given = " and ".join(b for b in bounds if b)
+    return f", {given}" if given else ""
 
 
 def _within(value: Any, option: Option) -> bool:

@@ -17,6 +17,7 @@ def run(settings: DemoSettings) -> dict[str, Any]:
     from data import minivoc
     from sppnet.detector.training import train_and_test
     from sppnet.run import Run
+    from sppnet.text import clock
 
     started = time.monotonic()
     assert settings.devkit is not None
@@ -27,5 +28,5 @@ def run(settings: DemoSettings) -> dict[str, Any]:
         print(line)
     print(training.scores.headline())
     print(f"pictures of detections over the ground truth: {run.folder / 'pictures'}")
-    print(f"{time.monotonic() - started:.0f} s")
+    print(clock(time.monotonic() - started))
     return training.summary()
