@@ -74,7 +74,7 @@ def _table(first: str, of: Any, describe: Any) -> Iterator[str]:
     """The fields of a settings class, those that most users need first."""
     kinds, defaults = of.kinds(), {f.name: f.default for f in fields(of)}
     positional = [name for name, (_, option) in kinds.items() if option.positional]
-    names = list(dict.fromkeys([*positional, *of.MAIN, *kinds]))
+    names = [n for n in dict.fromkeys([*positional, *of.MAIN, *kinds]) if n not in of.HIDDEN]
     if not names:
         return
     yield f"| {first} | meaning | default |\n|---|---|---|"

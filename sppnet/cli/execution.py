@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -43,7 +46,8 @@ def run_command(command: ModuleType, prog: str, argv: Sequence[str]) -> int:
     output = {name: given.pop(name, None) for name in OUTPUT_FLAGS}
     start_logging(output["log_level"] or "info", bool(output["quiet"]), output["log_format"] or "text")
     try:
-        return _work(command, prog, given, output)
+        with terminated_like_interrupted():
+            return _work(command, prog, given, output)
     except MissingSetting as error:
         parser.error(str(error))
     except KeyboardInterrupt:
@@ -54,6 +58,19 @@ def run_command(command: ModuleType, prog: str, argv: Sequence[str]) -> int:
             traceback.print_exc()
         print(f"error: {one_line(error)}", file=sys.stderr)
         return FAILED
+
+
+@contextmanager
+def terminated_like_interrupted() -> Iterator[None]:
+    """Treat SIGTERM as Ctrl-C, so that worker processes end and locks are released."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set signal handlers
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _work(command: ModuleType, prog: str, given: dict[str, Any], output: dict[str, Any]) -> int:

@@ -17,14 +17,15 @@ WIDTH = 80  # columns of help texts
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
-    """Help that fits 80 columns; a flag that can be switched off reads `--[no-]flag`."""
+    """Help that fits 80 columns; a flag that is on by default reads `--[no-]flag`. `--no-flag` always exists."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=26, width=WIDTH)
 
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if isinstance(action, argparse.BooleanOptionalAction):
-            return f"--[no-]{action.option_strings[0].removeprefix('--')}"
+            flag = action.option_strings[0]
+            return flag if getattr(action, "off_by_default", False) else f"--[no-]{flag.removeprefix('--')}"
         return super()._format_action_invocation(action)
 
 
@@ -77,7 +78,7 @@ def add_settings(parser: argparse.ArgumentParser, settings: type[Settings]) -> N
     kinds = settings.kinds()
     unknown = [name for name in settings.MAIN if name not in kinds]
     assert not unknown, f"{settings.__name__}.MAIN names {unknown}"
-    for name in (*settings.MAIN, *(n for n in kinds if n not in settings.MAIN)):
+    for name in (*settings.MAIN, *(n for n in kinds if n not in (*settings.MAIN, *settings.HIDDEN))):
         kind, option = kinds[name]
         group = parser if option.positional else main if name in settings.MAIN else more
         _add(group, name, kind, option, defaults[name])
@@ -91,7 +92,8 @@ def _add(group: Any, name: str, kind: Kind, option: Option, default: Any) -> Non
         return
     flags = (*option.flags, f"--{name.replace('_', '-')}")
     if kind.item is bool and not kind.choices:
-        group.add_argument(*flags, dest=name, action=argparse.BooleanOptionalAction, help=text)  # gives --no-flag too
+        action = group.add_argument(*flags, dest=name, action=argparse.BooleanOptionalAction, help=text)
+        action.off_by_default = default is False
         return
     details: dict[str, Any] = {} if kind.count == 0 else {"nargs": kind.count or "+"}
     if kind.count is None:

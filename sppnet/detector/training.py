@@ -62,10 +62,10 @@ class _Clock:
 
 
 def resolve_precision(settings: TrainSettings) -> TrainSettings:
-    """bf16 where the device is faster with it, if the settings leave the precision open."""
-    if settings.precision is None and has_bfloat16(resolve_device(settings.device)):
-        return replace(settings, precision="bf16")
-    return settings
+    """Choose bf16 where the device is faster with it, else fp32, if the settings leave the precision open."""
+    if settings.precision is not None:
+        return settings
+    return replace(settings, precision="bf16" if has_bfloat16(resolve_device(settings.device)) else "fp32")
 
 
 def train_and_test(run: Run, settings: TrainSettings) -> Training:

@@ -32,10 +32,20 @@ from sppnet.settings.detector import (
     SVMSettings,
     TestSettings,
     TrainSettings,
+    WeightsCommandSettings,
+)
+from sppnet.settings.views import (
+    BinViewSettings,
+    ChannelViewSettings,
+    EvidenceViewSettings,
+    LevelViewSettings,
+    ProposalViewSettings,
 )
 
 __all__ = [
     "BboxRegressorSettings",
+    "BinViewSettings",
+    "ChannelViewSettings",
     "CheckSettings",
     "ClassifierSettings",
     "ClassifierTestSettings",
@@ -44,13 +54,16 @@ __all__ = [
     "DetectSettings",
     "EvaluateProposalsSettings",
     "EvaluateSettings",
+    "EvidenceViewSettings",
     "ExportModelSettings",
     "ExportOnnxSettings",
     "ExtractProposalsSettings",
     "FeatureSettings",
     "FinetuneSettings",
+    "LevelViewSettings",
     "MiniVOCSettings",
     "NetworkTrainingSettings",
+    "ProposalViewSettings",
     "ReportSettings",
     "RepresentationSettings",
     "SVMSettings",
@@ -58,4 +71,5 @@ __all__ = [
     "Settings",
     "TestSettings",
     "TrainSettings",
+    "WeightsCommandSettings",
 ]

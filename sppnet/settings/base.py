@@ -108,7 +108,7 @@ class Kind:
                 raise ValueError
             return text
         if self.item is Path and isinstance(value, str | os.PathLike):
-            return Path(value)
+            return Path(value).expanduser()
         numeric = isinstance(value, int | float) and not isinstance(value, bool)
         if self.item is float and numeric:
             value = float(value)
@@ -158,6 +158,9 @@ class Settings:
 
     MAIN: ClassVar[tuple[str, ...]] = ()
     """Names of the settings that `--help` shows first."""
+
+    HIDDEN: ClassVar[tuple[str, ...]] = ()
+    """Names of inherited settings that have no flag, because the command decides them."""
 
     def __post_init__(self) -> None:
         for name, (kind, option) in self.kinds().items():

@@ -220,12 +220,14 @@ class DemoSettings(TrainSettings):
     """Settings of `sppnet demo`."""
 
     MAIN: ClassVar = ("train", "test", "run", "backbone", "features")
+    HIDDEN: ClassVar = ("data", "voc2007", "download", "data_root", "train_split", "test_split")
 
     train: int = option(120, "training images to generate", metavar="N", minimum=1)
     test: int = option(60, "test images to generate", metavar="N", minimum=1)
     devkit: Path | None = option(Path("datasets/minivoc"), "folder of the generated data set", metavar="DIR")
     run: Path | None = option(Path("runs/minivoc"), "folder of this run's files", metavar="DIR")
     backbone: str | None = option("alexnet", "convolutions, as in `sppnet train`", metavar="NAME")
+    precision: Precision | None = option("fp32", "precision of the convolutions")
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,7 @@ class DetectSettings(WeightsSettings, DeviceSettings):
 class EvaluateSettings(DatasetSettings, WeightsSettings, DeviceSettings, MetricSettings):
     """Settings of `sppnet evaluate`."""
 
-    MAIN: ClassVar = ("model", "comp4", "data", "split", "metric")
+    MAIN: ClassVar = ("model", "comp4", "data", "voc2007", "split")
 
     model: str | None = option(None, "evaluate this bundled detector or model folder", metavar="NAME|DIR")
     comp4: Path | None = option(
@@ -293,7 +295,8 @@ class CheckSettings(SeedSettings):
 class ReportSettings(RunSettings):
     """Settings of `sppnet report`."""
 
-    MAIN: ClassVar = ("data", "split", "detections", "out")
+    MAIN: ClassVar = ("split", "detections", "metric", "out")
+    HIDDEN: ClassVar = ("skip_bad",)  # a report always goes on, and names what it left out
 
     folder: Path | None = option(
         None, "folder of a tested run (default: that of the data set)", metavar="RUN", positional=True
