@@ -9,14 +9,14 @@ demo: .venv/ready weights
 	$(BIN)/python tools/demo.py
 
 # Two processes, each with one thread for its matrix products.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist
 
 test: .venv/ready
-	$(PYTEST) -m "not slow"
+	$(PYTEST) loadfile -m "not slow"
 
 # SELECT="-m slow" runs only what `make test` leaves out.
 test-all: .venv/ready
-	$(PYTEST) $(SELECT)
+	$(PYTEST) worksteal $(SELECT)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
