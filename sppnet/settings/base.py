@@ -86,7 +86,7 @@ class Kind:
         return cls(hint)
 
     def describe(self, option: Option) -> str:
-        """What is expected, in words: "an integer of 1 or more"."""
+        """What is expected, in words: "an integer, at least 1"."""
         if self.choices:
             what = f"one of {', '.join(map(str, self.choices))}"
         else:
