@@ -17,7 +17,7 @@ from sppnet.detector.finetuning import finetune
 from sppnet.detector.proposals import extract_proposals
 from sppnet.detector.scoring import TestScores, score_detections
 from sppnet.detector.svms import train_svms
-from sppnet.detector.testing import TestedModel, detect_split, draw_pictures
+from sppnet.detector.testing import TestedModel, detect_split, detections_name, draw_pictures
 from sppnet.progress import log
 from sppnet.run import Run
 from sppnet.settings.detector import TestSettings, TrainSettings
@@ -106,9 +106,10 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
 
 def _test(run: Run, s: TrainSettings) -> TestScores:
     """Scores and pictures of the detector just trained."""
-    tested = TestedModel.load(run, run.model(s.model_name))
-    name = "" if s.model_name == "model" else f"{s.model_name}-"
-    settings = TestSettings(proposals=s.proposals, max_boxes=s.max_boxes, overwrite=s.overwrite)
+    folder = run.model(s.model_name)
+    tested = TestedModel.load(run, folder)
+    settings = TestSettings(model=(folder,), proposals=s.proposals, max_boxes=s.max_boxes, overwrite=s.overwrite)
+    name = detections_name(settings)
     dataset, stages = detect_split(run, [tested], settings, name)
     scores = score_detections(run, dataset, stages, s.metric, name)
     draw_pictures(run.folder / "pictures", dataset, list(stages.values())[-1], PICTURES)
