@@ -32,12 +32,14 @@ class Training:
     Attributes:
         run: holds everything that was made.
         model: folder of the detector.
+        detections: name of the test's detections in the run, see `detections_name`.
         scores: on the test split.
         stage_seconds: stage -> seconds that it took.
     """
 
     run: Run
     model: Path
+    detections: str
     scores: TestScores
     stage_seconds: dict[str, float]
 
@@ -99,18 +101,18 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
     if s.bbox_regression:
         with clock.stage("box regressors"):
             train_bbox_regressors(run, s, trained)
+    model = run.model(s.model_name)
+    test = TestSettings(model=(model,), proposals=s.proposals, max_boxes=s.max_boxes, overwrite=s.overwrite)
+    name = detections_name(test)
     with clock.stage("test"):
-        scores = _test(run, s)
-    return Training(run, run.model(s.model_name), scores, clock.seconds)
+        scores = _test(run, s, test, name)
+    return Training(run, model, name.rstrip("-"), scores, clock.seconds)
 
 
-def _test(run: Run, s: TrainSettings) -> TestScores:
-    """Scores and pictures of the detector just trained."""
-    folder = run.model(s.model_name)
-    tested = TestedModel.load(run, folder)
-    settings = TestSettings(model=(folder,), proposals=s.proposals, max_boxes=s.max_boxes, overwrite=s.overwrite)
-    name = detections_name(settings)
-    dataset, stages = detect_split(run, [tested], settings, name)
+def _test(run: Run, s: TrainSettings, test: TestSettings, name: str) -> TestScores:
+    """Scores and pictures of the detector just trained; its detections get `name`."""
+    tested = TestedModel.load(run, run.model(s.model_name))
+    dataset, stages = detect_split(run, [tested], test, name)
     scores = score_detections(run, dataset, stages, s.metric, name)
     draw_pictures(run.folder / "pictures", dataset, list(stages.values())[-1], PICTURES)
     return scores

@@ -36,8 +36,7 @@ def run(settings: TrainSettings) -> dict[str, Any]:
         print(line)
     seconds = training.stage_seconds
     write_report(run.folder / TRAIN, training.summary(), settings.to_dict(), sum(seconds.values()))
-    detections = "" if settings.model_name == "model" else settings.model_name
-    report, figures = write_html(run, detections, settings.metric)
+    report, figures = write_html(run, training.detections, settings.metric)
     print(f"\n{training.scores.headline()}")
     print(f"{clock(sum(seconds.values()))}: {', '.join(f'{name} {clock(s)}' for name, s in seconds.items())}")
     print(f"report: {report}; pictures of detections over the ground truth: {run.folder / 'pictures'}")
