@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.metrics import average_precision_score
 from torch import nn
 
 from detection.config import FinetuneConfig
@@ -250,6 +249,8 @@ def window_ap(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
         scores: float32 (W, K + 1), background first.
         labels: int64 (W,), 0 for background; classes without a window are left out of the mean.
     """
+    from sklearn.metrics import average_precision_score  # takes a second to import, and 80 MB
+
     present = np.unique(labels[labels > 0])
     return float(np.mean([average_precision_score(labels == k, scores[:, k]) for k in present]))
 

@@ -196,6 +196,12 @@ def test_importing_sppnet_is_light():
     assert done.stdout.startswith("set()"), done
 
 
+def test_the_stages_import_scikit_learn_and_pandas_only_where_they_use_them():
+    code = "import sys, sppnet.detector.training; print({'sklearn', 'pandas', 'matplotlib'} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "set()\n", done
+
+
 def test_public_names_of_sppnet_are_those_of_their_homes():
     import sppnet
     from detection.detections import Detections
