@@ -97,7 +97,7 @@ def _warn_of_faults(dataset: Dataset, total: int) -> None:
     _warn(f"{name}: dropped {len(dropped)} of {total} boxes, which are empty or outside the image", dropped)
     _warn(f"{name}: clipped {len(clipped)} of {total} boxes, which extend beyond the image", clipped)
     for kind, remarks in dataset.notes.items():
-        _warn(f"{name}: {len(remarks)} {kind}", remarks)
+        _warn(f"{name}: {kind}: {len(remarks)}", remarks)
     left_out = dataset.left_out
     which = [f"{unknown} ({count})" for unknown, count in left_out.items()]
     _warn(f"{name}: left out {sum(left_out.values())} of {total} objects, of classes unknown from training", which)

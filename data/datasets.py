@@ -76,15 +76,38 @@ def load(
     if kind == "VOC":
         found = voc.load(path, year, listed, classes=classes, skip_bad=skip_bad)
     else:
-        found = FORMATS[kind].load(path, listed, classes=classes, skip_bad=skip_bad, name=f"{stem} {split}")
-    if not automatic:
-        return found
-    tested = _test_ids([r.id for r in found])
+        name = stem if automatic else f"{stem} {split}"
+        found = FORMATS[kind].load(path, listed, classes=classes, skip_bad=skip_bad, name=name)
+    return _part(found, stem, split, listed) if automatic else found
+
+
+def _part(whole: Dataset, stem: str, split: str, listed: str) -> Dataset:
+    """Return the images of an automatic split, "train" or "test", and what is said about them.
+
+    Raises:
+        ValueError: there is only one image.
+    """
+    test = _test_ids([r.id for r in whole])
     told = "no splits" if listed == ALL else f"one list of photos, {listed}"
-    counts = f"{len(found) - len(tested)} for training, {len(tested)} for testing"
+    counts = f"{len(whole) - len(test)} for training, {len(test)} for testing"
     log.warning("%s: %s; divided automatically: %s", stem, told, counts)
-    records = tuple(r for r in found if (r.id in tested) == (split == "test"))
-    return replace(found, name=f"{stem} {split}", records=records)
+    test |= {i for i in whole.bad if _drawn(i) < TEST_SHARE}
+
+    def inside(image_id: str) -> bool:
+        return (image_id in test) == (split == "test")
+
+    def mine(remark: str) -> bool:  # those on no image are with the training images
+        return inside(remark.split(": ")[0])
+
+    return replace(
+        whole,
+        name=f"{stem} {split}",
+        records=tuple(r for r in whole if inside(r.id)),
+        bad={i: reason for i, reason in whole.bad.items() if inside(i)},
+        dropped=tuple(filter(mine, whole.dropped)),
+        clipped=tuple(filter(mine, whole.clipped)),
+        notes={kind: tuple(filter(mine, remarks)) for kind, remarks in whole.notes.items()},
+    )
 
 
 def _stored(path: Path, kind: str, year: str | None) -> tuple[str, ...]:
@@ -105,10 +128,14 @@ def _test_ids(ids: Sequence[str]) -> set[str]:
     """
     if len(ids) < 2:
         raise ValueError(f"image {ids[0]}: one image is too few for training and testing; add others")
-    drawn = {i: int.from_bytes(hashlib.sha256(i.encode()).digest()[:8], "big") / 2**64 for i in ids}
-    order = sorted(ids, key=drawn.__getitem__)
-    count = sum(value < TEST_SHARE for value in drawn.values())
+    order = sorted(ids, key=_drawn)
+    count = sum(_drawn(i) < TEST_SHARE for i in ids)
     return set(order[: min(max(count, 1), len(order) - 1)])
+
+
+def _drawn(image_id: str) -> float:
+    """Turn an image id into a number in [0, 1)."""
+    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") / 2**64
 
 
 def usual(root: str | os.PathLike[str], year: str | None = None) -> tuple[str, str]:

@@ -62,6 +62,20 @@ def test_one_list_is_divided_with_one_line(tmp_path, caplog, make):
     assert f"divided automatically: {len(train)} for training, {len(test)} for testing" in caplog.text
 
 
+def test_each_part_of_a_divided_list_has_its_own_faults(tmp_path):
+    one_csv(tmp_path)
+    rows = [f"{i}.png,9,0,0,9,cat," for i in IDS] + [f"{i}.png,0,0,999,9,cat," for i in IDS]
+    write(tmp_path / "boxes.csv", "\n".join(["file,xmin,ymin,xmax,ymax,class,split", *rows]))
+    for bad in IDS[:6]:
+        (tmp_path / f"{bad}.png").write_text("no photo")
+    parts = [datasets.load(tmp_path, split, skip_bad=True) for split in ("train", "test")]
+    assert sorted(i for part in parts for i in part.bad) == sorted(IDS[:6])
+    for part in parts:
+        ids = [r.id for r in part]
+        assert [remark.split(":")[0] for remark in part.dropped] == ids
+        assert [remark.split(":")[0] for remark in part.clipped] == ids
+
+
 def test_a_devkit_with_one_list_is_divided_too(tmp_path):
     one_voc(tmp_path / "set")
     source = DataSource.of(DatasetSettings(devkit=tmp_path / "set"))

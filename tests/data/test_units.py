@@ -47,7 +47,7 @@ def test_fractions_become_pixels_with_one_line(tmp_path, caplog, read):
     np.testing.assert_allclose(record.boxes, PIXELS, atol=0.011)
     told = [message for message in caplog.messages if "boxes in fractions" in message]
     assert len(told) == 1
-    assert "3 boxes in fractions of the photo, converted to pixels" in told[0]
+    assert "boxes in fractions of the photo, converted to pixels: 3" in told[0]
 
 
 @pytest.mark.parametrize(

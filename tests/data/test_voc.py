@@ -66,7 +66,7 @@ def test_flags_are_words_at_times(tmp_path, caplog, word, difficult, told):
     extra = f"<truncated>{word}</truncated><difficult>{word}</difficult>"
     (record,) = load_one(tmp_path, xml(obj(), obj(extra=extra), obj(extra=extra)))
     assert record.difficult.tolist() == [False, difficult, difficult]
-    kind = f"2 flags that are neither true nor false, taken as false; a: object 2: difficult is '{word}'"
+    kind = f"flags that are neither true nor false, taken as false: 2; a: object 2: difficult is '{word}'"
     assert [kind in message for message in caplog.messages] == [True] * told
 
 
@@ -114,7 +114,7 @@ def test_annotations_without_a_photo_are_counted_and_named(tmp_path, caplog):
     (root / "Annotations" / "a.xml").rename(root / "Annotations" / "a.XML")
     found = voc.load(root)
     assert found.notes == {"labels without a photo": (str(root / "Annotations" / "b.xml"),)}
-    assert "1 labels without a photo" in caplog.text
+    assert "labels without a photo: 1" in caplog.text
 
 
 def test_parts_of_objects_are_not_objects(tmp_path):

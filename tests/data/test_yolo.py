@@ -113,7 +113,7 @@ def test_label_files_without_a_photo_are_counted_and_named(tmp_path, caplog):
     write(tmp_path / "labels" / "classes.txt", "cat\n")
     found = yolo.load(tmp_path, "all")
     assert found.notes == {"labels without a photo": tuple(map(str, orphans))}
-    assert f"3 labels without a photo; {orphans[0]}" in caplog.text
+    assert f"labels without a photo: 3; {orphans[0]}" in caplog.text
 
 
 def test_labels_of_another_split_are_not_without_a_photo(tmp_path, caplog):
@@ -138,7 +138,7 @@ def test_a_photo_that_is_listed_twice_is_used_once(tmp_path, caplog):
     write(tmp_path / "list.txt", "images/a.png\n./images/a.png\n")
     write(tmp_path / "data.yaml", "train: [list.txt, images]\nnames: [cat]\n")
     assert [r.id for r in yolo.load(tmp_path, "train")] == ["a"]
-    assert "1 photos listed more than once" in caplog.text
+    assert "photos listed more than once, used once: 1" in caplog.text
 
 
 @pytest.mark.parametrize(
