@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 
@@ -41,6 +42,15 @@ def folders_in(folder: Path) -> list[Path]:
         return []
     shown = (entry for entry in os.scandir(folder) if not entry.name.startswith("."))
     return sorted(folder / entry.name for entry in shown if _target(entry).is_dir())
+
+
+def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return the files directly in a folder with one of these suffixes, in upper or lower case; sorted, none hidden."""
+    if not folder.is_dir():
+        return []
+    shown = (entry for entry in os.scandir(folder) if not entry.name.startswith("."))
+    found = (folder / entry.name for entry in shown if _target(entry).is_file())
+    return sorted(path for path in found if path.suffix.lower() in suffixes)
 
 
 def _target(entry: os.DirEntry[str]) -> Path | os.DirEntry[str]:

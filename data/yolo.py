@@ -15,7 +15,8 @@ from data.files import ids_of, image_size
 from data.records import Dataset
 from data.text import read_text
 from data.units import FIRST_PIXEL, to_pixels
-from data.yolo_layout import ClassNames, Config, Labels, find_splits
+from data.yolo_config import ClassNames, Config
+from data.yolo_layout import Labels, find_splits
 
 VISIBILITIES = (0, 1, 2)  # of keypoints
 _MARGIN = 0.05  # fraction of the photo by which a keypoint may lie outside its box

@@ -98,6 +98,15 @@ def test_labels_are_found_beside_the_photos_and_in_labels(tmp_path, caplog, imag
     assert "without a photo" not in caplog.text
 
 
+def test_pictures_in_folders_without_labels_are_no_photos_of_the_set(tmp_path, caplog):
+    for i in range(3):
+        photo(tmp_path / f"{i}.png")
+        write(tmp_path / f"{i}.txt", BOX if i else "")
+        photo(tmp_path / "runs" / "set" / "pictures" / f"{i}.png")
+    assert [r.id for r in yolo.load(tmp_path, "all")] == ["0", "1", "2"]
+    assert f"left out 3 photos in folders without labels, such as {tmp_path / 'runs' / 'set'}" in caplog.text
+
+
 def test_data_yaml_finds_labels_beside_the_photos(tmp_path):
     photo(tmp_path / "images" / "train" / "a.png")
     write(tmp_path / "images" / "train" / "a.txt", BOX)
