@@ -121,7 +121,7 @@ def _corners(values: Sequence[float], keypoints: tuple[int, int] | None, where: 
         expected = 5 + keypoints[0] * keypoints[1]
         raise ValueError(f"{where} has {columns} columns, expected 5, or {expected} as kpt_shape is {list(keypoints)}")
     if columns == 5 or keypoints:
-        _check_fractions(values[:4], where, "are the numbers pixels?")
+        _check_fractions(values[:4], where, "are the numbers pixels? divide them by its width and height")
         x, y, w, h = values[:4]
         return [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
     if columns < 7 or columns % 2 == 0 or _has_keypoints(values):
