@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+UNKNOWN_WORDS = "flags that are neither true nor false, taken as false"
+FRACTIONS = "boxes in fractions of the photo, converted to pixels"
+REPEATED = "photos listed more than once, used once"
+UNUSED = "labels without a photo"
+"""Kinds of remarks; see `Annotation.notes`."""
+
+_TRUE = frozenset({"1", "1.0", "true", "yes", "y", "t", "on"})
+_FALSE = frozenset({"0", "0.0", "false", "no", "n", "f", "off", "none", "null", ""})
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +33,7 @@ class Annotation:
         difficult: bool (G,), objects that evaluation ignores.
         dropped: one remark per object that was dropped because its box is empty or outside the image.
         clipped: one remark per object whose box was clipped at the image border.
+        notes: kind -> other remarks of that kind.
     """
 
     source: Path
@@ -32,6 +43,7 @@ class Annotation:
     difficult: NDArray[np.bool_]
     dropped: tuple[str, ...]
     clipped: tuple[str, ...]
+    notes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Objects:
@@ -48,6 +60,7 @@ class Objects:
         self._seen = 0
         self._dropped: list[str] = []
         self._clipped: list[str] = []
+        self._notes: dict[str, list[str]] = defaultdict(list)
 
     def add(self, name: str, box: Sequence[float], shown: Sequence[float], difficult: bool = False) -> None:
         """Add an object, or drop it with a remark if its box is unusable.
@@ -68,6 +81,22 @@ class Objects:
             self._clipped.append(remark)
         self._kept.append((name, inside, difficult))
 
+    def note(self, kind: str, remark: str) -> None:
+        """Add a remark of some kind."""
+        self._notes[kind].append(remark)
+
+    def flag(self, value: object, what: str) -> bool:
+        """Convert a flag of the next object; an unknown word is false, with a remark.
+
+        Args:
+            value: number, truth value or word.
+            what: name of the flag, for the remark.
+        """
+        word = str(value).strip().lower()
+        if word not in _TRUE | _FALSE:
+            self.note(UNKNOWN_WORDS, f"object {self._seen + 1}: {what} is {str(value).strip()!r}")
+        return word in _TRUE
+
     def annotation(self) -> Annotation:
         """Return the objects added so far."""
         return Annotation(
@@ -78,6 +107,7 @@ class Objects:
             np.array([difficult for _, _, difficult in self._kept], np.bool_),
             tuple(self._dropped),
             tuple(self._clipped),
+            dict(self._notes),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,9 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.files import PHOTOS
+from data.folders import files_below, folders_in
 from data.records import Dataset
 
 HOW = "expected one folder of photos per class, or such folders within train and test (or val)"
+log = logging.getLogger(__name__)
+
 BACKGROUND = "BACKGROUND_Google"  # one of Caltech-101's 102 categories in the usual protocol
 
 
@@ -62,31 +66,39 @@ def from_folder(root: str | os.PathLike[str], classes: Sequence[str] | None = No
     The name of a folder is the name of its class; photos in nested folders are included.
 
     Args:
-        root: the folder of class folders; files beside them and hidden folders are ignored.
-        classes: class names in label order; None: the names of the folders, sorted.
+        root: the folder of class folders, or a folder that holds nothing but such a folder named train; files beside
+            them and hidden folders are ignored.
+        classes: class names in label order; None: the names of the folders, sorted. Folders of other classes are
+            left out with a warning.
 
     Raises:
         FileNotFoundError: the folder does not exist or holds no folders.
-        ValueError: a folder holds no photo or is not one of `classes`, or there are fewer than two classes.
+        ValueError: a folder holds no photo, no folder is one of `classes`, or there are fewer than two classes.
     """
     path = Path(root)
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such folder; {HOW}")
-    names = sorted(p.name for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
-    if not names:
+    folders = folders_in(path)
+    if [p.name for p in folders] == ["train"] and len(folders_in(folders[0])) > 1:
+        folders = folders_in(folders[0])
+    if not folders:
         raise FileNotFoundError(f"{path}: holds no folders; {HOW}")
-    known = tuple(classes or names)
-    strangers = sorted(set(names) - set(known))
+    known = tuple(classes or (p.name for p in folders))
+    found = {p.name: photos_in(p) for p in folders}
+    strangers = {name: len(found.pop(name)) for name in sorted(found.keys() - set(known))}
+    if not found:
+        raise ValueError(f"{path}: none of its folders is one of the {len(known)} classes, such as {known[0]}")
     if strangers:
-        raise ValueError(f"{path}: folder {strangers[0]} is not one of the {len(known)} classes; remove or rename it")
-    found = {name: photos_in(path / name) for name in names}
-    empty = [name for name, photos in found.items() if not photos]
+        counts = ", ".join(f"{name} ({count})" for name, count in strangers.items())
+        number = sum(strangers.values())
+        log.warning("%s: left out %d photos, of classes unknown from training: %s", path, number, counts)
+    empty = [p for p in folders if not found.get(p.name, True)]
     if empty:
-        raise ValueError(f"{path / empty[0]}: holds no photos; add some or remove the folder")
+        raise ValueError(f"{empty[0]}: holds no photos; add some or remove the folder")
     if len(known) < 2:
         raise ValueError(f"{path}: holds only one class, {known[0]}; {HOW}, for two or more classes")
     paths = tuple(photo for photos in found.values() for photo in photos)
-    labels = np.repeat([known.index(name) for name in names], [len(found[name]) for name in names])
+    labels = np.repeat([known.index(name) for name in found], [len(photos) for photos in found.values()])
     return LabelledPhotos(path.resolve().name, known, paths, one_class(labels, len(known)))
 
 
@@ -98,9 +110,8 @@ def splits(root: str | os.PathLike[str]) -> tuple[str, str] | None:
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """Return the photos in a folder and its subfolders, sorted, without hidden ones (.ipynb_checkpoints)."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in PHOTOS and p.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    """Return the photos in a folder and its subfolders, sorted, without hidden ones; links to folders are followed."""
+    return [p for p in files_below(folder) if p.suffix.lower() in PHOTOS]
 
 
 def one_class(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.int8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,11 +15,14 @@ from data.records import Dataset
 FORMATS = {"COCO": coco, "YOLO": yolo, "CSV": table}
 HOW = (
     "expected VOC (Annotations, JPEGImages, ImageSets), COCO (annotations/*.json, or <split>/_annotations.coco.json), "
-    "YOLO (data.yaml, or images and labels) or CSV (file, xmin, ymin, xmax, ymax, class)"
+    "YOLO (data.yaml, images and labels, or labels beside the photos) or CSV (file, xmin, ymin, xmax, ymax, class)"
 )
+
+log = logging.getLogger(__name__)
 
 TEST_SHARE = 0.2  # of the images, in data without splits
 AUTOMATIC_SPLITS = ("train", "test")
+ALL = "all"  # the split of data without splits
 FLAGS = {"train": "--train-split", "test": "--test-split or --split"}
 USUAL = {"train": ("trainval", "train"), "test": ("test", "val", "valid", "validation")}
 
@@ -26,16 +30,16 @@ USUAL = {"train": ("trainval", "train"), "test": ("test", "val", "valid", "valid
 def splits(root: str | os.PathLike[str], year: str | None = None) -> tuple[str, ...]:
     """Return the names of the splits of a data set.
 
-    Data without splits has the split "all", and is split automatically into "train" and "test", about four fifths and
-    one fifth of the images. An image's id decides its split, so the splits are the same everywhere, and adding images
-    does not move others.
+    Data without splits, or with one list that is not for testing, has the split "all", and is split automatically into
+    "train" and "test", about four fifths and one fifth of the images. An image's id decides its split, so the splits
+    are the same everywhere, and adding images does not move others, unless one of the two would be empty.
 
     Raises:
         FileNotFoundError: there is no such file or folder, or no data set of a known format in it.
     """
     path, kind = _format(root)
-    found = voc.splits(path, year) if kind == "VOC" else tuple(FORMATS[kind].splits(path))
-    return ("all", *AUTOMATIC_SPLITS) if found == ("all",) else found
+    stored = _stored(path, kind, year)
+    return (ALL, *AUTOMATIC_SPLITS) if _only_list(stored) else stored
 
 
 def load(
@@ -61,22 +65,77 @@ def load(
         ValueError: a file has invalid content.
     """
     path, kind = _format(root)
+    stored = _stored(path, kind, year)
+    only = _only_list(stored)
+    automatic = only is not None and split in AUTOMATIC_SPLITS
+    listed = only if only is not None and (automatic or split == ALL) else split
+    if listed not in stored and kind != "VOC":
+        known = ", ".join(splits(path)) or "none"
+        raise FileNotFoundError(f"{path}: no split {split}; this {kind} data set has {known}")
+    stem = path.resolve().stem
     if kind == "VOC":
-        return voc.load(path, year, split, classes=classes, skip_bad=skip_bad)
-    known = splits(path)
-    if split not in known:
-        raise FileNotFoundError(f"{path}: no split {split}; this {kind} data set has {', '.join(known) or 'none'}")
-    name, automatic = f"{path.resolve().stem} {split}", known == ("all", *AUTOMATIC_SPLITS)
-    stored = "all" if automatic else split
-    found = FORMATS[kind].load(path, stored, classes=classes, skip_bad=skip_bad, name=name)
-    if not automatic or split == "all":
-        return found
-    records = tuple(r for r in found if _automatic_split(r.id) == split)
-    if not records:
-        raise ValueError(
-            f"{path}: {len(found)} images are too few to be split automatically; add a train and a test split"
-        )
-    return replace(found, records=records)
+        found = voc.load(path, year, listed, classes=classes, skip_bad=skip_bad)
+    else:
+        name = stem if automatic else f"{stem} {split}"
+        found = FORMATS[kind].load(path, listed, classes=classes, skip_bad=skip_bad, name=name)
+    return _part(found, stem, split, listed) if automatic else found
+
+
+def _part(whole: Dataset, stem: str, split: str, listed: str) -> Dataset:
+    """Return the images of an automatic split, "train" or "test", and what is said about them.
+
+    Raises:
+        ValueError: there is only one image.
+    """
+    test = _test_ids([r.id for r in whole])
+    told = "no splits" if listed == ALL else f"one list of photos, {listed}"
+    counts = f"{len(whole) - len(test)} for training, {len(test)} for testing"
+    log.warning("%s: %s; divided automatically: %s", stem, told, counts)
+    test |= {i for i in whole.bad if _drawn(i) < TEST_SHARE}
+
+    def inside(image_id: str) -> bool:
+        return (image_id in test) == (split == "test")
+
+    def mine(remark: str) -> bool:  # those on no image are with the training images
+        return inside(remark.split(": ")[0])
+
+    return replace(
+        whole,
+        name=f"{stem} {split}",
+        records=tuple(r for r in whole if inside(r.id)),
+        bad={i: reason for i, reason in whole.bad.items() if inside(i)},
+        dropped=tuple(filter(mine, whole.dropped)),
+        clipped=tuple(filter(mine, whole.clipped)),
+        notes={kind: tuple(filter(mine, remarks)) for kind, remarks in whole.notes.items()},
+    )
+
+
+def _stored(path: Path, kind: str, year: str | None) -> tuple[str, ...]:
+    """Return the names of the splits that the files of a data set define."""
+    return voc.splits(path, year) if kind == "VOC" else tuple(FORMATS[kind].splits(path))
+
+
+def _only_list(stored: Sequence[str]) -> str | None:
+    """Return the only split, if it is to be divided."""
+    return stored[0] if len(stored) == 1 and stored[0] not in USUAL["test"] else None
+
+
+def _test_ids(ids: Sequence[str]) -> set[str]:
+    """Choose images for testing by the hashes of their ids, at least one and not all.
+
+    Raises:
+        ValueError: there is only one image.
+    """
+    if len(ids) < 2:
+        raise ValueError(f"image {ids[0]}: one image is too few for training and testing; add others")
+    order = sorted(ids, key=_drawn)
+    count = sum(_drawn(i) < TEST_SHARE for i in ids)
+    return set(order[: min(max(count, 1), len(order) - 1)])
+
+
+def _drawn(image_id: str) -> float:
+    """Turn an image id into a number in [0, 1)."""
+    return int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") / 2**64
 
 
 def usual(root: str | os.PathLike[str], year: str | None = None) -> tuple[str, str]:
@@ -103,15 +162,11 @@ def usual_split(root: str | os.PathLike[str], purpose: str, year: str | None = N
     """
     known = splits(root, year)
     name = next((n for n in USUAL[purpose] if n in known), None)
+    if name is None and len(known) == 1:
+        raise ValueError(f"{root}: has only {known[0]}, for testing; call it train to have it divided automatically")
     if name is None:
         raise ValueError(f"{root}: has splits {', '.join(known)}; choose the {purpose} split with {FLAGS[purpose]}")
     return name
-
-
-def _automatic_split(image_id: str) -> str:
-    """Draw "train" or "test" by the hash of an image id."""
-    drawn = int.from_bytes(hashlib.sha256(image_id.encode()).digest()[:8], "big") / 2**64
-    return AUTOMATIC_SPLITS[drawn < TEST_SHARE]
 
 
 def _format(root: str | os.PathLike[str]) -> tuple[Path, str]:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from data.folders import files_below
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """Suffixes of annotated images, in order of preference where several files have the same stem."""
 
@@ -18,8 +20,8 @@ _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the image files in a folder and its subfolders, sorted."""
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    """Return the image files in a folder and its subfolders, sorted; links to folders are followed."""
+    return [p for p in files_below(folder) if p.suffix.lower() in IMAGE_SUFFIXES]
 
 
 def ids_of(paths: Iterable[Path]) -> dict[str, Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +44,8 @@ class Dataset(Sequence[ImageRecord]):
         bad: id -> reason, of the images that were skipped on request.
         dropped: one remark per box that was dropped because it is empty or outside its image, with the image id.
         clipped: one remark per box that was clipped at the border of its image, with the image id.
+        unknown: image id -> classes of the objects that were left out because the caller's classes lack them.
+        notes: kind -> other remarks of that kind, for example on label files that no photo uses.
     """
 
     name: str
@@ -51,6 +54,13 @@ class Dataset(Sequence[ImageRecord]):
     bad: dict[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     clipped: tuple[str, ...] = ()
+    unknown: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def left_out(self) -> dict[str, int]:
+        """Class -> number of objects of these images that were left out as `unknown`, most first."""
+        return dict(Counter(name for r in self.records for name in self.unknown.get(r.id, ())).most_common())
 
     def __len__(self) -> int:
         return len(self.records)

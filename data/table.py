@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import functools
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.annotation import Annotation, Objects, number
+from data.annotation import FRACTIONS, Annotation, Objects, number
 from data.build import build
 from data.files import ids_of, image_size
+from data.folders import named
 from data.records import Dataset
+from data.text import read_text
+from data.units import Unit, check_unit, common_unit, to_pixels
 
 ROBOFLOW = "_annotations.csv"
 COLUMNS = {
@@ -31,7 +35,7 @@ class Row:
     """One line of the table.
 
     Attributes:
-        line: number of the line, from 1; blank lines do not count.
+        line: number of the line, from 1.
         file: the image file.
         box: x0, y0, x1, y1 as written in the table.
         name: class name, "" for an image without objects.
@@ -66,7 +70,8 @@ def load(
 ) -> Dataset:
     """Read one split.
 
-    Corners are 0-based inclusive pixels. An image without objects is a row whose other columns are empty.
+    Corners are 0-based inclusive pixels, or fractions of the image if most rows of the file allow only that. An image
+    without objects is a row whose other columns are empty.
 
     Args:
         root: folder or file, as for `splits`.
@@ -76,33 +81,36 @@ def load(
         name: name of the data set and split, for messages.
 
     Raises:
-        OSError, ValueError: a column or image is missing, or a coordinate is not a number.
+        OSError, ValueError: a column or image is missing, a coordinate is not a number, or one box is in pixels and
+            others are in fractions.
     """
     path = splits(root)[split]
     objects: dict[str, list[Row]] = defaultdict(list)
-    for row in _rows(path):
+    rows = _rows(path)
+    for row in rows:
         if row.split in ("", split):
-            objects[row.file].append(row)
+            objects[os.path.normpath(row.file)].append(row)
     if not objects:
         raise ValueError(f"{path}: no rows for split {split}")
     folder = _image_folder(path, split, next(iter(objects)))
-    files = {folder / file: rows for file, rows in objects.items()}
-    readers = {i: functools.partial(_read_one, path, file, files[file]) for i, file in ids_of(files).items()}
+    files = {folder / file: of_file for file, of_file in objects.items()}
+    unit = common_unit(_numbers(row) for row in rows)
+    readers = {i: functools.partial(_read_one, path, file, files[file], unit) for i, file in ids_of(files).items()}
     return build(name or f"{root.name} {split}", readers, classes, skip_bad)
 
 
 def _rows(path: Path) -> list[Row]:
     """Read all rows; a table without a header has keras-retinanet's columns: file, x1, y1, x2, y2, class."""
     try:
-        lines = list(csv.reader(path.read_text("utf-8-sig").splitlines()))
-    except (UnicodeDecodeError, csv.Error) as error:
+        reader = csv.reader(read_text(path).splitlines())
+        lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
+    except csv.Error as error:
         raise ValueError(f"{path}: not a CSV table ({error})") from None
-    lines = [line for line in lines if any(cell.strip() for cell in line)]
     if not lines:
         raise ValueError(f"{path}: the table is empty")
-    header, first = _header(path, lines[0])
+    header, first = _header(path, lines[0][1])
     rows = []
-    for count, cells in enumerate(lines[first:], first + 1):
+    for count, cells in lines[first:]:
         if len(cells) <= max(header.values()):
             raise ValueError(f"{path}: line {count} has {len(cells)} columns, expected {max(header.values()) + 1}")
         value = {what: cells[i].strip() for what, i in header.items()}
@@ -132,7 +140,8 @@ def _header(path: Path, cells: list[str]) -> tuple[dict[str, int], int]:
 
 
 def _image_folder(path: Path, split: str, file: str) -> Path:
-    places = [path.parent, path.parent / "images", path.parent / split, path.parent / "images" / split]
+    root, images = path.parent, named(path.parent, "images")
+    places = [root, images, named(root, split), named(images, split)]
     for place in places:
         if (place / file).is_file():
             return place
@@ -140,14 +149,26 @@ def _image_folder(path: Path, split: str, file: str) -> Path:
     raise FileNotFoundError(f"image is missing: {file} of {path}; looked in {looked}")
 
 
-def _read_one(path: Path, file: Path, rows: list[Row]) -> tuple[Path, Annotation]:
-    objects = Objects(path, image_size(file))
+def _numbers(row: Row) -> list[float]:
+    """Return the corners of a row as numbers, or none if it has no box or one that cannot be read."""
+    try:
+        return [number(text, "a coordinate") for text in row.box]
+    except ValueError:
+        return []
+
+
+def _read_one(path: Path, file: Path, rows: list[Row], unit: Unit) -> tuple[Path, Annotation]:
+    size = image_size(file)
+    objects = Objects(path, size)
     for row in rows:
         if not row.name and not any(row.box):
             continue
         where = f"{path}: line {row.line}"
         if not row.name:
             raise ValueError(f"{where}: the box has no class")
-        box = [number(text, f"{where}: a coordinate") for text in row.box]
-        objects.add(row.name, box, box)
+        written = [number(text, f"{where}: a coordinate") for text in row.box]
+        check_unit(written, unit, where)
+        if unit is Unit.FRACTIONS:
+            objects.note(FRACTIONS, f"line {row.line} ({row.name})")
+        objects.add(row.name, to_pixels(written, size) if unit is Unit.FRACTIONS else written, written)
     return file, objects.annotation()

@@ -8,10 +8,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 
-from data.annotation import Annotation
+from data.annotation import UNUSED, Annotation
 from data.build import build
 from data.files import IMAGE_SUFFIXES
 from data.records import Dataset
+from data.text import read_text
 from data.voc_xml import read_annotation
 
 VOC_CLASSES = (
@@ -37,7 +38,7 @@ def load(
     Boxes become 0-based: one is subtracted from every coordinate in the files; fractions are kept. Unusable boxes
     (corners swapped, a single pixel, entirely outside the image) are dropped and boxes that extend beyond the image are
     clipped, with one warning each per data set. A box one pixel wide or high is valid in VOC and kept. Parts of objects
-    (`<part>`) are ignored.
+    (`<part>`) are ignored. Boxes in fractions of the image are converted.
 
     Args:
         root: a VOCdevkit, or a folder that itself holds Annotations, ImageSets and JPEGImages.
@@ -45,7 +46,7 @@ def load(
         split: name of a list in ImageSets/Main.
         classes: class names in label order. None: the twenty of VOC if no other name occurs in this split, otherwise
             the names that occur, sorted. Pass the classes of the training set when reading a test set, so that labels
-            agree.
+            agree; objects of other classes are left out with a warning.
         skip_bad: skip images that cannot be used and list them in `Dataset.bad`, instead of raising at the first one.
             Errors in the list itself always raise.
 
@@ -54,17 +55,17 @@ def load(
 
     Raises:
         FileNotFoundError: the devkit, year or list does not exist, or an annotation or image is missing.
-        ValueError: the list is empty, repeats an id or leads out of the folder; or an annotation is damaged or has a
-            class that is not in `classes`.
+        ValueError: the list is empty, repeats an id or leads out of the folder; or an annotation is damaged.
 
     Source: VOCdevkit/VOCcode/PASreadrecord.m, VOCinit.m.
     """
     folder = _find_folder(Path(root), year)
     name = f"{folder.resolve().name} {split}"
     ids = _read_list(folder, split)
-    images = _image_files(folder / "JPEGImages")
-    readers = {i: functools.partial(_read_one, folder, i, images) for i in ids}
-    return build(name, readers, classes, skip_bad, _class_names)
+    images, annotations = _image_files(folder / "JPEGImages"), _annotation_files(folder)
+    readers = {i: functools.partial(_read_one, folder, i, images, annotations) for i in ids}
+    unused = [str(path) for i, path in sorted(annotations.items()) if i not in images and i not in readers]
+    return build(name, readers, classes, skip_bad, _class_names, {UNUSED: unused})
 
 
 def is_voc(root: Path) -> bool:
@@ -122,13 +123,10 @@ def _read_list(folder: Path, split: str) -> list[str]:
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "nothing"
         raise FileNotFoundError(f"no list {path}; ImageSets/Main holds {there}")
-    try:
-        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file in UTF-8 ({error.reason})") from None
+    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
     if not lines:
         raise ValueError(f"{path}: the list is empty; expected one image id per line")
-    annotated = {name.removesuffix(".xml") for name in os.listdir(folder / "Annotations")}
+    annotated = _annotation_files(folder)
     # An id may contain blanks: the text after a blank is a column only if no annotation has the whole line as its id.
     ids = [line if line in annotated else line.split()[0] for line in lines]
     seen: set[str] = set()
@@ -159,14 +157,21 @@ def _image_files(folder: Path) -> dict[str, Path]:
     return {stem: folder / file_name for stem, (_, file_name) in found.items()}
 
 
-def _read_one(folder: Path, image_id: str, images: dict[str, Path]) -> tuple[Path, Annotation]:
-    path = folder / "Annotations" / f"{image_id}.xml"
-    if not path.is_file():
-        raise FileNotFoundError(f"annotation is missing: {path}")
+def _annotation_files(folder: Path) -> dict[str, Path]:
+    """Return stem -> annotation file."""
+    files = (entry for entry in os.scandir(folder / "Annotations") if entry.name.lower().endswith(".xml"))
+    return {entry.name[:-4]: Path(entry.path) for entry in files if not entry.name.startswith(".") and entry.is_file()}
+
+
+def _read_one(
+    folder: Path, image_id: str, images: dict[str, Path], annotations: dict[str, Path]
+) -> tuple[Path, Annotation]:
+    if image_id not in annotations:
+        raise FileNotFoundError(f"annotation is missing: {folder / 'Annotations' / f'{image_id}.xml'}")
     if image_id not in images:
         wanted = folder / "JPEGImages" / f"{image_id}.jpg"
         raise FileNotFoundError(f"image is missing: {wanted} (nor with {', '.join(IMAGE_SUFFIXES[1:])})")
-    return images[image_id], read_annotation(path)
+    return images[image_id], read_annotation(annotations[image_id])
 
 
 def _class_names(found: set[str]) -> tuple[str, ...]:

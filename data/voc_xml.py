@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
 from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import parse
+from defusedxml.ElementTree import fromstring
 
-from data.annotation import Annotation, Objects, number, plain
+from data.annotation import FRACTIONS, Annotation, Objects, number, plain
+from data.units import Unit, check_unit, common_unit, to_pixels
+
+_DECLARED = re.compile(rb"""\A(?:\xef\xbb\xbf)?\s*<\?xml[^>]*?\sencoding\s*=\s*["']([\w.:-]+)["']""")
+_PARSERS_OWN = ("utf-8", "utf8", "utf-16", "us-ascii", "iso-8859-1")  # encodings that expat decodes itself
+_WIDER = {"gbk": "gb18030", "gb2312": "gb18030", "euc-kr": "cp949", "shift_jis": "cp932"}
+"""What is declared -> what Windows writes under that name, which contains it."""
 
 
 def read_annotation(path: Path) -> Annotation:
@@ -16,23 +23,51 @@ def read_annotation(path: Path) -> Annotation:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the file is not XML, has no image size, an object without a name or box, or a value that is not a
-            finite number. The message names the file and the object.
+        ValueError: the file is not XML, has no image size, an object without a name or box, a value that is not a
+            finite number, or boxes in pixels and others in fractions. The message names the file and the object.
     """
     try:
-        root = parse(path).getroot()
-    except (ParseError, DefusedXmlException, LookupError) as error:  # LookupError: unknown encoding
+        root = fromstring(_decoded(path.read_bytes()))
+    except (ParseError, DefusedXmlException, LookupError, ValueError) as error:  # LookupError: unknown encoding
         raise ValueError(f"{path}: not a readable annotation ({' '.join(str(error).split())})") from None
-    objects = Objects(path, _size(root, path))
-    for count, element in enumerate(root.findall("object"), 1):
-        where = f"{path}: object {count}"
-        name = _text(element, "name")
-        if not name:
-            raise ValueError(f"{where} has no <name>")
-        where = f"{where} ({name})"
-        raw = _box(element, where)
-        objects.add(name, [v - 1 for v in raw], raw, _flag(element, "difficult", where))
+    size = _size(root, path)
+    objects, elements = Objects(path, size), root.findall("object")
+    found = [_object(element, f"{path}: object {count}") for count, element in enumerate(elements, 1)]
+    unit = common_unit(raw for _, raw in found)
+    for count, (element, (name, raw)) in enumerate(zip(elements, found, strict=True), 1):
+        check_unit(raw, unit, f"{path}: object {count} ({name})")
+        if unit is Unit.FRACTIONS:
+            objects.note(FRACTIONS, f"object {count} ({name})")
+        box = to_pixels(raw, size) if unit is Unit.FRACTIONS else [v - 1 for v in raw]
+        objects.add(name, box, raw, objects.flag(_text(element, "difficult") or "", "difficult"))
     return objects.annotation()
+
+
+def _decoded(content: bytes) -> bytes | str:
+    """Decode a file whose declared encoding the parser does not know.
+
+    Files in UTF-8 declare another encoding at times. Text of two-byte encodings can pass for UTF-8, but hardly with
+    characters of three bytes, as those of Chinese, Japanese and Korean are in UTF-8.
+    """
+    declared = _DECLARED.match(content)
+    encoding = declared[1].decode("ascii").lower() if declared else ""
+    if encoding in ("", *_PARSERS_OWN):
+        return content
+    try:
+        text = content.decode("utf-8-sig")
+        if max(text) > "\u07ff":
+            return text
+    except UnicodeDecodeError:
+        pass
+    return content.decode(_WIDER.get(encoding, encoding))
+
+
+def _object(element: Element, where: str) -> tuple[str, list[float]]:
+    """Read the class name of an object, and xmin, ymin, xmax, ymax as written in the file."""
+    name = _text(element, "name")
+    if not name:
+        raise ValueError(f"{where} has no <name>")
+    return name, _box(element, f"{where} ({name})")
 
 
 def _size(root: Element, path: Path) -> tuple[int, int]:
@@ -59,14 +94,6 @@ def _number(element: Element, tag: str, where: str) -> float:
     if text is None:
         raise ValueError(f"{where} has no <{tag}>")
     return number(text, f"{where}: <{tag}>")
-
-
-def _flag(element: Element, tag: str, where: str) -> bool:
-    """Read a flag, 0 or 1; a missing or empty element means 0."""
-    text = _text(element, tag) or "0"
-    if text not in ("0", "1"):
-        raise ValueError(f"{where}: <{tag}> is {text!r}, expected 0 or 1")
-    return text == "1"
 
 
 def _text(element: Element, tag: str) -> str | None:

@@ -1,40 +1,39 @@
-"""Reader of YOLO's text files: data.yaml, or folders named images and labels."""
+"""Reader of YOLO's text files: data.yaml, or folders of photos and labels."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import yaml
-
-from data.annotation import Annotation, Objects, number
+from data.annotation import REPEATED, UNUSED, Annotation, Objects, number
 from data.build import build
-from data.files import ids_of, image_size, images_in
+from data.files import ids_of, image_size
 from data.records import Dataset
+from data.text import read_text
+from data.units import FIRST_PIXEL, to_pixels
+from data.yolo_config import ClassNames, Config
+from data.yolo_layout import Labels, find_splits
 
-_LISTS = ("classes.txt", "obj.names", "labels/classes.txt")
+VISIBILITIES = (0, 1, 2)  # of keypoints
+_MARGIN = 0.05  # fraction of the photo by which a keypoint may lie outside its box
+
+log = logging.getLogger(__name__)
 
 
 def splits(root: Path) -> dict[str, list[Path]]:
     """Return split name -> image files; empty if there is no YOLO data set.
 
-    Looks for a data.yaml, where train, val and test name folders or lists of images; `images/<split>` with
-    `labels/<split>`; `<split>/images` with `<split>/labels`; and `images` with `labels`, the split "all".
+    Looks for a data.yaml, or the only other YAML file with class names, where train, val and test name folders or lists
+    of images; else for folders, see `yolo_layout.find_splits`.
     """
-    settings = _settings(root)
-    if settings is not None:
-        base = _base(root, settings)
-        named = {split: settings[split] for split in ("train", "val", "test") if settings.get(split)}
-        return {split: _images(base, where, _yaml(root)) for split, where in named.items()}
-    if not root.is_dir():
-        return {}
-    pairs = {p.parent.name: p for p in sorted(root.glob("*/images")) if (p.parent / "labels").is_dir()}
-    if (root / "images").is_dir() and (root / "labels").is_dir():
-        below = {p.name: p for p in sorted((root / "images").iterdir()) if (root / "labels" / p.name).is_dir()}
-        pairs = below or {"all": root / "images"}
-    return {split: images_in(folder) for split, folder in pairs.items()}
+    config = Config.of(root)
+    if config is None:
+        return find_splits(root)
+    return config.splits() or find_splits(config.base)
 
 
 def load(
@@ -43,8 +42,9 @@ def load(
     """Read one split.
 
     A line holds a class number, then either centre x, centre y, width and height as fractions of the image, or a
-    polygon, of which the bounding box is used. Boxes become 0-based inclusive corners, x2 = x1 + width - 1. An image
-    without a label file has no objects.
+    polygon, of which the bounding box is used. Where data.yaml has `kpt_shape`, the keypoints after a box are ignored.
+    Boxes become 0-based inclusive corners, x2 = x1 + width - 1. The label file of an image is in the folder labels for
+    one in images, or beside it; an image without a label file has no objects.
 
     Args:
         root: folder or file, as for `splits`.
@@ -54,95 +54,99 @@ def load(
         name: name of the data set and split, for messages.
 
     Raises:
-        OSError, ValueError: a file is damaged, or a class has no name.
+        OSError, ValueError: a file is damaged, a class has no name, or a line may be something else than a polygon.
     """
-    names, images = _names(root), splits(root)[split]
-    if not images:
+    listed, config, labels = splits(root)[split], Config.of(root), Labels()
+    if not listed:
         raise ValueError(f"{root}: split {split} holds no images")
-    readers = {i: functools.partial(_read_one, path, names) for i, path in ids_of(images).items()}
-    order = (lambda found: sorted(found, key=int)) if names is None else sorted
-    return build(name or f"{root.name} {split}", readers, classes or names, skip_bad, order)
+    name = name or f"{root.name} {split}"
+    images = list({os.path.normpath(path): path for path in listed}.values())
+    names = ClassNames.of(root, config)
+    keypoints = config.keypoints if config else None
+    readers = {i: functools.partial(_read_one, path, labels, names, keypoints) for i, path in ids_of(images).items()}
+    if not any(map(labels.of, images)):
+        log.warning("%s: none of the %d photos has a label file, so all of them are background", name, len(images))
+    if not names.all:
+        log.warning("%s: no class names, so classes are called by their numbers; add data.yaml or classes.txt", name)
+    notes = {UNUSED: list(map(str, labels.unused(images))), REPEATED: _repeated(listed)}
+    return build(name, readers, classes or names.all or None, skip_bad, lambda found: sorted(found, key=int), notes)
 
 
-def _yaml(root: Path) -> Path:
-    return root if root.suffix in (".yaml", ".yml") else root / "data.yaml"
+def _repeated(listed: Sequence[Path]) -> list[str]:
+    """Return the images that are listed more than once."""
+    counts = Counter(map(os.path.normpath, listed))
+    return [str(path) for path, count in counts.items() if count > 1]
 
 
-def _settings(root: Path) -> dict[str, Any] | None:
-    path = _yaml(root)
-    if not path.is_file():
-        return None
-    try:
-        settings = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
-    if not isinstance(settings, dict) or "names" not in settings:
-        raise ValueError(f"{path}: not a YOLO data set; expected names, train and val")
-    return settings
-
-
-def _base(root: Path, settings: dict[str, Any]) -> Path:
-    folder = _yaml(root).parent
-    told = settings.get("path")
-    return folder / told if told and (folder / told).is_dir() else folder
-
-
-def _images(base: Path, where: str | list[str], source: Path) -> list[Path]:
-    """Return the images of a folder or list file, or of several."""
-    found: list[Path] = []
-    for one in [where] if isinstance(where, str) else where:
-        # Roboflow writes ../train/images for a folder beside data.yaml
-        place = next((p for p in (base / one, base / one.removeprefix("../")) if p.exists()), None)
-        if place is None:
-            raise FileNotFoundError(f"{source}: no such folder or list: {base / one}")
-        lines = [] if place.is_dir() else place.read_text("utf-8").split("\n")
-        found += images_in(place) if place.is_dir() else [base / line.strip() for line in lines if line.strip()]
-    return found
-
-
-def _names(root: Path) -> list[str] | None:
-    settings = _settings(root)
-    if settings is not None:
-        names = settings["names"]
-        return [str(names[k]) for k in sorted(names)] if isinstance(names, dict) else [str(n) for n in names]
-    path = next((root / name for name in _LISTS if (root / name).is_file()), None)
-    return None if path is None else [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
-
-
-def labels_of(image: Path) -> Path:
-    """Return the label file of an image: in its path, the last folder named images becomes labels."""
-    parts = list(image.parts)
-    for i in range(len(parts) - 2, -1, -1):
-        if parts[i] == "images":
-            parts[i] = "labels"
-            break
-    return Path(*parts).with_suffix(".txt")
-
-
-def _read_one(image: Path, names: list[str] | None) -> tuple[Path, Annotation]:
-    height, width = image_size(image)
-    path = labels_of(image)
-    objects = Objects(path, (height, width))
-    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
-    for count, line in enumerate((text.split() for text in lines if text.strip()), 1):
-        where = f"{path}: line {count}"
-        if len(line) != 5 and (len(line) < 7 or len(line) % 2 == 0):
-            raise ValueError(f"{where} has {len(line)} columns, expected a class and x, y, width, height, or a polygon")
-        values = [number(text, f"{where}: a column") for text in line]
-        k = int(values[0])
-        if k != values[0] or k < 0 or (names is not None and k >= len(names)):
-            raise ValueError(f"{where}: class {line[0]}, expected {f'0 to {len(names) - 1}' if names else '0 or more'}")
-        if len(line) == 5:
-            x, y, w, h = values[1:]
-            x0, y0 = x - w / 2, y - h / 2
-        else:
-            xs, ys = values[1::2], values[2::2]
-            x0, y0, w, h = min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
-        box = (x0 * width, y0 * height, (x0 + w) * width - 1, (y0 + h) * height - 1)
-        objects.add(names[k] if names else str(k), _snapped(box), values[1:])
+def _read_one(
+    image: Path, labels: Labels, names: ClassNames, keypoints: tuple[int, int] | None
+) -> tuple[Path, Annotation]:
+    size, path = image_size(image), labels.of(image)
+    objects = Objects(path or image, size)
+    if path is None:
+        return image, objects.annotation()
+    of_class = names.of_photo(image, path)
+    for count, line in enumerate(read_text(path).splitlines(), 1):
+        if line.strip():
+            where = f"{path}: line {count}"
+            k, values = _row(line.split(), where)
+            if k < 0 or (of_class and k not in of_class):
+                raise ValueError(f"{where}: class {k}, expected {_range(of_class)}")
+            corners = _corners(values, keypoints, where)
+            objects.add(of_class.get(k, str(k)), to_pixels(corners, size), values)
     return image, objects.annotation()
 
 
-def _snapped(box: Sequence[float]) -> list[float]:
-    """Round to a hundredth of a pixel, which removes the error of fractions written with six digits."""
-    return [round(v, 2) for v in box]
+def _range(of_class: Mapping[int, str]) -> str:
+    if not of_class:
+        return "0 or more"
+    last = len(of_class) - 1
+    return f"0 to {last}" if max(of_class) == last else f"one of {', '.join(map(str, of_class))}"
+
+
+def _row(columns: Sequence[str], where: str) -> tuple[int, list[float]]:
+    """Read the class and the other numbers of a line."""
+    if len(columns) < 5:
+        raise ValueError(f"{where} has {len(columns)} columns, expected a class and x, y, width, height, or a polygon")
+    k, *values = (number(text, f"{where}: a column") for text in columns)
+    if not k.is_integer():
+        raise ValueError(f"{where}: class {columns[0]}, expected a whole number")
+    return int(k), values
+
+
+def _corners(values: Sequence[float], keypoints: tuple[int, int] | None, where: str) -> list[float]:
+    """Return x0, y0, x1, y1 in fractions of the image, of a box with or without keypoints or of a polygon."""
+    columns = len(values) + 1
+    if keypoints and columns not in (5, 5 + keypoints[0] * keypoints[1]):
+        expected = 5 + keypoints[0] * keypoints[1]
+        raise ValueError(f"{where} has {columns} columns, expected 5, or {expected} as kpt_shape is {list(keypoints)}")
+    if columns == 5 or keypoints:
+        _check_fractions(values[:4], where, "are the numbers pixels? divide them by its width and height")
+        x, y, w, h = values[:4]
+        return [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
+    if columns < 7 or columns % 2 == 0 or _has_keypoints(values):
+        raise ValueError(
+            f"{where} has {columns} columns, expected a class and x, y, width, height, or a polygon; for boxes with "
+            "keypoints, set kpt_shape in data.yaml"
+        )
+    _check_fractions(values, where, "for boxes with keypoints, set kpt_shape in data.yaml")
+    xs, ys = values[0::2], values[1::2]
+    return [min(xs), min(ys), max(xs), max(ys)]
+
+
+def _check_fractions(values: Sequence[float], where: str, hint: str) -> None:
+    wrong = next((v for v in values if abs(v) >= FIRST_PIXEL), None)
+    if wrong is not None:
+        raise ValueError(f"{where}: {wrong:g} is not a fraction of the image; {hint}")
+
+
+def _has_keypoints(values: Sequence[float]) -> bool:
+    """Whether numbers that could be a polygon are a box and keypoints, each with x, y and its visibility."""
+    x, y, w, h, *points = values
+    if len(points) % 3 or not all(v in VISIBILITIES for v in points[2::3]):
+        return False
+    inside = all(
+        (px, py) == (0, 0) or (abs(px - x) <= w / 2 + _MARGIN and abs(py - y) <= h / 2 + _MARGIN)
+        for px, py in zip(points[0::3], points[1::3], strict=True)
+    )
+    return inside and w > 0 and h > 0

@@ -124,6 +124,11 @@ def _ratio(alpha: float) -> float:
     return (1 - alpha) / (1 + alpha)
 
 
+def refined_area(settings: EdgeBoxesSettings) -> float:
+    """Return the area in pixels of the edge map of the smallest window, after its sides have moved inwards."""
+    return settings.min_area * (1 - _ratio(settings.alpha)) ** 2
+
+
 def sliding_windows(size: tuple[int, int], alpha: float, max_aspect: float, min_area: float) -> NDArray[np.int32]:
     """Generate windows over position, scale and aspect ratio whose neighbours have an IoU of about alpha.
 

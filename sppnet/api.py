@@ -93,6 +93,9 @@ def evaluate(
 ) -> EvaluationResult:
     """Average precision of a detector on labelled photos.
 
+    Objects of classes that the detector does not know are left out, with a warning that counts them; detections on
+    them are false positives.
+
     Args:
         detector: a detector, or detections as a mapping from image id.
         data: labelled photos as `train_detector` takes them, or a `Dataset`.
@@ -105,8 +108,8 @@ def evaluate(
 
     Raises:
         FileNotFoundError: there is no such data set.
-        ValueError: an object is of a class that the detector does not know, a `Dataset` has other classes or another
-            order of classes than the detector, or a photo cannot be read.
+        ValueError: a `Dataset` has other classes or another order of classes than the detector, or a photo cannot be
+            read.
     """
     classes = _classes_of(detector)
     dataset = data if isinstance(data, Dataset) else _load(Path(data), split, classes)

@@ -18,8 +18,11 @@ from detection import image
 from detection.detections import Detections
 from detection.pictures import drawing
 from detection.pictures.contact_sheet import tile
+from sppnet.detector import small_objects
+from sppnet.detector.proposals import search_of
 from sppnet.errors import one_line
 from sppnet.progress import progress
+from sppnet.settings.detector import TrainSettings
 
 UNUSABLE = "unusable photos"
 TILE, COLUMNS = (400, 300), 4  # width and height of a photo on the sheet in pixels, and photos per row
@@ -33,11 +36,13 @@ class SplitCheck:
         dataset: the images that the reader can use.
         counts: class -> numbers of images, of objects, and of objects by size; see `data.checks.class_counts`.
         faults: kind of fault -> where: image id -> reason for unusable photos, image ids or remarks for the others.
+        advice: one line on objects that are too small for the windows of `sppnet train`; None if there are none.
     """
 
     dataset: Dataset
     counts: dict[str, dict[str, int]]
     faults: dict[str, dict[str, str] | list[str]]
+    advice: str | None = None
 
     @property
     def empty(self) -> int:
@@ -88,10 +93,7 @@ def check_dataset(data: Path, splits: Sequence[str] | None = None) -> DatasetChe
         read[split] = datasets.load(data, split, classes=classes, skip_bad=True)
     groups = checks.same_files({split: [r.path for r in dataset] for split, dataset in read.items()})
     with progress(sum(map(len, read.values())), 0, "img", "photos") as bar:
-        found = {
-            split: SplitCheck(dataset, checks.class_counts(dataset), _faults(dataset, bar))
-            for split, dataset in read.items()
-        }
+        found = {split: _check_split(dataset, bar) for split, dataset in read.items()}
     return DatasetCheck(found, [group for group in groups if len({split for split, _ in group}) > 1])
 
 
@@ -131,8 +133,15 @@ def _drawn(record: ImageRecord, classes: Sequence[str]) -> NDArray[np.uint8]:
     return np.asarray(ImageOps.pad(Image.fromarray(drawn), TILE, color="white"))
 
 
+def _check_split(dataset: Dataset, bar: Any) -> SplitCheck:
+    search = search_of(TrainSettings())
+    small = small_objects.find_small(dataset, search)
+    faults = _faults(dataset, bar) | {"objects too small for candidate windows": list(map(str, small))}
+    return SplitCheck(dataset, checks.class_counts(dataset), faults, small_objects.advice(dataset, search))
+
+
 def _faults(dataset: Dataset, bar: Any) -> dict[str, dict[str, str] | list[str]]:
-    unusable = dict(dataset.bad)
+    unusable, unknown = dict(dataset.bad), dataset.unknown.items()
     for record in dataset:
         try:
             image.read(record.path, record.size)
@@ -144,4 +153,6 @@ def _faults(dataset: Dataset, bar: Any) -> dict[str, dict[str, str] | list[str]]
         "boxes that mark nothing": list(dataset.dropped),
         "boxes over the border": list(dataset.clipped),
         "photos with an object twice": checks.repeated_objects(dataset),
+        "objects of classes that training lacks": [f"{i}: {name}" for i, all_of in unknown for name in all_of],
+        **{kind: list(remarks) for kind, remarks in dataset.notes.items()},
     }

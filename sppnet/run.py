@@ -67,9 +67,14 @@ class DataSource:
         Raises:
             FileNotFoundError, ValueError: there is no data set, or none of its splits has a usual name.
         """
-        if not self.any_format:
-            return {"train": "trainval", "test": "test"}[purpose]
-        return datasets.usual_split(self.root, purpose)
+        if self.any_format or self._one_list:
+            return datasets.usual_split(self.root, purpose)
+        return {"train": "trainval", "test": "test"}[purpose]
+
+    @property
+    def _one_list(self) -> bool:
+        """Whether this is a folder in VOC layout with one list, which is divided automatically."""
+        return voc.is_voc(self.root) and self.year is None and datasets.splits(self.root)[:1] == (datasets.ALL,)
 
     def load(
         self, split: str, classes: Iterable[str] | None = None, skip_bad: bool = False, limit: int | None = None
@@ -86,7 +91,7 @@ class DataSource:
             OSError, ValueError: the split cannot be read.
         """
         names = None if classes is None else tuple(classes)
-        if self.any_format:
+        if self.any_format or self._one_list:
             found = datasets.load(self.root, split, classes=names, skip_bad=skip_bad)
         else:
             found = voc.load(self.root, self.year, split, classes=names, skip_bad=skip_bad)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 UNKNOWN = "–"
 
@@ -34,3 +35,9 @@ def score(value: float, digits: int = 2) -> str:
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural with an "s" unless it is one: "1 photo", "2,500 photos"."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
+def left_out(counts: Mapping[str, int]) -> str:
+    """Return how many objects evaluation leaves out: {"tram": 2} is "left out: 2 objects of ... classes: tram (2)"."""
+    which = ", ".join(f"{name} ({count})" for name, count in counts.items())
+    return f"left out: {counted(sum(counts.values()), 'object')} of classes unknown from training: {which}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import os
@@ -127,8 +128,10 @@ def _comp4_text(table: DetectionTable, rows: NDArray[np.int64]) -> str:
 
 def _parse_comp4(path: Path) -> tuple[list[str], NDArray[np.float64]]:
     """Read the image ids and float64 (N, 5) score, left, top, right, bottom of one file."""
+    content = path.read_bytes()
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as PowerShell writes
     try:
-        text = path.read_text("utf-8")
+        text = content.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not a text file ({error}); expected lines with {_FIELDS}") from error
     if not text.strip():

@@ -65,7 +65,7 @@ def photos_to_test(settings: ClassifierTestSettings, classifier: SPPClassifier) 
 
     Raises:
         FileNotFoundError: the settings name no photos, and none were held out; or there is no such folder.
-        ValueError: a folder is of a class that the classifier does not know, or the training's record is damaged.
+        ValueError: no folder is of a class that the classifier knows, or the training's record is damaged.
     """
     s = settings
     if s.data:

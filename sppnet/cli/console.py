@@ -31,10 +31,28 @@ class ConsoleHandler(logging.StreamHandler):
     """The handler of a command, which the next command in the same process replaces."""
 
 
+class SayOnce(logging.Filter):
+    """Drops what a reader of data sets has said already: every stage reads the data set again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether to show a log line."""
+        if not record.name.startswith("data."):
+            return True
+        message = record.getMessage()
+        new = message not in self._said
+        self._said.add(message)
+        return new
+
+
 def start_logging(level: str = "info", quiet: bool = False, form: str = "text") -> None:
     """Send this program's log lines to stderr from `level` on, and those of other libraries from warnings on."""
     handler = ConsoleHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else logging.Formatter("%(message)s"))
+    handler.addFilter(SayOnce())
     root = logging.getLogger()
     root.handlers = [handler, *(h for h in root.handlers if not isinstance(h, ConsoleHandler))]
     for name in PACKAGES:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from data.records import Dataset
 from proposals import io, sources
 from proposals.batch import compute
+from sppnet.detector.small_objects import advice
 from sppnet.progress import log, shows_progress
 from sppnet.run import DEFAULT_PROPOSALS, Run, exclusive, names_file
 from sppnet.settings.detector import ProposalSettings, SearchSettings
@@ -20,7 +21,7 @@ Boxes = NDArray[np.float32]
 
 
 def extract_proposals(run: Run, split: str, settings: SearchSettings) -> tuple[Dataset, dict[str, str]]:
-    """Search the images of a split that have no proposals yet.
+    """Search the images of a split that have no proposals yet; a warning tells of objects that are too small for it.
 
     Args:
         run: keeps the proposals.
@@ -37,11 +38,11 @@ def extract_proposals(run: Run, split: str, settings: SearchSettings) -> tuple[D
     dataset, s = run.dataset(split), settings
     if s.proposals and names_file(s.proposals):
         return dataset, dataset.bad
-    source = s.proposals or DEFAULT_PROPOSALS
-    search = sources.ProposalSettings(
-        source, max_boxes=s.max_boxes, min_side=s.min_side, max_side=s.max_side, seed=s.seed
-    )
-    path = run.proposals(split, s, source)
+    search = search_of(s)
+    told = advice(dataset, search)
+    if told:
+        log.warning("%s", told)
+    path = run.proposals(split, s, search.source)
     with exclusive(path):
         if s.overwrite:
             path.unlink(missing_ok=True)
@@ -49,6 +50,18 @@ def extract_proposals(run: Run, split: str, settings: SearchSettings) -> tuple[D
         bad = compute(dataset, path, search, workers=s.workers, skip_bad=run.skip_bad, progress=shows_progress())
     log.info("proposals of %s: %s", dataset.name, path)
     return dataset, dataset.bad | bad
+
+
+def search_of(settings: SearchSettings) -> sources.ProposalSettings:
+    """The search that settings without a file of boxes ask for."""
+    s = settings
+    return sources.ProposalSettings(
+        s.proposals or DEFAULT_PROPOSALS,
+        max_boxes=s.max_boxes,
+        min_side=s.min_side,
+        max_side=s.max_side,
+        seed=s.seed,
+    )
 
 
 def load_proposals(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from detection.evaluation.voc import EvaluationResult, Metric
 from sppnet.detector.testing import Stages
 from sppnet.progress import log
 from sppnet.run import Run
+from sppnet.text import left_out
 
 COCO_FIGURES = ("ap", "ap50", "ap75")
 
@@ -27,6 +28,7 @@ class TestScores:
         voc: stage -> VOC's average precisions.
         coco: stage -> COCO's.
         folders: stage -> folder with comp4 files, COCO json and curves.
+        left_out: class -> number of objects that count nowhere because training has no such class.
     """
 
     __test__ = False  # not a test case, despite its name
@@ -34,11 +36,14 @@ class TestScores:
     voc: dict[str, EvaluationResult]
     coco: dict[str, CocoResult]
     folders: dict[str, Path]
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def summary(self) -> dict[str, Any]:
-        """Stage -> plain values for json."""
+        """Stage -> plain values for json, with the objects that were left out if there are any."""
+        more = {"left_out": self.left_out} if self.left_out else {}
         return {
-            stage: results.summary(result) | {"coco": _known(self.coco[stage])} for stage, result in self.voc.items()
+            stage: results.summary(result) | {"coco": _known(self.coco[stage])} | more
+            for stage, result in self.voc.items()
         }
 
     def lines(self) -> Iterator[str]:
@@ -48,6 +53,8 @@ class TestScores:
             c = self.coco[stage]
             figures = (f"{result.metric} mAP", result.mean_ap), ("COCO AP", c.ap), ("AP50", c.ap50)
             yield f"{stage}: {', '.join(f'{name} {100 * value:.1f}' for name, value in figures)}"
+        if self.left_out:
+            yield left_out(self.left_out)
 
     def headline(self) -> str:
         """Mean average precision before and after box regression, in one line."""
@@ -82,7 +89,7 @@ def score_detections(run: Run, dataset: Dataset, stages: Stages, metric: Metric,
         log.info("comp4 files, COCO json: %s", folder)
         results.write_curves(folder / "curves.npz", scored[stage])
         folders[stage] = folder
-    return TestScores(scored, by_coco, folders)
+    return TestScores(scored, by_coco, folders, dataset.left_out)
 
 
 def _known(result: CocoResult) -> Mapping[str, float | None]:

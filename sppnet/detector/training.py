@@ -82,7 +82,8 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
         RuntimeError: another process is working on the run.
     """
     s = settings
-    datasets = {split: run.dataset(split) for split in (run.train_split, run.test_split)}  # faults show at once
+    train = run.train  # faults show at once
+    datasets = {run.train_split: train, run.test_split: run.dataset(run.test_split, train.classes)}
     tunes = s.features != "pool5" and s.head is None
     clock = _Clock(4 + s.bbox_regression + tunes * (1 + s.mirror))
     with clock.stage("windows"):

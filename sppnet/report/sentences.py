@@ -28,6 +28,9 @@ def remarks(tested: TestedRun, scores: Scores) -> Iterator[str]:
     removed = [i for i in tested.removed if i not in bad]
     if removed:
         yield f"Tested, but no longer in the split: {_photos(removed)} ({_listed(removed)})."
+    unknown = [f"{name} ({count})" for name, count in tested.dataset.left_out.items()]
+    if unknown:
+        yield f"Not counted, because the detector does not know these classes: objects of {_listed(unknown)}."
     without = [c for c, n in zip(tested.classes, scores.errors.n_objects, strict=True) if not n]
     if without and len(tested.dataset):
         names = _listed(without)

@@ -34,6 +34,7 @@ def run(settings: CheckSettings) -> dict[str, Any]:
     for name, split in check.splits.items():
         for kind, items in split.faults.items():
             lines += _faults(f"{name}: {kind}", list(items.values() if isinstance(items, dict) else items))
+        lines += [split.advice] if split.advice else []
     lines += _faults("photos in several splits", [" = ".join(str(path) for _, path in group) for group in check.shared])
     print("\n".join(lines))
     if s.sheet:

@@ -17,6 +17,7 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
     """Return average precisions and curves."""
     from detection.evaluation import results, voc
     from sppnet.run import DataSource
+    from sppnet.text import left_out
 
     s = settings
     if (s.comp4 is None) == (s.model is None):
@@ -38,4 +39,8 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
     scored = voc.evaluate(detections, dataset, s.iou, s.metric)
     print(results.format_table(dataset.classes, {"AP": scored}))
     print(f"mAP {100 * scored.mean_ap:.2f} ({s.metric}, IoU {s.iou:g})")
-    return results.summary(scored, curves=True)
+    result = results.summary(scored, curves=True)
+    if not dataset.left_out:
+        return result
+    print(left_out(dataset.left_out))
+    return result | {"left_out": dataset.left_out}

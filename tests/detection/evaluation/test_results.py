@@ -51,6 +51,12 @@ class TestComp4:
         assert table["2008_000002"].scores.tolist() == [-2]
         assert table.rows.labels.tolist() == [0, 0]
 
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+    def test_a_byte_order_mark_is_no_part_of_the_first_id(self, tmp_path, encoding):
+        write(tmp_path, "cat", "000003 0.5 1 1 10 20\r\n000002 0.5 1 1 10 20\r\n".encode(encoding))
+        write(tmp_path, "dog", "".encode(encoding))
+        assert list(results.read_comp4(tmp_path, CLASSES, "test")) == ["000003", "000002"]
+
     def test_another_prefix_can_be_read(self, tmp_path):
         results.write_comp4(tmp_path, {}, CLASSES, "val", "comp3")
         assert (tmp_path / "comp3_det_val_dog.txt").is_file()

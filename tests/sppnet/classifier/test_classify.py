@@ -74,12 +74,16 @@ def test_a_test_folder_may_lack_a_class(trained, folder, tmp_path, capsys):
     assert capsys.readouterr().out.startswith("2 photos, 2 classes")
 
 
-def test_an_unknown_folder_of_test_photos_is_refused(trained, folder, tmp_path, capsys):
+def test_photos_of_unknown_classes_are_left_out_of_the_test(trained, folder, tmp_path, capsys):
     assert show_errors(["--run", trained, "--data", folder, "--views", "crop"]) == 0
     put(tmp_path / "data", "x", (60, 60), (60, 60))
-    put(tmp_path / "data", "y", (60, 60), (60, 60))
     assert show_errors(["--run", trained, "--data", tmp_path / "data"]) == 1
-    assert "folder x is not one of the 2 classes" in capsys.readouterr().err
+    assert "none of its folders is one of the 2 classes" in capsys.readouterr().err
+    shutil.copytree(folder / "down", tmp_path / "data" / "down")
+    assert show_errors(["--run", trained, "--data", tmp_path / "data", "--views", "crop", "--limit", "3"]) == 0
+    said = capsys.readouterr()
+    assert said.out.startswith("3 photos, 2 classes")
+    assert "left out 2 photos, of classes unknown from training: x (2)" in said.err
 
 
 def test_a_damaged_file_of_a_classifier_is_named(trained, tmp_path):

@@ -1,6 +1,7 @@
 """One command from labelled photos to a detector."""
 
 import json
+import shutil
 
 import pytest
 
@@ -54,6 +55,27 @@ def test_the_report_is_of_the_model_just_trained(work):
     argv = [*work.extract, "--backbone", "alexnet", "--precision", "fp32"]
     assert commands.train([*argv, "--model-name", "second"]) == 0
     assert "<h1>run (second)</h1>" in (work.run / "report.html").read_text()
+
+
+def test_an_object_of_a_class_that_training_lacks_is_left_out_and_told(work, tmp_path, capsys):
+    devkit = tmp_path / "devkit"
+    shutil.copytree(work.devkit, devkit)
+    first = (devkit / "VOC2007" / "ImageSets" / "Main" / "test.txt").read_text().split()[0]
+    annotation = devkit / "VOC2007" / "Annotations" / f"{first}.xml"
+    name = annotation.read_text().split("<name>")[1].split("</name>")[0]
+    annotation.write_text(annotation.read_text().replace(f"<name>{name}</name>", "<name>tram</name>", 1))
+    argv = [*work.extract, "--devkit", devkit, "--backbone", "alexnet", "--precision", "fp32"]
+    assert commands.train(argv) == 0
+    told = "left out: 1 object of classes unknown from training: tram (1)"
+    said = capsys.readouterr()
+    assert told in said.out
+    assert said.err.count("left out 1 of") == 1  # once, although each stage reads the data
+    assert json.loads((work.run / "train.json").read_text())["result"]["windows"]["left_out"] == {"tram": 1}
+    assert "does not know these classes: objects of tram (1)" in (work.run / "report.html").read_text()
+    comp4 = work.run / "results" / "test-regressed"
+    classes = [path.stem.removeprefix("comp4_det_test_") for path in sorted(comp4.glob("comp4_det_test_*.txt"))]
+    assert commands.evaluate(["--comp4", comp4, "--devkit", devkit, "--classes", *classes]) == 0
+    assert told in capsys.readouterr().out
 
 
 def test_without_box_regression_there_is_one_score(work, capsys):

@@ -1,0 +1,216 @@
+"""What YOLO folders hold on people's disks: keypoints, labels in other places, class names in other files."""
+
+import pytest
+from PIL import Image
+
+from data import datasets, yolo
+
+BOX = "0 0.5 0.5 0.2 0.4"
+
+
+def photo(path, size=(100, 50)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size).save(path)
+    return path
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def one_photo(root, label, yaml=None):
+    """A set of one photo with one label file, images/a.png and labels/a.txt."""
+    photo(root / "images" / "a.png")
+    write(root / "labels" / "a.txt", label)
+    if yaml:
+        write(root / "data.yaml", f"train: images\nnames: [cat]\n{yaml}")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("shape", "keypoints"),
+    [
+        ([17, 3], " 0.5 0.5 2" * 17),  # 56 columns
+        ([2, 3], " 0.45 0.5 2 0.0 0.0 0"),  # 11 columns, as many as a polygon of five corners
+        ([4, 2], " 0.9 0.1" * 4),  # 13 columns
+    ],
+)
+def test_keypoints_are_not_corners_of_a_polygon(tmp_path, shape, keypoints):
+    root = one_photo(tmp_path, f"{BOX}{keypoints}\n{BOX}\n", f"kpt_shape: {shape}\n")
+    (record,) = yolo.load(root, "train")
+    assert record.boxes.tolist() == [[40, 15, 59, 34], [40, 15, 59, 34]]
+
+
+@pytest.mark.parametrize(
+    ("line", "yaml", "message"),
+    [
+        (f"{BOX} 0.5 0.5 2 0.5 0.5 1", None, r"11 columns.*with keypoints, set kpt_shape in data\.yaml"),
+        (f"{BOX} 0.5 0.5 1 0.5 0.5 1", None, r"11 columns.*with keypoints, set kpt_shape in data\.yaml"),
+        (f"{BOX} 0.9 0.1 2 0.5 0.5 2", None, "2 is not a fraction of the image; .* set kpt_shape"),
+        (f"{BOX} 0.5 0.5 2", None, "8 columns"),
+        (f"{BOX} 0.5 0.5 2", "kpt_shape: [2, 3]", r"8 columns, expected 5, or 11 as kpt_shape is \[2, 3\]"),
+        ("0 50 25 20 20", None, "50 is not a fraction of the image; are the numbers pixels"),
+    ],
+)
+def test_a_line_that_is_no_box_and_no_polygon_is_named(tmp_path, line, yaml, message):
+    root = one_photo(tmp_path, f"{BOX}\n\n{line}\n", yaml)
+    with pytest.raises(ValueError, match=rf"a\.txt: line 3.*{message}"):
+        yolo.load(root, "train" if yaml else "all")
+
+
+def test_a_polygon_at_the_border_stays_a_polygon(tmp_path):
+    (record,) = yolo.load(one_photo(tmp_path, "0 0.5 0.1 0.5 0.5 0.1 0.5 0 0.4 0.1 0\n"), "all")
+    assert record.boxes.tolist() == [[0, 0, 49, 24]]
+
+
+@pytest.mark.parametrize("shape", ["17", "[17, 4]", "[0, 3]", "[17]", "many"])
+def test_a_shape_of_keypoints_that_makes_no_sense_is_named(tmp_path, shape):
+    with pytest.raises(ValueError, match=r"data\.yaml: kpt_shape is .*, expected \[number of keypoints, 2 or 3\]"):
+        yolo.load(one_photo(tmp_path, BOX, f"kpt_shape: {shape}"), "train")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "splits"),
+    [
+        ("", "", ("all", "train", "test")),
+        ("images", "images", ("all", "train", "test")),
+        ("Images", "Labels", ("all", "train", "test")),
+        ("obj_train_data", "obj_train_data", ("all", "train", "test")),
+        ("{split}", "{split}", ("test", "train")),
+        ("images/{split}", "images/{split}", ("test", "train")),
+        ("IMAGES/{split}", "labels/{split}", ("test", "train")),
+        ("{split}/Images", "{split}/Labels", ("test", "train")),
+        ("{split}/images", "{split}/images", ("test", "train")),
+    ],
+)
+def test_labels_are_found_beside_the_photos_and_in_labels(tmp_path, caplog, images, labels, splits):
+    for i in range(12):
+        split = ("train", "test")[i % 2]
+        photo(tmp_path / images.format(split=split) / f"{i}.JPG")
+        write(tmp_path / labels.format(split=split) / f"{i}.txt", BOX)
+    write(tmp_path / "classes.txt", "cat\n")
+    assert datasets.splits(tmp_path) == splits
+    found = [record for split in ("train", "test") for record in datasets.load(tmp_path, split)]
+    assert sorted(record.id for record in found) == sorted(map(str, range(12)))
+    assert all(len(record.boxes) == 1 for record in found)
+    assert "without a photo" not in caplog.text
+
+
+def test_pictures_in_folders_without_labels_are_no_photos_of_the_set(tmp_path, caplog):
+    for i in range(3):
+        photo(tmp_path / f"{i}.png")
+        write(tmp_path / f"{i}.txt", BOX if i else "")
+        photo(tmp_path / "runs" / "set" / "pictures" / f"{i}.png")
+    assert [r.id for r in yolo.load(tmp_path, "all")] == ["0", "1", "2"]
+    assert f"left out 3 photos in folders without labels, such as {tmp_path / 'runs' / 'set'}" in caplog.text
+
+
+def test_data_yaml_finds_labels_beside_the_photos(tmp_path):
+    photo(tmp_path / "images" / "train" / "a.png")
+    write(tmp_path / "images" / "train" / "a.txt", BOX)
+    write(tmp_path / "data.yaml", "train: images/train\nnames: [cat]\n")
+    assert len(yolo.load(tmp_path, "train")[0].boxes) == 1
+
+
+def test_label_files_without_a_photo_are_counted_and_named(tmp_path, caplog):
+    one_photo(tmp_path, BOX)
+    orphans = [write(tmp_path / "labels" / name, BOX) for name in ("b.txt", "sub/c.txt")]
+    orphans.insert(0, write(tmp_path / "images" / "beside.txt", BOX))
+    write(tmp_path / "images" / "notes.txt", "photos of May")
+    write(tmp_path / "labels" / "classes.txt", "cat\n")
+    found = yolo.load(tmp_path, "all")
+    assert found.notes == {"labels without a photo": tuple(map(str, orphans))}
+    assert f"labels without a photo: 3; {orphans[0]}" in caplog.text
+
+
+def test_labels_of_another_split_are_not_without_a_photo(tmp_path, caplog):
+    for name in "ab":
+        photo(tmp_path / "images" / f"{name}.png")
+        write(tmp_path / "labels" / f"{name}.txt", BOX)
+        write(tmp_path / f"{name}.txt", f"images/{name}.png\n")
+    write(tmp_path / "data.yaml", "train: a.txt\nval: b.txt\nnames: [cat]\n")
+    assert [r.id for r in datasets.load(tmp_path, "val")] == ["b"]
+    assert not caplog.messages
+
+
+def test_photos_that_all_lack_labels_are_told(tmp_path, caplog):
+    photo(tmp_path / "pictures" / "a.png")
+    write(tmp_path / "data.yaml", "train: pictures\nnames: [cat]\n")
+    assert len(yolo.load(tmp_path, "train")[0].boxes) == 0
+    assert "none of the 1 photos has a label file, so all of them are background" in caplog.text
+
+
+def test_a_photo_that_is_listed_twice_is_used_once(tmp_path, caplog):
+    one_photo(tmp_path, BOX)
+    write(tmp_path / "list.txt", "images/a.png\n./images/a.png\n")
+    write(tmp_path / "data.yaml", "train: [list.txt, images]\nnames: [cat]\n")
+    assert [r.id for r in yolo.load(tmp_path, "train")] == ["a"]
+    assert "photos listed more than once, used once: 1" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("dataset.yaml", "path: /elsewhere\ntrain: images\nnames: {0: cat, 1: dog}\n"),
+        ("coco128.yml", "names:\n  - cat\n  - dog\n"),
+        ("data.yaml", "\ufefftrain: images\nnames: [cat, dog]\n"),
+        ("data.yml", "train: images\nnames: [cat, dog]\n"),
+        ("classes.txt", "\ufeffcat\ndog\n"),
+        ("labels/classes.txt", "cat\r\ndog\r\n"),
+        ("images/classes.txt", "cat\ndog\n"),
+        ("train/classes.txt", "cat\ndog\n"),
+        ("predefined_classes.txt", "cat\ndog\n"),
+        ("obj.names", "cat\ndog\n"),
+    ],
+)
+def test_class_names_are_found_in_any_of_these_files(tmp_path, file, text):
+    write(one_photo(tmp_path, "1 0.5 0.5 0.2 0.4") / file, text)
+    write(tmp_path / "hyp.yaml", "lr: 0.1\n")
+    found = datasets.load(tmp_path, "all")
+    assert found.classes == ("cat", "dog")
+    assert [found.classes[k] for k in found[0].labels] == ["dog"]
+
+
+def test_quoted_numbers_and_gaps_keep_names_and_numbers_together(tmp_path):
+    names = "".join(f'  "{k}": c{k}\n' for k in (0, 2, 10))
+    one_photo(tmp_path, "10 0.5 0.5 0.2 0.4\n2 0.5 0.5 0.2 0.4\n")
+    write(tmp_path / "data.yaml", f"train: images\nnames:\n{names}")
+    found = yolo.load(tmp_path, "train")
+    assert found.classes == ("c0", "c2", "c10")
+    assert [found.classes[k] for k in found[0].labels] == ["c10", "c2"]
+    write(tmp_path / "labels" / "a.txt", "1 0.5 0.5 0.2 0.4")
+    with pytest.raises(ValueError, match="class 1, expected one of 0, 2, 10"):
+        yolo.load(tmp_path, "train")
+
+
+def test_each_folder_has_its_own_list_as_labelimg_writes_it(tmp_path):
+    for split, names in (("train", "cat\ndog\n"), ("test", "dog\n")):
+        photo(tmp_path / split / f"{split}.png")
+        write(tmp_path / split / f"{split}.txt", BOX)
+        write(tmp_path / split / "classes.txt", names)
+    train = datasets.load(tmp_path, "train")
+    test = datasets.load(tmp_path, "test", classes=train.classes)
+    assert [[d.classes[k] for k in d[0].labels] for d in (train, test)] == [["cat"], ["dog"]]
+
+
+def test_several_files_with_names_must_be_chosen_from(tmp_path):
+    one_photo(tmp_path, BOX)
+    for name in ("a.yaml", "b.yaml"):
+        write(tmp_path / name, "train: images\nnames: [cat]\n")
+    with pytest.raises(ValueError, match=r"a\.yaml and .*b\.yaml name classes; give the path of one of them"):
+        datasets.splits(tmp_path)
+    assert datasets.load(tmp_path / "b.yaml", "all").classes == ("cat",)
+
+
+def test_names_that_are_no_list_are_refused(tmp_path):
+    one_photo(tmp_path, BOX)
+    write(tmp_path / "data.yaml", "train: images\nnames: cat\n")
+    with pytest.raises(ValueError, match=r"data\.yaml: names is 'cat', expected a list"):
+        yolo.load(tmp_path, "train")
+
+
+def test_classes_without_names_are_told(tmp_path, caplog):
+    assert yolo.load(one_photo(tmp_path, BOX), "all").classes == ("0",)
+    assert "no class names, so classes are called by their numbers; add data.yaml or classes.txt" in caplog.text
