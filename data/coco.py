@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from data.annotation import Annotation, Objects, number
 from data.build import build
 from data.files import ids_of
-from data.records import Dataset
+from data.records import Dataset, FileId
 
 ROBOFLOW = "_annotations.coco.json"
 
@@ -39,7 +41,7 @@ def load(
     """Read one split.
 
     Boxes (x, y, width, height) become 0-based inclusive corners, x2 = x + width - 1. Crowds (iscrowd) become difficult
-    objects. Labels are in the order of the category ids.
+    objects. Labels are in the order of the category ids. The records and classes keep the ids that the file gives them.
 
     Args:
         root: folder or file, as for `splits`.
@@ -53,7 +55,7 @@ def load(
     """
     path = splits(root)[split]
     content = _read(path)
-    categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
+    categories = {_category(c["id"]): str(c["name"]) for c in content["categories"]}
     objects: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for a in content["annotations"]:
         objects[a["image_id"]].append(a)
@@ -65,8 +67,9 @@ def load(
         image_id: functools.partial(_read_one, path, file, images[file], objects[images[file]["id"]], categories)
         for image_id, file in ids_of(images).items()
     }
-    names = [categories[i] for i in sorted(categories)] if classes is None else classes
-    return build(name or f"{root.name} {split}", readers, names, skip_bad)
+    order = sorted(categories, key=lambda i: (isinstance(i, str), i))
+    names = [categories[i] for i in order] if classes is None else classes
+    return _with_file_ids(build(name or f"{root.name} {split}", readers, names, skip_bad), content, folder)
 
 
 def _is_coco(path: Path) -> bool:
@@ -106,7 +109,7 @@ def _image_folder(root: Path, path: Path, split: str, files: Sequence[str]) -> P
 
 
 def _read_one(
-    path: Path, file: Path, image: dict[str, Any], objects: list[dict[str, Any]], categories: dict[int, str]
+    path: Path, file: Path, image: dict[str, Any], objects: list[dict[str, Any]], categories: dict[FileId, str]
 ) -> tuple[Path, Annotation]:
     where = f"{path}: image {image['file_name']}"
     if not file.is_file():
@@ -114,11 +117,34 @@ def _read_one(
     size = [int(number(image.get(side), f"{where}: {side}")) for side in ("height", "width")]
     collected = Objects(path, (size[0], size[1]))
     for a in objects:
-        if a["category_id"] not in categories:
+        category = _category(a["category_id"])
+        if category not in categories:
             raise ValueError(f"{where}: an object has category {a['category_id']!r}, which the file does not define")
         if not isinstance(a["bbox"], list) or len(a["bbox"]) != 4:
             raise ValueError(f"{where}: bbox is {a['bbox']!r}, expected x, y, width, height")
         x, y, w, h = (number(v, f"{where}: a value of bbox") for v in a["bbox"])
         crowd = bool(a.get("iscrowd")) or bool(a.get("difficult"))
-        collected.add(categories[a["category_id"]], (x, y, x + w - 1, y + h - 1), (x, y, w, h), crowd)
+        collected.add(categories[category], (x, y, x + w - 1, y + h - 1), (x, y, w, h), crowd)
     return file, collected.annotation()
+
+
+def _category(written: Any) -> FileId:
+    """A category id that is the same however it is written: 7, 7.0 and "7" are 7, "cat" is text."""
+    try:
+        return int(written)
+    except (TypeError, ValueError, OverflowError):
+        return str(written)
+
+
+def _with_file_ids(dataset: Dataset, content: dict[str, Any], folder: Path) -> Dataset:
+    """The data set with the ids that its file gives to images and classes.
+
+    An image that the file lists twice has its first id, and a name that two categories share the id that objects have.
+    """
+    listed = reversed(content["images"])
+    images: dict[str, FileId] = {os.path.normpath(folder / i["file_name"]): i["id"] for i in listed}
+    used = {_category(a["category_id"]) for a in content["annotations"]}
+    categories = sorted(content["categories"], key=lambda c: _category(c["id"]) in used)
+    ids: dict[str, FileId] = {str(c["name"]): c["id"] for c in categories}
+    records = tuple(replace(record, file_id=images.get(os.path.normpath(record.path))) for record in dataset)
+    return replace(dataset, records=records, category_ids=tuple(ids.get(name) for name in dataset.classes))

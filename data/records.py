@@ -10,6 +10,9 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+FileId = int | str
+"""Id of an image or a class in the annotation file of its data set."""
+
 
 @dataclass(frozen=True, eq=False)
 class ImageRecord:
@@ -22,6 +25,7 @@ class ImageRecord:
         boxes: float32 (G, 4), xyxy, 0-based inclusive image pixels; (0, 4) for an image without objects.
         labels: int64 (G,), index into the data set's `classes`.
         difficult: bool (G,), objects that evaluation counts neither as found nor as missed.
+        file_id: id of the image in the annotation file, as in COCO; None for formats without such ids.
     """
 
     id: str
@@ -30,6 +34,7 @@ class ImageRecord:
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     difficult: NDArray[np.bool_]
+    file_id: FileId | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +48,8 @@ class Dataset(Sequence[ImageRecord]):
         bad: id -> reason, of the images that were skipped on request.
         dropped: one remark per box that was dropped because it is empty or outside its image, with the image id.
         clipped: one remark per box that was clipped at the border of its image, with the image id.
+        category_ids: id of each of the K classes in the annotation file, as in COCO, None for a class that it lacks;
+            empty for formats without such ids.
     """
 
     name: str
@@ -51,6 +58,7 @@ class Dataset(Sequence[ImageRecord]):
     bad: dict[str, str] = field(default_factory=dict)
     dropped: tuple[str, ...] = ()
     clipped: tuple[str, ...] = ()
+    category_ids: tuple[FileId | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.records)
