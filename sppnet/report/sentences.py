@@ -28,6 +28,9 @@ def remarks(tested: TestedRun, scores: Scores) -> Iterator[str]:
     removed = [i for i in tested.removed if i not in bad]
     if removed:
         yield f"Tested, but no longer in the split: {_photos(removed)} ({_listed(removed)})."
+    if tested.replaced:
+        shown = "pictures show the photos as they are now"
+        yield f"Replaced since they were tested: {_photos(tested.replaced)} ({_listed(tested.replaced)}); {shown}."
     without = [c for c, n in zip(tested.classes, scores.errors.n_objects, strict=True) if not n]
     if without and len(tested.dataset):
         names = _listed(without)
