@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
@@ -25,19 +25,36 @@ from classification.views import View
 from detection import parallel
 from detection.files import write_atomically
 from detection.memory import kept_flat
+from detection.photo_record import Stat, sha256_of, stat_of
 from detection.weights.pretrained import sha256_of_state
 
 log = logging.getLogger(__name__)
 Rows = NDArray[np.float32]
-Photo = tuple[str, tuple[int, ...]]
 MANIFEST, SUFFIX, PARTIAL = "manifest.json", ".npy", ".partial.npy"
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """A photo: its absolute path, bytes and times of change, and the SHA-256 of its contents.
+
+    Bytes and times are empty without a file, the hash is empty where it is unknown.
+    """
+
+    path: str
+    stat: Stat
+    sha256: str = ""
+
+    def untouched(self, before: _Photo) -> bool:
+        """Whether bytes and times are those of `before`; manifests had fewer times at first."""
+        return self.stat[: len(before.stat)] == before.stat if before.stat else not self.stat
 
 
 class Representations:
     """Vectors of length 1 of N photos, one array per layer, in one folder.
 
-    If photos were added, removed or replaced since the last use, the rows of all others are kept. A photo is identified
-    by its path, size in bytes and modification time.
+    If photos were added, removed or replaced since the last use, the rows of all others are kept. A photo is known by
+    its path, bytes and times of change; where these differ, by the SHA-256 of its contents, so that photos that were
+    touched, renamed or copied to another folder are not run through the network again.
 
     Args:
         folder: folder of the arrays of one network, view and split; created if it does not exist.
@@ -52,7 +69,6 @@ class Representations:
 
     def __init__(self, folder: Path, extractor: Extractor, view: View, paths: Sequence[Path]) -> None:
         self.folder, self.extractor, self.view, self.paths = folder, extractor, view, paths
-        self.photos = [_identity(path) for path in paths]
         self._check_manifest()
 
     def get(self, layers: Sequence[Layer], on_photo: Callable[[], object] = lambda: None) -> dict[Layer, Rows]:
@@ -145,32 +161,38 @@ class Representations:
     def _check_manifest(self) -> None:
         path, settings = self.folder / MANIFEST, self._settings()
         if not path.is_file():
-            self._write_manifest(self.folder)
+            self._write_manifest(self.folder, _look(self.paths, []))
             return
         try:
-            there = json.loads(path.read_text())
-            photos = list(zip(there["photos"], map(tuple, there["bytes_and_time"]), strict=True))
+            manifest = json.loads(path.read_text())
+            there = _photos_of(manifest)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: damaged file ({error}); give --overwrite, or another --run") from error
         for name, value in settings.items():
-            if there.get(name) != value:
+            if manifest.get(name) != value:
                 raise ValueError(
                     f"{self.folder}: holds vectors of other settings "
-                    f"({name}: {there.get(name)!r} there, {value!r} now); give --overwrite, or another --run"
+                    f"({name}: {manifest.get(name)!r} there, {value!r} now); give --overwrite, or another --run"
                 )
-        if photos != self.photos:
-            self._reuse_rows(photos)
+        now = _look(self.paths, there)
+        rows = _rows_of(now, there)
+        if rows != list(range(len(there))):
+            self._reuse_rows(rows, now, there)
+        elif now != there:
+            self._write_manifest(self.folder, now)
 
-    def _write_manifest(self, folder: Path) -> None:
+    def _write_manifest(self, folder: Path, photos: Sequence[_Photo]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        photos = {"photos": [path for path, _ in self.photos], "bytes_and_time": [state for _, state in self.photos]}
-        write_atomically(folder / MANIFEST, [json.dumps(self._settings() | photos).encode()])
+        columns = {
+            "photos": [photo.path for photo in photos],
+            "bytes_and_time": [photo.stat for photo in photos],
+            "sha256": [photo.sha256 for photo in photos],
+        }
+        write_atomically(folder / MANIFEST, [json.dumps(self._settings() | columns).encode()])
 
-    def _reuse_rows(self, photos: list[Photo]) -> None:
-        """Replace the folder of `photos` by one of `self.photos` that keeps the rows of unchanged photos."""
-        rows = {photo: row for row, photo in enumerate(photos)}
-        places = [rows.get(photo) for photo in self.photos]
-        if places.count(None) == len(places):
+    def _reuse_rows(self, places: list[int | None], now: Sequence[_Photo], there: Sequence[_Photo]) -> None:
+        """Replace the folder by one of the photos `now`, which keeps the rows `places` of the photos `there`."""
+        if places.count(None) == len(places) and not {p.path for p in now} & {p.path for p in there}:
             raise ValueError(f"{self.folder}: holds vectors of different photos; give --overwrite, or another --run")
         log.info("%s: %d of %d photos are new or changed", self.folder, places.count(None), len(places))
         new, old = (self.folder.with_name(f".{self.folder.name}.{which}") for which in ("new", "old"))
@@ -178,22 +200,47 @@ class Representations:
             shutil.rmtree(folder, ignore_errors=True)
         new.mkdir()
         for file in sorted(self.folder.glob(f"*{SUFFIX}")):
-            array, path = _load(file, len(photos)), new / f"{file.name.partition('.')[0]}{PARTIAL}"
+            array, path = _load(file, len(there)), new / f"{file.name.partition('.')[0]}{PARTIAL}"
             if array is not None and not path.exists():
                 missing = _empty_row(array.shape[1])
                 _write(path, (len(places), array.shape[1]), (missing if i is None else array[i] for i in places))
-        self._write_manifest(new)
+        self._write_manifest(new, now)
         os.replace(self.folder, old)
         os.replace(new, self.folder)
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _identity(path: Path) -> Photo:
-    """Return absolute path, size in bytes and modification time in ns; the last two are 0 without a file."""
-    with contextlib.suppress(OSError):
-        state = path.stat()
-        return str(path.resolve()), (state.st_size, state.st_mtime_ns)
-    return str(path.absolute()), (0, 0)
+def _photos_of(manifest: Mapping[str, Any]) -> list[_Photo]:
+    """Return the photos of a manifest, which had no hashes at first."""
+    paths, stats = manifest["photos"], manifest["bytes_and_time"]
+    digests = manifest.get("sha256", [""] * len(paths))
+    return [_Photo(path, tuple(stat), sha) for path, stat, sha in zip(paths, stats, digests, strict=True)]
+
+
+def _look(paths: Sequence[Path], there: Sequence[_Photo]) -> list[_Photo]:
+    """Return what photos are now; only those that are not `there` with the same bytes and times are hashed."""
+    known = {photo.path: photo for photo in there}
+    found = []
+    for path in paths:
+        photo = _Photo(str(path.resolve()), stat_of(path))
+        before = known.get(photo.path)
+        found.append(replace(photo, sha256=before.sha256) if before and photo.untouched(before) else photo)
+    unsure = [i for i, photo in enumerate(found) if not photo.sha256]
+    for i, digest in zip(unsure, sha256_of([paths[i] for i in unsure]), strict=True):
+        found[i] = replace(found[i], sha256=digest)
+    return found
+
+
+def _rows_of(now: Sequence[_Photo], there: Sequence[_Photo]) -> list[int | None]:
+    """Return the row of each photo, None for one that is new or changed."""
+    by_path = {photo.path: row for row, photo in enumerate(there)}
+    by_hash = {photo.sha256: row for row, photo in enumerate(there) if photo.sha256}
+    rows: list[int | None] = []
+    for photo in now:
+        row = by_path.get(photo.path)
+        same = row is not None and (photo.untouched(there[row]) or photo.sha256 == there[row].sha256 != "")
+        rows.append(row if same else by_hash.get(photo.sha256))
+    return rows
 
 
 def _load(path: Path, count: int) -> Rows | None:

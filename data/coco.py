@@ -7,6 +7,7 @@ import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from data.annotation import FRACTIONS, REPEATED, UNUSED, Annotation, Objects, nu
 from data.build import build
 from data.files import ids_of
 from data.folders import named
-from data.records import Dataset
+from data.records import Dataset, FileId
 from data.text import read_text
 from data.units import Unit, check_unit, common_unit, to_pixels
 
@@ -44,7 +45,8 @@ def load(
 
     Boxes (x, y, width, height) become 0-based inclusive corners, x2 = x + width - 1; they are fractions of the image if
     most of the file's can be nothing else. Crowds (iscrowd) become difficult objects. Labels are in the order of the
-    category ids. An image that is listed under several ids has the objects of all of them.
+    category ids. The records and classes keep the ids that the file gives them. An image that is listed under several
+    ids has the objects of all of them, and the first id.
 
     Args:
         root: folder or file, as for `splits`.
@@ -59,8 +61,8 @@ def load(
     """
     path = splits(root)[split]
     content = _read(path)
-    categories = {int(c["id"]): str(c["name"]) for c in content["categories"]}
-    objects: dict[int, list[dict[str, Any]]] = {i["id"]: [] for i in content["images"]}
+    categories = {_category(c["id"]): str(c["name"]) for c in content["categories"]}
+    objects: dict[FileId, list[dict[str, Any]]] = {i["id"]: [] for i in content["images"]}
     unused: list[str] = []
     for a in content["annotations"]:
         if a["image_id"] in objects:
@@ -78,8 +80,10 @@ def load(
         image_id: functools.partial(_read_one, path, file, images[file], objects, categories, unit)
         for image_id, file in ids_of(images).items()
     }
-    names = [categories[i] for i in sorted(categories)] if classes is None else classes
-    return build(name or f"{root.name} {split}", readers, names, skip_bad, notes={UNUSED: unused})
+    order = sorted(categories, key=lambda i: (isinstance(i, str), i))
+    names = [categories[i] for i in order] if classes is None else classes
+    dataset = build(name or f"{root.name} {split}", readers, names, skip_bad, notes={UNUSED: unused})
+    return _with_file_ids(dataset, content, folder)
 
 
 def _is_coco(path: Path) -> bool:
@@ -141,8 +145,8 @@ def _read_one(
     path: Path,
     file: Path,
     listed: Sequence[dict[str, Any]],
-    objects: Mapping[int, Sequence[dict[str, Any]]],
-    categories: Mapping[int, str],
+    objects: Mapping[FileId, Sequence[dict[str, Any]]],
+    categories: Mapping[FileId, str],
     unit: Unit,
 ) -> tuple[Path, Annotation]:
     """Read an image that is listed once, or several times under different ids."""
@@ -157,11 +161,12 @@ def _read_one(
     if len(listed) > 1:
         collected.note(REPEATED, f"ids {', '.join(str(i['id']) for i in listed)}")
     for a in _different([objects[image_id] for image_id in dict.fromkeys(i["id"] for i in listed)]):
-        if a["category_id"] not in categories:
+        category = _category(a["category_id"])
+        if category not in categories:
             raise ValueError(f"{where}: an object has category {a['category_id']!r}, which the file does not define")
         if not isinstance(a["bbox"], list) or len(a["bbox"]) != 4:
             raise ValueError(f"{where}: bbox is {a['bbox']!r}, expected x, y, width, height")
-        name, written = categories[a["category_id"]], [number(v, f"{where}: a value of bbox") for v in a["bbox"]]
+        name, written = categories[category], [number(v, f"{where}: a value of bbox") for v in a["bbox"]]
         check_unit(written, unit, f"{where}: annotation {a.get('id')} ({name}) {written}")
         x, y, w, h = written
         if unit is Unit.FRACTIONS:
@@ -179,3 +184,25 @@ def _different(lists: Sequence[Sequence[dict[str, Any]]]) -> Iterator[dict[str, 
         keys = [f"{a['category_id']} {a['bbox']}" for a in objects]
         yield from (a for a, key in zip(objects, keys, strict=True) if key not in seen)
         seen.update(keys)
+
+
+def _category(written: Any) -> FileId:
+    """A category id that is the same however it is written: 7, 7.0 and "7" are 7, "cat" is text."""
+    try:
+        return int(written)
+    except (TypeError, ValueError, OverflowError):
+        return str(written)
+
+
+def _with_file_ids(dataset: Dataset, content: dict[str, Any], folder: Path) -> Dataset:
+    """The data set with the ids that its file gives to images and classes.
+
+    An image that the file lists twice has its first id, and a name that two categories share the id that objects have.
+    """
+    listed = reversed(content["images"])
+    images: dict[str, FileId] = {os.path.normpath(folder / i["file_name"]): i["id"] for i in listed}
+    used = {_category(a["category_id"]) for a in content["annotations"]}
+    categories = sorted(content["categories"], key=lambda c: _category(c["id"]) in used)
+    ids: dict[str, FileId] = {str(c["name"]): c["id"] for c in categories}
+    records = tuple(replace(record, file_id=images.get(os.path.normpath(record.path))) for record in dataset)
+    return replace(dataset, records=records, category_ids=tuple(ids.get(name) for name in dataset.classes))

@@ -11,6 +11,9 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
+FileId = int | str
+"""Id of an image or a class in the annotation file of its data set."""
+
 
 @dataclass(frozen=True, eq=False)
 class ImageRecord:
@@ -23,6 +26,7 @@ class ImageRecord:
         boxes: float32 (G, 4), xyxy, 0-based inclusive image pixels; (0, 4) for an image without objects.
         labels: int64 (G,), index into the data set's `classes`.
         difficult: bool (G,), objects that evaluation counts neither as found nor as missed.
+        file_id: id of the image in the annotation file, as in COCO; None for formats without such ids.
     """
 
     id: str
@@ -31,6 +35,7 @@ class ImageRecord:
     boxes: NDArray[np.float32]
     labels: NDArray[np.int64]
     difficult: NDArray[np.bool_]
+    file_id: FileId | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +51,8 @@ class Dataset(Sequence[ImageRecord]):
         clipped: one remark per box that was clipped at the border of its image, with the image id.
         unknown: image id -> classes of the objects that were left out because the caller's classes lack them.
         notes: kind -> other remarks of that kind, for example on label files that no photo uses.
+        category_ids: id of each of the K classes in the annotation file, as in COCO, None for a class that it lacks;
+            empty for formats without such ids.
     """
 
     name: str
@@ -56,6 +63,7 @@ class Dataset(Sequence[ImageRecord]):
     clipped: tuple[str, ...] = ()
     unknown: dict[str, tuple[str, ...]] = field(default_factory=dict)
     notes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    category_ids: tuple[FileId | None, ...] = ()
 
     @property
     def left_out(self) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 <root>/manifest.json    the settings; opening the folder with other settings is an error
 <root>/<id>.maps        one file per image, written under a temporary name and renamed
+<root>/photos.json      what the photos were, see `detection.photo_record`; written by whoever fills the cache
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from detection.files import write_atomically
 from detection.map_file import FORMAT, Maps, pack, unpack
 
-MANIFEST = "manifest.json"
+MANIFEST, PHOTOS = "manifest.json", "photos.json"
 SUFFIX = ".maps"
 
 
@@ -65,6 +66,11 @@ class FeatureCache:
         if not image_id:
             raise ValueError(f"{self.root}: expected an image id, got an empty one; give every image a name")
         return self.root / (quote(image_id, safe=" ") + SUFFIX)  # ids with slashes stay inside the folder
+
+    @property
+    def photos(self) -> Path:
+        """The file that holds which photos the maps were made from."""
+        return self.root / PHOTOS
 
     def __contains__(self, image_id: str) -> bool:
         """Tell whether the image has a file; only `read` checks that it is complete."""
@@ -115,6 +121,14 @@ class FeatureCache:
             )
         return maps, notes["meta"]
 
+    def remove(self, image_id: str) -> None:
+        """Delete the maps of one image, if there are any.
+
+        Raises:
+            OSError: the file cannot be deleted.
+        """
+        self.path(image_id).unlink(missing_ok=True)
+
     def bytes_per_image(self, sample: int = 100) -> float:
         """Return the mean size in bytes of up to `sample` of the files; 0 if there is none."""
         sizes = [path.stat().st_size for path in itertools.islice(self._files(), sample)]
@@ -134,7 +148,7 @@ def clear(root: str | os.PathLike[str]) -> None:
         OSError: a file cannot be deleted.
     """
     folder = Path(root)
-    ours = (folder / MANIFEST, *folder.glob("*" + SUFFIX), *folder.glob(f".*{SUFFIX}.*.tmp"))
+    ours = (folder / MANIFEST, *folder.glob("*" + SUFFIX), *folder.glob(f".*{SUFFIX}.*.tmp"), folder / PHOTOS)
     for path in ours[1:] + ours[:1]:  # the manifest last, so that no files are left without one
         path.unlink(missing_ok=True)
 

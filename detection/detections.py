@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import pandas
     import supervision
     import torch
+
+    from data.records import FileId
 
 Floating = NDArray[np.floating[Any]]
 
@@ -42,6 +44,8 @@ class Detections:
         labels: int64 (N,), 0..K-1.
         classes: the K class names in label order; empty if unknown.
         photo: the image or its path, as given to `SPPDetector.detect`; `draw` draws on it. None if unknown.
+        category_ids: ids of the K classes in the COCO file that the detector was trained on, for `to_coco`; empty if
+            there was none.
 
     Raises:
         ValueError: the lengths differ, a box or score is NaN, or a label has no name in `classes`.
@@ -52,6 +56,7 @@ class Detections:
     labels: NDArray[np.int64]
     classes: tuple[str, ...] = ()
     photo: NDArray[np.uint8] | Path | None = None
+    category_ids: tuple[FileId | None, ...] = ()
 
     def __post_init__(self) -> None:
         boxes, scores = _floats(self.boxes), _floats(self.scores)
@@ -185,18 +190,28 @@ class Detections:
         columns = (best.names, best.labels.tolist(), best.scores.tolist(), best.boxes.tolist())
         return [dict(zip(("class", "label", "score", "box"), row, strict=True)) for row in zip(*columns, strict=True)]
 
-    def to_coco(self, image_id: int) -> list[dict[str, Any]]:
-        """Return COCO results: image_id, category_id (label + 1), bbox (x, y, width, height) and score.
+    def to_coco(self, image_id: FileId, category_ids: Sequence[FileId | None] = ()) -> list[dict[str, Any]]:
+        """Return COCO results: image_id, category_id, bbox (x, y, width, height) and score.
+
+        Args:
+            image_id: id of the photo in the COCO file, a number or text.
+            category_ids: COCO category id of each of the K classes; detections of a class with None are left out.
+                Empty: `self.category_ids`, or label + 1 if that is empty too.
 
         Raises:
-            ValueError: a label is negative.
+            ValueError: a label is negative, or there is no category id for it.
         """
+        ids = category_ids or self.category_ids or range(1, 2 + int(self.labels.max(initial=-1)))
         if self.labels.min(initial=0) < 0:
             raise ValueError(f"labels: expected 0 or more, got {self.labels.min()}")
+        if self.labels.max(initial=-1) >= len(ids):
+            raise ValueError(f"category_ids: expected one for label {self.labels.max()} too, got {len(ids)}")
+        image = image_id if isinstance(image_id, str) else int(image_id)
         columns = (self.labels.tolist(), to_xywh(self.boxes).tolist(), self.scores.tolist())
         return [
-            {"image_id": int(image_id), "category_id": label + 1, "bbox": box, "score": score}
+            {"image_id": image, "category_id": ids[label], "bbox": box, "score": score}
             for label, box, score in zip(*columns, strict=True)
+            if ids[label] is not None
         ]
 
     def to_pandas(self) -> pandas.DataFrame:

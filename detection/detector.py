@@ -134,7 +134,7 @@ class SPPDetector:
         scores = placed.scores(model.svms.scores)  # pools and scores in blocks; pool5 of all windows is never held
         rows, found = postprocessing.select(windows, scores, test)
         found = postprocessing.tighten(found, rows, placed, model.regression, test.nms_iou)
-        return replace(found, classes=self.classes, photo=photo)
+        return replace(found, classes=self.classes, photo=photo, category_ids=model.category_ids)
 
     def detect_many(
         self, images: Iterable[Photo], on_bad: Callable[[Photo, Exception], None] | None = None

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 from safetensors import SafetensorError
@@ -30,6 +30,9 @@ from detection.files import write_atomically
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.svm import LinearDetectors
 from detection.weights.half_precision import Arrays, from_half, to_half
+
+if TYPE_CHECKING:
+    from data.records import FileId
 
 FORMAT = 2
 MODEL, SVMS, HEAD, REGRESSORS = "model.json", "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
@@ -69,6 +72,11 @@ class Model:
     def pooled_length(self) -> int:
         """Length of the pooled vectors that the model expects."""
         return self.fc.head.fc6.in_features if self.fc else self.svms.weights.shape[1]
+
+    @property
+    def category_ids(self) -> tuple[FileId | None, ...]:
+        """Ids of the classes in the COCO file that the model was trained on; empty if there was none."""
+        return tuple(self.notes.get("category_ids") or ())
 
     @cached_property
     def regression(self) -> BoxRegressors | None:

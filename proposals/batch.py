@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import shutil
 import signal
@@ -31,12 +32,14 @@ from tqdm import tqdm
 
 from detection.files import write_atomically
 from detection.image import read
+from detection.photo_record import PhotoRecord
 from proposals.io import load, save
 from proposals.sources import ProposalSettings, propose
 
 if TYPE_CHECKING:
     from data.records import ImageRecord
 
+log = logging.getLogger(__name__)
 QUEUE = 2  # images submitted per worker: the one being searched and the next; an interrupted run finishes both
 
 
@@ -89,7 +92,8 @@ def compute(
 ) -> dict[str, str]:
     """Write the proposal file of a data set; images finished by an earlier or interrupted run are skipped.
 
-    The bytes of the file depend on the images and settings only, not on `workers` or interruptions.
+    A photo that was replaced since then is searched again; `photos_file` holds what the photos were. The bytes of the
+    file depend on the images and settings only, not on `workers` or interruptions.
 
     Args:
         records: the images, in the order in which the file stores them.
@@ -109,7 +113,7 @@ def compute(
     settings, output = settings or ProposalSettings(), Path(output)
     if workers < 1:
         raise ValueError(f"workers: expected at least 1, got {workers}")
-    finished = _finished(output, settings)
+    finished = _without_changed(records, _finished(output, settings), output, settings)
     if all(record.id in finished for record in records):
         return {}
     parts = _open_parts(output, settings)
@@ -134,6 +138,11 @@ def compute(
     if spent:
         time_file(output).write_text(json.dumps({"seconds_per_image": sum(spent) / len(spent), "images": len(spent)}))
     return {record.id: bad[record.id] for record in records if record.id in bad}
+
+
+def photos_file(output: Path) -> Path:
+    """Return the path of the json file with the photos that were searched, see `detection.photo_record`."""
+    return output.with_name(f"{output.stem}.photos.json")
 
 
 def time_file(output: Path) -> Path:
@@ -210,9 +219,34 @@ def _finished(output: Path, settings: ProposalSettings) -> dict[str, NDArray[np.
     return proposals
 
 
+def _without_changed(
+    records: Sequence[ImageRecord], finished: dict[str, NDArray[np.float32]], output: Path, settings: ProposalSettings
+) -> dict[str, NDArray[np.float32]]:
+    """Delete the proposals of photos that were replaced, also those in parts; return the others."""
+    photos, parts = PhotoRecord(photos_file(output)), _parts(output)
+    now = photos.look(records)
+    changed = [i for i in photos.changed(now) if i in finished or (parts / f"{i}.npy").exists()]
+    if changed:
+        log.info("%d of %d photos changed since they were searched; searching them again", len(changed), len(records))
+        kept = {name: boxes for name, boxes in finished.items() if name not in set(changed)}
+        if not kept:
+            output.unlink(missing_ok=True)
+        elif len(kept) < len(finished):
+            save(output, kept, settings.meta)
+        for image_id in changed:
+            (parts / f"{image_id}.npy").unlink(missing_ok=True)
+        finished = kept
+    photos.note(now)
+    return finished
+
+
+def _parts(output: Path) -> Path:
+    return output.with_name(output.name + ".parts")
+
+
 def _open_parts(output: Path, settings: ProposalSettings) -> Path:
     """Open the folder of parts: a new one, or that of an interrupted run with the same settings."""
-    parts = output.with_name(output.name + ".parts")
+    parts = _parts(output)
     parts.mkdir(parents=True, exist_ok=True)
     note = parts / "settings.json"
     if note.exists():

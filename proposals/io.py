@@ -6,7 +6,7 @@
 * `.mat`: the format of selective search, R-CNN and SPP-net; see `proposals.mat`.
 * `.json`, read only: an object {image id: [[x1, y1, x2, y2], ...]}, best first, 0-based inclusive pixels; or COCO's
   list of results, {"image_id", "bbox": [x, y, width, height], "score"} in any order. Numeric ids are converted to text:
-  139 becomes "139", not "000139".
+  139 becomes "139", not "000139", unless the caller knows the names of the images.
 """
 
 from __future__ import annotations
@@ -66,12 +66,15 @@ def save(path: str | os.PathLike[str], proposals: Mapping[str, ArrayLike], meta:
     write_atomically(path, [buffer.getvalue()])
 
 
-def load(path: str | os.PathLike[str], order: str = "yxyx") -> tuple[mat.Proposals, dict[str, Any]]:
+def load(
+    path: str | os.PathLike[str], order: str = "yxyx", names: Mapping[str, str] | None = None
+) -> tuple[mat.Proposals, dict[str, Any]]:
     """Read a proposal file; the suffix determines the format. No code in a file is ever executed.
 
     Args:
         path: the file.
         order: order of the columns in a `.mat` file, "yxyx" or "xyxy".
+        names: image id in COCO results, as text -> id of the image in its data set; others keep theirs.
 
     Returns:
         image id -> float32 (R, 4), xyxy, 0-based inclusive image pixels, in the order of the file; and the meta, empty
@@ -84,7 +87,7 @@ def load(path: str | os.PathLike[str], order: str = "yxyx") -> tuple[mat.Proposa
     path = Path(path)
     if path.suffix.lower() == ".mat":
         return mat.load(path, order)
-    return (_load_json(path), {}) if path.suffix.lower() == ".json" else _load_npz(path)
+    return (_load_json(path, names or {}), {}) if path.suffix.lower() == ".json" else _load_npz(path)
 
 
 def _load_npz(path: Path) -> tuple[mat.Proposals, dict[str, Any]]:
@@ -127,7 +130,7 @@ def _read_meta(meta: NDArray[np.str_]) -> dict[str, Any]:
     return value
 
 
-def _load_json(path: Path) -> mat.Proposals:
+def _load_json(path: Path, names: Mapping[str, str]) -> mat.Proposals:
     try:
         value = json.loads(path.read_bytes(), object_pairs_hook=_unrepeated)
     except (ValueError, RecursionError) as error:
@@ -135,7 +138,7 @@ def _load_json(path: Path) -> mat.Proposals:
     if isinstance(value, dict):
         return {name: _numbers(boxes, f"{path}: image {name!r}") for name, boxes in value.items()}
     if isinstance(value, list):
-        return _from_coco(value, path)
+        return _from_coco(value, path, names)
     kind = type(value).__name__
     raise ValueError(f"{path}: expected an object of image ids and boxes, or a COCO list of results, got {kind}")
 
@@ -157,7 +160,7 @@ def _numbers(boxes: Any, where: str) -> NDArray[np.float32]:
         raise ValueError(text if text.startswith(where) else f"{where}: expected rows of 4 numbers") from None
 
 
-def _from_coco(results: Sequence[Any], path: Path) -> mat.Proposals:
+def _from_coco(results: Sequence[Any], path: Path, names: Mapping[str, str]) -> mat.Proposals:
     """Group COCO results by image, by descending score (ties in file order); images in order of first appearance."""
     rows: dict[str, list[list[float]]] = {}
     for number, result in enumerate(results, 1):
@@ -171,7 +174,7 @@ def _from_coco(results: Sequence[Any], path: Path) -> mat.Proposals:
             raise ValueError(f"{where}: expected a bbox of 4 numbers and a score, got {bbox!r} and {score!r}")
         if not all(abs(v) < LARGEST for v in [*bbox, score]):  # false for NaN too
             raise ValueError(f"{where}: expected finite numbers, got {bbox} and {score}")
-        rows.setdefault(str(image_id), []).append([*bbox, score])
+        rows.setdefault(names.get(str(image_id), str(image_id)), []).append([*bbox, score])
     return {name: _ranked(np.array(r, np.float64), f"{path}: image {name!r}") for name, r in rows.items()}
 
 

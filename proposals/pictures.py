@@ -194,15 +194,16 @@ def recall_plot(sources: Mapping[str, Sequence[RecallResult]], kind: str = "png"
     for i, (name, results) in enumerate(sources.items()):
         style = {"color": _LINES[i % len(_LINES)], "linestyle": _STYLES[i % len(_STYLES)], "lw": 1.8}
         last = results[-1]
-        label = f"{name}: AR {last.average_recall:.3f}, {last.boxes_per_image:,.0f} boxes"
+        recall = f"{last.average_recall:.3f}" if len(last.overlaps) else "n/a"
+        label = f"{name}: AR {recall}, {last.boxes_per_image:,.0f} boxes"
         left.plot(CURVE, last.curve(), label=label, **style)
-        shown = [r for r in results if r.boxes_per_image > 0]
+        shown = [r for r in results if r.boxes_per_image > 0 and len(r.overlaps)]  # without objects there is no recall
         x, y = [r.boxes_per_image for r in shown], [r.average_recall for r in shown]
         right.plot(x, y, marker="o", ms=4, **style)
     _finish(left, "IoU threshold", "recall, all boxes")
     _finish(right, "boxes per image (mean)", "average recall, IoU 0.5 to 1")
     left.set_xlim(0.5, 1)
-    if any(results[-1].boxes_per_image > 0 for results in sources.values()):  # a log axis needs a positive value
+    if any(line.get_xdata().size for line in right.lines):  # a log axis needs a positive value
         right.set_xscale("log")
     right.xaxis.set_major_formatter("{x:,.0f}")
     right.minorticks_off()

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 
 UNKNOWN = "–"
+NOT_AVAILABLE = "n/a"  # UNKNOWN in the tables that commands print
 
 
 def clock(seconds: float) -> str:
@@ -22,9 +23,9 @@ def size(n_bytes: float) -> str:
     return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
 
 
-def percent(share: float, digits: int = 1) -> str:
-    """Return a share of 1 in percent, without the sign: 0.5 is "50.0", nan is a dash."""
-    return UNKNOWN if math.isnan(share) else f"{100 * share:.{digits}f}"
+def percent(share: float, digits: int = 1, unknown: str = UNKNOWN) -> str:
+    """Return a share of 1 in percent, without the sign: 0.5 is "50.0", nan is `unknown`."""
+    return unknown if math.isnan(share) else f"{100 * share:.{digits}f}"
 
 
 def score(value: float, digits: int = 2) -> str:

@@ -10,7 +10,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("data", "proposals", "detection", "classification", "sppnet")
 OURS = {*PACKAGES, "tools", "benchmarks", "tests"}
-LEAVES = {"detection.boxes", "detection.image", "detection.files", "detection.pictures.contact_sheet"}
+LEAVES = {
+    *("detection.boxes", "detection.image", "detection.files", "detection.photo_record"),
+    "detection.pictures.contact_sheet",
+}
 """What proposals may use of detection."""
 
 LONGEST_TOOL = 80  # lines

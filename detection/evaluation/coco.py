@@ -27,7 +27,7 @@ from detection.evaluation.matching import GroundTruth, check_labels, class_names
 if TYPE_CHECKING:
     from pycocotools.coco import COCO
 
-    from data.records import ImageRecord
+    from data.records import Dataset, FileId, ImageRecord
     from detection.detections import Detections
 
 MAX_DETECTIONS = (1, 10, 100)
@@ -110,21 +110,22 @@ def evaluate(
 
 def to_coco_json(
     detections: Mapping[str, Detections],
-    image_ids: Mapping[str, int] | None = None,
-    category_ids: Sequence[int] | None = None,
+    image_ids: Mapping[str, FileId] | None = None,
+    category_ids: Sequence[FileId | None] | None = None,
 ) -> list[dict[str, Any]]:
     """Convert detections to COCO results: [{"image_id", "category_id", "bbox" (xywh), "score"}, ...].
 
     Args:
         detections: image id -> detections.
-        image_ids: image id -> COCO image id. None: the ids are numbers themselves ("000139" is 139).
-        category_ids: the COCO category id of each of the K classes. None: label + 1.
+        image_ids: image id -> COCO image id, a number or text. None: the ids are numbers themselves ("000139" is 139).
+        category_ids: the COCO category id of each of the K classes; detections of a class with None are left out.
+            None: label + 1. For both, see `ids_of`.
 
     Raises:
         ValueError: an image or label has no COCO id, or two images have the same one.
     """
     table = DetectionTable.of(detections)
-    number = _image_numbers(table.ids, image_ids)
+    images = _image_ids(table.ids, image_ids)
     labels = table.rows.labels
     if category_ids is None:
         category_ids = range(1, 2 + int(labels.max(initial=-1)))
@@ -134,19 +135,39 @@ def to_coco_json(
             "pass one per class"
         )
     columns = (table.image.tolist(), labels.tolist(), to_xywh(table.rows.boxes).tolist(), table.rows.scores.tolist())
+    categories = [None if c is None else _plain(c) for c in category_ids]
     return [
-        {"image_id": number[i], "category_id": int(category_ids[k]), "bbox": box, "score": score}
+        {"image_id": images[i], "category_id": categories[k], "bbox": box, "score": score}
         for i, k, box, score in zip(*columns, strict=True)
+        if categories[k] is not None
     ]
 
 
-def _image_numbers(ids: Sequence[str], image_ids: Mapping[str, int] | None) -> list[int]:
+def ids_of(dataset: Dataset) -> tuple[dict[str, FileId], tuple[FileId | None, ...] | None]:
+    """Return the COCO ids of a data set, as `to_coco_json` takes them.
+
+    They are those of its annotation file. In a data set without such ids, an image's id is its name where all names
+    are numbers, as in VOC, else its place in the list, from 1; a category's id is its label + 1.
+
+    Returns:
+        image id -> COCO image id; the COCO category id of each class, None for a class that the file lacks, or None
+        for label + 1.
+    """
+    names = [record.id for record in dataset]
+    known = {record.id: record.file_id for record in dataset if record.file_id is not None}
+    if len(known) == len(names):
+        return known, dataset.category_ids or None
+    numbers = map(int, names) if all(name.isdecimal() for name in names) else range(1, len(names) + 1)
+    return dict(zip(names, numbers, strict=True)), dataset.category_ids or None
+
+
+def _image_ids(ids: Sequence[str], image_ids: Mapping[str, FileId] | None) -> list[FileId]:
     """Return the COCO image id of each image."""
     if image_ids is not None:
         missing = [i for i in ids if i not in image_ids]
         if missing:
             raise ValueError(f"image_ids: image {missing[0]!r} is missing")
-        numbers = [int(image_ids[i]) for i in ids]
+        numbers = [_plain(image_ids[i]) for i in ids]
     else:
         words = [i for i in ids if not (i.isascii() and i.isdigit())]
         if words:
@@ -155,6 +176,11 @@ def _image_numbers(ids: Sequence[str], image_ids: Mapping[str, int] | None) -> l
     if len(set(numbers)) != len(numbers):
         raise ValueError("two images have the same COCO image id; pass different image_ids")
     return numbers
+
+
+def _plain(value: FileId) -> FileId:
+    """A number or text that json can write; NumPy's integers become Python's."""
+    return value if isinstance(value, str) else int(value)
 
 
 def _ground_truth(records: Sequence[ImageRecord]) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from detection.detections import Detections
 from detection.evaluation.coco import to_coco_json
 from detection.evaluation.voc import EvaluationResult
 from detection.files import write_atomically
+
+if TYPE_CHECKING:
+    from data.records import FileId
 
 _FIELDS = "image id, score, left, top, right, bottom"
 
@@ -162,8 +165,8 @@ def _is_comp4(line: str) -> bool:
 def write_coco_json(
     path: str | os.PathLike[str],
     detections: Mapping[str, Detections],
-    image_ids: Mapping[str, int] | None = None,
-    category_ids: Sequence[int] | None = None,
+    image_ids: Mapping[str, FileId] | None = None,
+    category_ids: Sequence[FileId | None] | None = None,
 ) -> None:
     """Write detections as a COCO results file; for the arguments see `coco.to_coco_json`.
 

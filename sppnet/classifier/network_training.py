@@ -93,7 +93,7 @@ def _train(
     processes: ProcessGroup,
 ) -> Record:
     record = new_record(s, config, *data)
-    done = None if s.overwrite else finished_record(folder, record["training"])
+    done = None if s.overwrite else finished_record(folder, record)
     if done:
         return done
     training = _prepared(s, folder, config, data, processes, record["training"])

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from sppnet.text import NOT_AVAILABLE, percent
 
 
 @dataclass(frozen=True)
@@ -22,14 +25,20 @@ class PrecisionScores:
     train: str
     test: str
 
+    @property
+    def mean_ap(self) -> float:
+        """Mean over the classes that a test photo shows; nan if there are none."""
+        known = [value for value in self.ap.values() if not math.isnan(value)]
+        return float(np.mean(known)) if known else math.nan
+
     def summary(self) -> dict[str, Any]:
-        """Plain values for json."""
-        return {"ap": self.ap, "mean_ap": float(np.nanmean(list(self.ap.values())))}
+        """Plain values for json; nan becomes None."""
+        return {"ap": {name: _or_none(value) for name, value in self.ap.items()}, "mean_ap": _or_none(self.mean_ap)}
 
     def lines(self) -> Iterator[str]:
         """One line per class, then the mean."""
-        yield from (f"{name:15s}{100 * value:6.1f}" for name, value in self.ap.items())
-        yield f"{'mAP':15s}{100 * self.summary()['mean_ap']:6.1f}  {self.train} -> {self.test}"
+        yield from (f"{name:15s}{percent(value, unknown=NOT_AVAILABLE):>6s}" for name, value in self.ap.items())
+        yield f"{'mAP':15s}{percent(self.mean_ap, unknown=NOT_AVAILABLE):>6s}  {self.train} -> {self.test}"
 
 
 @dataclass(frozen=True)
@@ -79,3 +88,7 @@ class DivisionScores:
 
 
 Scores = PrecisionScores | SplitScores | DivisionScores
+
+
+def _or_none(value: float) -> float | None:
+    return None if math.isnan(value) else value

@@ -21,9 +21,10 @@ from sppnet.settings.classifier import NetworkTrainingSettings
 
 RECORD = "training.json"
 NETWORK_SETTINGS = ("backbone", "start", "pyramid", "width", "norm", "dropout")
+BEFORE = "training_with_places"  # what "training" was in earlier records: the places of the photos were part of it
 Record = dict[str, Any]
 """Settings by name; "classes"; "photos" and "held_out", the numbers of photos; "test", [path, label] of each held-out
-photo; "training", a SHA-256 over settings, photos and labels; "curve", one dictionary per epoch."""
+photo; "training", a SHA-256 over settings, contents of the photos and labels; "curve", one dictionary per epoch."""
 
 
 def new_record(
@@ -49,14 +50,17 @@ def new_record(
     with ThreadPoolExecutor() as threads:
         files = [list(threads.map(_digest, part.paths)) for part in (photos, held_out)]
     truths = [part.truth.tolist() for part in (photos, held_out)]
+    decisive = {name: value for name, value in record.items() if name != "data"}  # neither names nor places of photos
     record["test"] = [[str(p.resolve()), int(k)] for p, k in zip(held_out.paths, held_out.labels, strict=True)]
-    record["training"] = hashlib.sha256(json.dumps([record, files, truths]).encode()).hexdigest()
+    record["training"] = _key(decisive, files, truths)
+    record[BEFORE] = _key({name: record[name] for name in record if name != "training"}, files, truths)
     return record
 
 
 def with_curve(record: Record, curve: Sequence[EpochPoint]) -> Record:
     """Return the record of a training that is finished."""
-    return record | {"curve": [asdict(point) for point in curve]}
+    whole = record | {"curve": [asdict(point) for point in curve]}
+    return {name: value for name, value in whole.items() if name != BEFORE}
 
 
 def write_record(folder: Path, record: Record) -> None:
@@ -89,8 +93,12 @@ def read_record(folder: Path, training: str | None) -> Record | None:
         raise ValueError(f"{path}: damaged ({error}); train again with --overwrite, or in another --run") from error
 
 
-def finished_record(folder: Path, training: str) -> Record | None:
+def finished_record(folder: Path, record: Record) -> Record | None:
     """Return the record of a finished training; None if the run folder holds no classifier or no such record.
+
+    Args:
+        folder: a run folder.
+        record: from `new_record`; its held-out photos, which may lie at another place now, replace those of the file.
 
     Raises:
         ValueError: the run folder holds another classifier, or its files are damaged.
@@ -98,11 +106,15 @@ def finished_record(folder: Path, training: str) -> Record | None:
     notes = notes_of(folder / CLASSIFIER)
     if notes is None:
         return None
-    if notes.get("training") != training:
+    training = notes.get("training")
+    if training not in (record["training"], record[BEFORE]):
         raise ValueError(f"{folder}: holds a classifier of other data or settings; give --overwrite, or another --run")
     found = read_record(folder, training)
     if found:
         log.info("the classifier is trained already: %s", folder / CLASSIFIER)
+        if found["test"] != record["test"]:
+            found |= {"test": record["test"]}
+            write_record(folder, found)
     return found
 
 
@@ -110,6 +122,10 @@ def held_out_scores(record: Record) -> dict[str, float]:
     """Return accuracy, in [0, 1], and mean loss on the centre crops of the held-out photos after the last epoch."""
     last = record["curve"][-1]
     return {"accuracy": last["validation_accuracy"], "loss": last["validation_loss"]}
+
+
+def _key(*values: Any) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
 
 
 def _digest(path: Path) -> str:

@@ -30,16 +30,16 @@ def train_bbox_regressors(
 
     Raises:
         FileNotFoundError: the model, proposals or features are missing.
-        ValueError: the run's training split is not what the SVMs were trained on.
+        ValueError: the run's training split is not what the SVMs were trained on, or it changed since.
         RuntimeError: another process is training this model.
     """
     folder = run.model(settings.model_name)
     with exclusive(folder):
         found = trained.model if trained else model.load(folder)
+        images = trained.images if trained else training_images_of(run, found, settings)
         if found.regressors and not settings.overwrite:
             log.info("box regressors are trained already: %s", folder)
             return found
-        images = trained.images if trained else training_images_of(run, found, settings)
         result = _with_regressors(run, found, images, settings)
         result.save(folder)
         regressor_checkpoint.remove(folder / CHECKPOINTS)
@@ -53,9 +53,11 @@ def _with_regressors(
     """The model with regressors; those of another model of the run are used if they learned from the same pool5."""
     config = trained.config
     scale = config.bbox.feature_norm / mean_norm(images)
-    key = fingerprint(images, config.svm, (scale, config.bbox))
+    options = (scale, config.bbox)
+    key = fingerprint(images, config.svm, options)
+    before = fingerprint(images, config.svm, options, with_photos=False)
     parts = RegressorParts(run.model(settings.model_name) / CHECKPOINTS, key)
-    regressors = [] if settings.overwrite else _regressors_of(run, key)
+    regressors = [] if settings.overwrite else _regressors_of(run, key, before)
     if not regressors:
         with progress(len(trained.classes), 0, "class", "box regression") as bar:
             regressors = fit_all(
@@ -71,10 +73,14 @@ def _with_regressors(
     return replace(trained, regressors=tuple(regressors), bbox_feature_scale=scale, notes=notes)
 
 
-def _regressors_of(run: Run, key: str) -> list[BoxRegressor | None]:
-    """Those of the first model in the run with the same training; none if there is no such model."""
+def _regressors_of(run: Run, key: str, before: str) -> list[BoxRegressor | None]:
+    """Those of the first model in the run with the same training; none if there is no such model.
+
+    Models from before photos were recorded have the fingerprint `before`, without them.
+    """
     for path in sorted(run.folder.glob(f"*/{model.MODEL}")):
-        if json.loads(path.read_text("utf-8")).get("notes", {}).get("regression") == key:
+        notes = json.loads(path.read_text("utf-8")).get("notes", {})
+        if notes.get("regression") == (key if notes.get("photos") else before):
             log.info("box regressors of the same training: %s", path.parent)
             return list(model.load(path.parent).regressors)
     return []

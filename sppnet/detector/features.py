@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,8 @@ from detection import features, memory, network
 from detection import image as pixels
 from detection.cache import FeatureCache, check_space, clear, estimate
 from detection.config import Config
+from detection.photo_record import PhotoRecord
+from sppnet.detector.photos import refuse_changed
 from sppnet.progress import log, progress
 from sppnet.run import Run, configuration
 from sppnet.settings.detector import FeatureSettings
@@ -20,13 +24,16 @@ MEASURED_IMAGES = 5  # images after which the size of the cache can be estimated
 
 
 def extract_features(
-    run: Run, datasets: Iterable[Dataset], settings: FeatureSettings, mirrored: bool = False
+    run: Run, datasets: Mapping[str, Dataset], settings: FeatureSettings, mirrored: bool = False
 ) -> tuple[FeatureCache, dict[str, str]]:
-    """Convolve every image of the data sets, or its mirror image, that is not in the cache.
+    """Convolve every image of the data sets, or its mirror image, that is not in the cache or was replaced since.
+
+    An image in several splits is convolved once. A split with other photos under the ids of a split before it gets a
+    cache of its own, a folder within the other.
 
     Args:
         run: keeps the cache.
-        datasets: the images; an image in several is convolved once.
+        datasets: split -> images.
         settings: network, scales, device.
         mirrored: convolve mirror images, into a cache of their own.
 
@@ -41,11 +48,57 @@ def extract_features(
     scales = config.pooling.scales
     folder = run.features(name, config, mirrored)
     if settings.overwrite:
-        clear(folder)
-    cache = FeatureCache(folder, features.cache_manifest(body, scales, config.preset, mirrored))
-    records = list({record.id: record for dataset in datasets for record in dataset}.values())
-    what = "mirror images" if mirrored else "images"
-    log.info("features of %d %s at short sides %s: %s", len(records), what, ", ".join(map(str, scales)), folder)
+        for old in (folder, *(path.parent for path in folder.glob("*/manifest.json"))):
+            clear(old)
+    manifest = features.cache_manifest(body, scales, config.preset, mirrored)
+    cache = FeatureCache(folder, manifest)
+    bad: dict[str, str] = {}
+    caches = _by_cache(folder, datasets)
+    for part, records in caches.items():
+        if part != folder and not part.is_dir():
+            _remove_doubtful(cache, records)
+    for part, records in caches.items():
+        what = "mirror images" if mirrored else "images"
+        log.info("features of %d %s at short sides %s: %s", len(records), what, ", ".join(map(str, scales)), part)
+        bad |= _fill(FeatureCache(part, manifest), records, body, run.skip_bad)
+    return cache, bad
+
+
+def _by_cache(folder: Path, datasets: Mapping[str, Dataset]) -> dict[Path, list[ImageRecord]]:
+    """Folder of a cache -> its images; ids are unique in each."""
+    first: dict[str, ImageRecord] = {}
+    caches: dict[Path, list[ImageRecord]] = {}
+    for split, dataset in datasets.items():
+        own = own_cache(folder, split)
+        if own.is_dir() or any(r.id in first and _differ(first[r.id].path, r.path) for r in dataset):
+            caches[own] = list(dataset)
+        else:
+            first |= {r.id: r for r in dataset if r.id not in first}
+    return {folder: list(first.values())} | caches
+
+
+def _differ(a: Path, b: Path) -> bool:
+    return a != b and a.read_bytes() != b.read_bytes()
+
+
+def _remove_doubtful(cache: FeatureCache, records: Sequence[ImageRecord]) -> None:
+    """Delete maps that may be of another split's photos with the same ids: those without a record of their photos."""
+    known = PhotoRecord(cache.photos).known
+    for record in records:
+        if record.id not in known:
+            cache.remove(record.id)
+
+
+def own_cache(folder: Path, split: str) -> Path:
+    """Folder of a split that has a cache of its own, within that of the others."""
+    return folder / f"split-{quote(split, safe='')}"
+
+
+def _fill(
+    cache: FeatureCache, records: Sequence[ImageRecord], body: network.ConvBody, skip_bad: bool
+) -> dict[str, str]:
+    """Convolve the images that are not in the cache; return id -> reason of those that are left out."""
+    _remove_changed(cache, records)
     todo = [record for record in records if record.id not in cache]
     bad: dict[str, str] = {}
     with progress(len(records), len(records) - len(todo), "img", "features") as bar:
@@ -53,13 +106,25 @@ def extract_features(
             if number == min(MEASURED_IMAGES, len(todo) - 1) > 0:
                 size = cache.bytes_per_image()
                 log.info("disk: %s", estimate(size, len(records)))
-                check_space(folder, size, len(todo) - number)
+                check_space(cache.root, size, len(todo) - number)
             if record.id not in cache:  # another process may have come first
-                reason = _convolve(record, body, cache, run.skip_bad)
+                reason = _convolve(record, body, cache, skip_bad)
                 if reason is not None:
                     bad[record.id] = reason
             bar.update()
-    return cache, bad
+    return bad
+
+
+def _remove_changed(cache: FeatureCache, records: Sequence[ImageRecord]) -> None:
+    """Delete the maps of photos that were replaced, and note what the photos are now."""
+    photos = PhotoRecord(cache.photos)
+    now = photos.look(records)
+    changed = [image_id for image_id in photos.changed(now) if image_id in cache]
+    if changed:
+        log.info("%d of %d photos changed since they were convolved; convolving them again", len(changed), len(records))
+    for image_id in changed:
+        cache.remove(image_id)
+    photos.note(now)
 
 
 def _convolve(record: ImageRecord, body: network.ConvBody, cache: FeatureCache, skip_bad: bool) -> str | None:
@@ -78,12 +143,13 @@ def _convolve(record: ImageRecord, body: network.ConvBody, cache: FeatureCache, 
 
 
 def open_features(
-    run: Run, name: str, config: Config, weights: str | None = None, mirrored: bool = False
+    run: Run, split: str, name: str, config: Config, weights: str | None = None, mirrored: bool = False
 ) -> FeatureCache:
-    """Open the run's cache of one network at some scales.
+    """Open the run's cache of a split's images, of one network at some scales.
 
     Args:
         run: holds the cache.
+        split: of the data set.
         name: of the network.
         config: scales and precision.
         weights: hash that the network's weights must have; None: any.
@@ -99,6 +165,8 @@ def open_features(
             f"{folder}: no such features; run `sppnet stage extract-features` with the same --backbone, --scales and "
             "--precision" + " and --mirror" * mirrored
         )
+    if (own := own_cache(folder, split)).is_dir():
+        folder = own
     log.info("reading %s", folder)
     cache = FeatureCache(folder)
     found = cache.manifest["weights"]
@@ -117,8 +185,9 @@ def usable_records(
     """The images that have proposals and features.
 
     Raises:
-        ValueError: an image has none, and the run does not skip unusable images.
+        ValueError: an image has none, and the run does not skip unusable images; or a photo was replaced since.
     """
+    refuse_changed(cache.photos, dataset, "features")
     missing = [r.id for r in dataset if r.id not in proposals or r.id not in cache]
     if missing and not run.skip_bad:
         raise ValueError(

@@ -18,11 +18,12 @@ from detection.finetune import CHECKPOINT, FinetuneOptions, Finetuning, WindowCl
 from detection.network import resolve_device
 from detection.networks import fc_initialization
 from detection.training.batches import WindowBatches
-from detection.training.fingerprint import fingerprint
+from detection.training.fingerprint import changed_data, data_digests, fingerprint
 from detection.training.images import TrainingImages
 from detection.weights.state_dict import write_state
 from sppnet.curves import write_curve
 from sppnet.detector.features import open_features
+from sppnet.detector.photos import refuse_changed
 from sppnet.detector.training_images import TrainingSet, open_training_set
 from sppnet.progress import advance, log, progress
 from sppnet.run import Run, exclusive
@@ -32,6 +33,7 @@ HEAD = "fc_head.safetensors"  # fine-tuned fc6 and fc7, in the run's head folder
 CLASSIFIER, SETTINGS = "classifier.safetensors", "finetune.json"
 SHORT = ((4_000, 1e-2), (2_000, 1e-3))  # a schedule for a CPU and a random start
 VALIDATION_BATCHES = 50  # 6,400 windows
+DATA_NOTES = {"training", "photos", "annotations", "classes"}  # notes on the data, not on settings
 
 
 def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
@@ -54,8 +56,9 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
     train, validation = _divide(data.images, s.validation, s.seed)
     sources = [train, *([_mirrored(run, data, train)] if s.mirror else [])]
     notes = _notes(s, data, tuned)
+    before = fingerprint(data.images, data.config.svm, _options(s, tuned), with_photos=False)
     with exclusive(run.head):
-        done = None if s.overwrite else _finished(run, notes["training"])
+        done = None if s.overwrite else _finished(run, notes, before)
         if done:
             return done
         batches = WindowBatches(sources, tuned, s.block, s.difficult, s.seed)
@@ -71,9 +74,9 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
 
 def _notes(s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig) -> dict[str, Any]:
     """All that decides the result, and its fingerprint."""
-    how = (tuned, s.start, s.width, s.mirror, s.validation, s.difficult, s.block, s.seed)
     return {
-        "training": fingerprint(data.images, data.config.svm, how),
+        "training": fingerprint(data.images, data.config.svm, _options(s, tuned)),
+        **data_digests(data.images, data.dataset.classes),
         "data": data.dataset.name,
         "classes": list(data.dataset.classes),
         "proposals": data.proposals,
@@ -82,8 +85,15 @@ def _notes(s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig) -> dic
         "width": s.width,
         "mirror": s.mirror,
         "difficult": s.difficult,
+        "validation": s.validation,
+        "block": s.block,
+        "seed": s.seed,
         "finetune": asdict(tuned),
     }
+
+
+def _options(s: FinetuneSettings, tuned: FinetuneConfig) -> tuple[object, ...]:
+    return tuned, s.start, s.width, s.mirror, s.validation, s.difficult, s.block, s.seed
 
 
 def _initial(s: FinetuneSettings, data: TrainingSet) -> WindowClassifier:
@@ -98,7 +108,8 @@ def _initial(s: FinetuneSettings, data: TrainingSet) -> WindowClassifier:
 
 def _mirrored(run: Run, data: TrainingSet, train: TrainingImages) -> TrainingImages:
     """The mirror images of the training images."""
-    cache = open_features(run, data.images.cache.manifest["network"], data.config, mirrored=True)
+    cache = open_features(run, run.train_split, data.images.cache.manifest["network"], data.config, mirrored=True)
+    refuse_changed(cache.photos, data.dataset, "mirrored features")
     pooling = data.config.pooling
     return TrainingImages(train.records, train.proposals, cache, pooling, train.n_classes, mirrored=True)
 
@@ -146,20 +157,31 @@ def _divide(images: TrainingImages, fraction: float, seed: int) -> tuple[Trainin
     return part(order[held_out:]), part(order[:held_out])
 
 
-def _finished(run: Run, key: str) -> dict[str, Any] | None:
-    """What the run holds of this training already.
+def _finished(run: Run, notes: dict[str, Any], before: str) -> dict[str, Any] | None:
+    """What the run holds of this training already; None if its photos or annotations changed.
+
+    Args:
+        run: may hold layers.
+        notes: of the training.
+        before: its fingerprint without photos, as trainings have it from before photos were recorded.
 
     Raises:
-        ValueError: it holds layers of another training.
+        ValueError: it holds layers of other settings.
     """
     path = run.head / SETTINGS
     if not path.is_file():
         return None
     found: dict[str, Any] = json.loads(path.read_text())
-    if found["training"] != key:
+    changed = changed_data(found, notes)
+    if not changed and found["training"] == (notes["training"] if found.get("photos") else before):
+        log.info("layers are fine-tuned already: %s", run.head)
+        return found
+    asked = json.loads(json.dumps(notes))
+    if not changed or any(asked[name] != found.get(name) for name in asked if name not in DATA_NOTES):
         raise ValueError(f"{run.head}: holds layers of other data or settings; give --overwrite, or another --run")
-    log.info("layers are fine-tuned already: %s", run.head)
-    return found
+    what = " and ".join(changed)
+    log.info("%s changed since these layers were trained; training them again: %s", what, run.head)
+    return None
 
 
 def _show(bar: tqdm, done: int, loss: float) -> None:

@@ -13,9 +13,11 @@ from data.records import Dataset
 from detection.evaluation.results import format_rows
 from detection.files import write_atomically
 from proposals import io, recall
-from proposals.batch import time_file
+from proposals.batch import photos_file, time_file
 from proposals.pictures import PLOTS, recall_plot
 from proposals.recall import RecallResult
+from sppnet.detector.photos import refuse_changed
+from sppnet.detector.proposals import coco_names
 from sppnet.progress import log
 from sppnet.run import Run
 from sppnet.settings.detector import EvaluateProposalsSettings, ProposalSettings
@@ -71,7 +73,7 @@ def measure_proposals(run: Run, settings: EvaluateProposalsSettings) -> tuple[Da
 
     Raises:
         FileNotFoundError: there is no such file, or the run has no proposals of the split.
-        ValueError: a file is damaged or lacks an image of the split.
+        ValueError: a file is damaged or lacks an image of the split, or a photo was replaced since.
     """
     files = proposal_files(run, settings.proposals)
     dataset = run.dataset(run.test_split)
@@ -150,8 +152,9 @@ def write_plot(path: Path, measured: Mapping[str, MeasuredProposals]) -> None:
 
 
 def _measured(path: Path, dataset: Dataset, settings: EvaluateProposalsSettings) -> MeasuredProposals:
+    refuse_changed(photos_file(path), dataset, "proposals")
     log.info("reading %s", path)
-    boxes, made = io.load(path, settings.order)
+    boxes, made = io.load(path, settings.order, coco_names(dataset))
     try:
         counts = recall.box_counts(boxes, dataset, settings.max_boxes)
         results = recall.evaluate_counts(boxes, dataset, counts)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from data.records import Dataset
 from proposals import io, sources
-from proposals.batch import compute
+from proposals.batch import compute, photos_file
+from sppnet.detector.photos import refuse_changed
 from sppnet.detector.small_objects import advice
 from sppnet.progress import log, shows_progress
 from sppnet.run import DEFAULT_PROPOSALS, Run, exclusive, names_file
@@ -21,7 +22,9 @@ Boxes = NDArray[np.float32]
 
 
 def extract_proposals(run: Run, split: str, settings: SearchSettings) -> tuple[Dataset, dict[str, str]]:
-    """Search the images of a split that have no proposals yet; a warning tells of objects that are too small for it.
+    """Search the images of a split that have no proposals yet, or were replaced since.
+
+    A warning tells of objects that are too small for the search.
 
     Args:
         run: keeps the proposals.
@@ -47,6 +50,7 @@ def extract_proposals(run: Run, split: str, settings: SearchSettings) -> tuple[D
         if s.overwrite:
             path.unlink(missing_ok=True)
             shutil.rmtree(path.with_name(f"{path.name}.parts"), ignore_errors=True)
+            photos_file(path).unlink(missing_ok=True)
         bad = compute(dataset, path, search, workers=s.workers, skip_bad=run.skip_bad, progress=shows_progress())
     log.info("proposals of %s: %s", dataset.name, path)
     return dataset, dataset.bad | bad
@@ -65,13 +69,14 @@ def search_of(settings: SearchSettings) -> sources.ProposalSettings:
 
 
 def load_proposals(
-    run: Run, split: str, settings: ProposalSettings, made: Mapping[str, Any] | None = None
+    run: Run, dataset: Dataset, split: str, settings: ProposalSettings, made: Mapping[str, Any] | None = None
 ) -> tuple[dict[str, Boxes], dict[str, Any]]:
     """Read the proposals of a split.
 
     Args:
         run: holds the proposals.
-        split: of the data set.
+        dataset: the images.
+        split: their split.
         settings: which source or file, and how many boxes per image.
         made: how the proposals that a model was trained on were made; they are the default.
 
@@ -80,17 +85,23 @@ def load_proposals(
 
     Raises:
         FileNotFoundError: there are none of this split.
-        ValueError: the file is damaged, or the run has several sources and none is named.
+        ValueError: the file is damaged, a photo was replaced since, or the run has several sources and none is named.
     """
     path = run.proposals(split, settings, (made or {}).get("source"))
     if not path.is_file():
         raise FileNotFoundError(
             f"{path}: no proposals of this split; run `sppnet stage extract-features`, or extract-proposals"
         )
+    refuse_changed(photos_file(path), dataset, "proposals")
     log.info("reading %s", path)
-    proposals, meta = io.load(path)
+    proposals, meta = io.load(path, names=coco_names(dataset))
     limit = settings.max_boxes or (made or {}).get("max_boxes")
     read = {**(meta or {"file": path.name}), "max_boxes": limit or meta.get("max_boxes")}
     if made and read != made:
         log.warning("%s: made with %s, but the model was trained on proposals made with %s", path, read, made)
     return {name: boxes[:limit] for name, boxes in proposals.items()}, read
+
+
+def coco_names(dataset: Dataset) -> dict[str, str]:
+    """Id of each image in its COCO file, as text -> id of the image, for files of boxes that are COCO results."""
+    return {str(record.file_id): record.id for record in dataset if record.file_id is not None}

@@ -15,7 +15,7 @@ from detection.evaluation.voc import EvaluationResult, Metric
 from sppnet.detector.testing import Stages
 from sppnet.progress import log
 from sppnet.run import Run
-from sppnet.text import left_out
+from sppnet.text import NOT_AVAILABLE, left_out, percent
 
 COCO_FIGURES = ("ap", "ap50", "ap75")
 
@@ -52,16 +52,16 @@ class TestScores:
         for stage, result in self.voc.items():
             c = self.coco[stage]
             figures = (f"{result.metric} mAP", result.mean_ap), ("COCO AP", c.ap), ("AP50", c.ap50)
-            yield f"{stage}: {', '.join(f'{name} {100 * value:.1f}' for name, value in figures)}"
+            yield f"{stage}: {', '.join(f'{name} {_percent(value)}' for name, value in figures)}"
         if self.left_out:
             yield left_out(self.left_out)
 
     def headline(self) -> str:
         """Mean average precision before and after box regression, in one line."""
         windows, regressed = (self.voc.get(stage) for stage in ("windows", "regressed"))
-        after = f", {100 * regressed.mean_ap:.1f} after it" if regressed else ""
+        after = f", {_percent(regressed.mean_ap)} after it" if regressed else ""
         assert windows is not None
-        return f"mAP {100 * windows.mean_ap:.1f} before box regression{after}"
+        return f"mAP {_percent(windows.mean_ap)} before box regression{after}"
 
 
 def score_detections(run: Run, dataset: Dataset, stages: Stages, metric: Metric, name: str = "") -> TestScores:
@@ -78,13 +78,15 @@ def score_detections(run: Run, dataset: Dataset, stages: Stages, metric: Metric,
         OSError: a file cannot be written.
     """
     scored = {stage: voc.evaluate(d, dataset, metric=metric) for stage, d in stages.items()}
+    if not next(iter(scored.values())).n_objects.any():
+        log.warning("%s: no object that counts, none at all or only difficult ones: mAP is n/a", dataset.name)
     part = f"-first-{run.limit}" if run.limit else ""  # results of a part do not replace those of the whole split
     by_coco, folders = {}, {}
     for stage, detections in stages.items():
         folder = run.results / f"{run.test_split}{part}-{name}{stage}"
         folder.mkdir(parents=True, exist_ok=True)
         results.write_comp4(folder, detections, dataset.classes, run.test_split)
-        results.write_coco_json(folder / "coco_results.json", detections, _image_numbers(dataset))
+        results.write_coco_json(folder / "coco_results.json", detections, *coco.ids_of(dataset))
         by_coco[stage] = coco.evaluate(detections, dataset)
         log.info("comp4 files, COCO json: %s", folder)
         results.write_curves(folder / "curves.npz", scored[stage])
@@ -96,9 +98,5 @@ def _known(result: CocoResult) -> Mapping[str, float | None]:
     return {k: None if math.isnan(v := getattr(result, k)) else v for k in COCO_FIGURES}
 
 
-def _image_numbers(dataset: Dataset) -> dict[str, int]:
-    """COCO's number of each image: its id where that is a number, as in VOC, else its place in the list, from 1."""
-    ids = [record.id for record in dataset]
-    if all(i.isdecimal() for i in ids):
-        return {i: int(i) for i in ids}
-    return {i: place for place, i in enumerate(ids, 1)}
+def _percent(value: float) -> str:
+    return percent(value, unknown=NOT_AVAILABLE)

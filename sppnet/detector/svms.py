@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from detection import model, svm
@@ -13,7 +15,7 @@ from detection.config import Precision
 from detection.networks import fc_initialization
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.training import svm_checkpoint
-from detection.training.fingerprint import fingerprint
+from detection.training.fingerprint import changed_data, data_digests, fingerprint
 from detection.training.images import TrainingImages
 from sppnet.detector.finetuning import HEAD
 from sppnet.detector.training_images import TrainingSet, open_training_set
@@ -22,6 +24,7 @@ from sppnet.run import Run, exclusive
 from sppnet.settings.detector import SVMSettings
 
 CHECKPOINTS = "training"  # folder within the model's, while it is trained
+DATA_NOTES = {"training", "photos", "annotations", "category_ids"}  # notes on the data, not on settings
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +41,7 @@ class TrainedSVMs:
 
 
 def train_svms(run: Run, settings: SVMSettings) -> TrainedSVMs:
-    """Train one SVM per class, or find them trained.
+    """Train one SVM per class, or find them trained; if photos or annotations changed since, train again.
 
     Args:
         run: holds proposals and features; keeps the model.
@@ -56,7 +59,7 @@ def train_svms(run: Run, settings: SVMSettings) -> TrainedSVMs:
     notes = _notes(settings, data)
     folder = run.model(settings.model_name)
     with exclusive(folder):
-        trained = None if settings.overwrite else _finished(run, settings, notes)
+        trained = None if settings.overwrite else _finished(run, settings, data, notes)
         if trained is None:
             trained = _train(run, settings, data, notes)
     data.images.fc = None  # regressors see pool5
@@ -87,7 +90,9 @@ def _notes(s: SVMSettings, data: TrainingSet) -> dict[str, Any]:
     """All that decides the result, and its fingerprint."""
     images, config = data.images, data.config
     return {
-        "training": fingerprint(images, config.svm, (s.solver, s.max_negatives_per_image, s.seed)),
+        "training": fingerprint(images, config.svm, _options(s)),
+        **data_digests(images, data.dataset.classes),
+        "category_ids": list(data.dataset.category_ids),
         "data": data.dataset.name,
         "images": len(images),
         "proposals": data.proposals,
@@ -100,6 +105,10 @@ def _notes(s: SVMSettings, data: TrainingSet) -> dict[str, Any]:
         "solver": s.solver,
         "seed": s.seed,
     }
+
+
+def _options(s: SVMSettings) -> tuple[object, ...]:
+    return s.solver, s.max_negatives_per_image, s.seed
 
 
 def _fc_features(run: Run, images: TrainingImages, s: SVMSettings, precision: Precision) -> FcFeatures | None:
@@ -120,22 +129,44 @@ def _fc_features(run: Run, images: TrainingImages, s: SVMSettings, precision: Pr
     return FcFeatures(head.eval(), s.features, precision)
 
 
-def _finished(run: Run, s: SVMSettings, notes: dict[str, Any]) -> model.Model | None:
-    """The model in the run, if there is one of this training.
+def _finished(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]) -> model.Model | None:
+    """The model in the run, if there is one of this training; None if its photos or annotations changed.
 
     Raises:
-        ValueError: there is one of another training.
+        ValueError: there is one of other settings.
     """
     folder = run.model(s.model_name)
     if not (folder / model.MODEL).is_file():
         return None
     found = model.load(folder)
-    if found.notes.get("training") != notes["training"]:
-        flat, asked = _flat(found.notes), _flat(notes)
-        name = next((n for n in asked if n != "training" and asked[n] != flat.get(n)), None)
-        what = f"{name} {flat.get(name)!r}, now {asked[name]!r}" if name else "other objects, proposals or head"
+    changed = changed_data(found.notes, notes)
+    if not changed and found.classes == data.dataset.classes and _same_training(found.notes, notes, s, data):
+        log.info("SVMs are trained already: %s", folder)
+        return _with_category_ids(found, notes["category_ids"], folder)
+    flat, asked = _flat(found.notes), _flat(json.loads(json.dumps(notes)))
+    derived = {"head"} if changed and s.head is None else set()  # the layers of the run were made anew
+    name = next((n for n in asked if n not in DATA_NOTES | derived and asked[n] != flat.get(n)), None)
+    if name:
+        what = f"{name} {flat.get(name)!r}, now {asked[name]!r}"
         raise ValueError(f"{folder}: holds a model of {what}; give --overwrite, or another --run")
-    log.info("SVMs are trained already: %s", folder)
+    what = " and ".join(changed or ["photos, annotations or proposals"])
+    log.info("%s changed since this model was trained; training it again: %s", what, folder)
+    return None
+
+
+def _same_training(there: Mapping[str, Any], notes: Mapping[str, Any], s: SVMSettings, data: TrainingSet) -> bool:
+    """Whether the fingerprints agree; one from before photos were recorded does not contain them."""
+    if there.get("photos"):
+        return bool(there.get("training") == notes["training"])
+    return bool(there.get("training") == fingerprint(data.images, data.config.svm, _options(s), with_photos=False))
+
+
+def _with_category_ids(found: model.Model, ids: list[Any], folder: Path) -> model.Model:
+    """The model with the category ids that the data set has now; they decide nothing but how detections are written."""
+    if found.notes.get("category_ids", []) == ids:
+        return found
+    found = replace(found, notes=found.notes | {"category_ids": ids})
+    found.save(folder)
     return found
 
 

@@ -20,6 +20,7 @@ from detection.ensemble import Combine, Evidence, detect_windows
 from detection.model import Model
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.networks.softmax import SCORE_THRESHOLD, SoftmaxClassifier
+from detection.photo_record import PhotoRecord
 from detection.pictures import drawing
 from sppnet.detector.features import open_features, usable_records
 from sppnet.detector.finetuning import CLASSIFIER, HEAD, SETTINGS
@@ -32,6 +33,7 @@ SAVE_SECONDS = 60.0  # between two saves of unfinished detections
 SHOWN_SCORES = {"svm": -0.75, "softmax": 0.5}  # lowest score drawn; SVMs trained on few images score low
 STAGES = ("windows", "regressed")  # before and after box regression
 Stages = dict[str, dict[str, Detections]]  # stage -> image id -> detections
+Origin = list[str | None]  # SHA-256 of an image's photo, None if not recorded, and of its boxes
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,26 +91,34 @@ class TestedModel:
 class _TestImages:
     """What one model sees of the images of a split."""
 
-    def __init__(self, tested: TestedModel, split: str, settings: TestSettings) -> None:
+    def __init__(self, tested: TestedModel, dataset: Dataset, split: str, settings: TestSettings) -> None:
         run, trained = tested.run, tested.model
         self.tested = tested
-        self.proposals, self.made = load_proposals(run, split, settings, trained.proposals)
-        self.cache = open_features(run, trained.network, trained.config, trained.weights_hash)
+        self.proposals, self.made = load_proposals(run, dataset, split, settings, trained.proposals)
+        self.cache = open_features(run, split, trained.network, trained.config, trained.weights_hash)
+        self.photos = PhotoRecord(self.cache.photos).known
 
     def evidence(self, image_id: str) -> Evidence:
         pyramid = features.load_pyramid(self.cache, image_id)
         return Evidence(pyramid, self.proposals[image_id], self.tested.model, self.tested.softmax)
 
-    def key(self) -> dict[str, Any]:
-        """All that decides the detections."""
-        digest = hashlib.sha256(json.dumps(self.tested.model.summary(), sort_keys=True).encode())
+    def key(self, with_boxes: bool = False) -> dict[str, Any]:
+        """All that decides the detections but photos and boxes; files from before photos were noted include boxes."""
+        summary = self.tested.model.summary()
+        summary["notes"] = {k: v for k, v in summary["notes"].items() if k != "category_ids"}
+        digest = hashlib.sha256(json.dumps(summary, sort_keys=True).encode())
         folders = [self.tested.folder] + [self.tested.run.head] * (self.tested.softmax is not None)
         for folder in folders:
             for file in sorted(folder.glob("*.safetensors")):
                 digest.update(file.read_bytes())
-        for boxes in self.proposals.values():
+        for boxes in self.proposals.values() if with_boxes else ():
             digest.update(boxes.tobytes())
         return {"inputs": digest.hexdigest(), "proposals": self.made, "features": self.cache.manifest}
+
+    def origin(self, image_id: str) -> Origin:
+        """What an image's detections are made from."""
+        photo = self.photos.get(image_id)
+        return [photo.sha256 if photo else None, hashlib.sha256(self.proposals[image_id].tobytes()).hexdigest()]
 
 
 def test_detector(run: Run, settings: TestSettings) -> tuple[Dataset, Stages, Sequence[TestedModel]]:
@@ -165,53 +175,102 @@ def detect_split(
     if any(tested.model.classes != classes for tested in models):
         raise ValueError("--model: expected models of the same classes in the same order; train them on the same data")
     dataset = run.dataset(split, classes)
-    images = [_TestImages(tested, split, settings) for tested in models]
+    images = [_TestImages(tested, dataset, split, settings) for tested in models]
     records = list(dataset)
     for i in images:
         there = {r.id for r in usable_records(run, dataset, i.proposals, i.cache)}
         records = [r for r in records if r.id in there]
-    paths = {stage: run.detections(split, name + stage) for stage in STAGES}
-    key = {"models": [i.key() for i in images], "combine": combine}
+    saved = _SavedDetections(run, split, name, images, [r.id for r in records], combine)
     with exclusive(run.detections(split, name + "all")):
-        found = {stage: {} if settings.overwrite else _saved(path, key) for stage, path in paths.items()}
-        _detect_missing(images, [r.id for r in records], found, combine, lambda: _save(paths, found, key))
-    for path in paths.values():
+        found = {} if settings.overwrite else saved.load()
+        _detect_missing(images, saved, found, combine)
+    for path in saved.paths.values():
         log.info("detections: %s", path)
     stages = STAGES if any(tested.model.regressors for tested in models) else STAGES[:1]
     return replace(dataset, records=tuple(records)), {s: {r.id: found[s][r.id] for r in records} for s in stages}
 
 
-def _detect_missing(
-    images: Sequence[_TestImages], ids: Sequence[str], found: Stages, combine: Combine, save: Any
-) -> None:
+def _detect_missing(images: Sequence[_TestImages], saved: _SavedDetections, found: Stages, combine: Combine) -> None:
     """Add the detections of the images that have none; they are saved now and then, and at the end."""
-    todo = [i for i in ids if any(i not in f for f in found.values())]
-    saved = time.monotonic()
-    with progress(len(ids), len(ids) - len(todo), "img", "detection") as bar:
+    for stage in STAGES:
+        found.setdefault(stage, {})
+    todo = [i for i in saved.ids if any(i not in f for f in found.values())]
+    at = time.monotonic()
+    with progress(len(saved.ids), len(saved.ids) - len(todo), "img", "detection") as bar:
         for image_id in todo:
             new = detect_windows(*(i.evidence(image_id) for i in images), combine=combine)
             for stage, detections in zip(STAGES, new, strict=True):
                 found[stage][image_id] = detections
             bar.update()
-            if time.monotonic() - saved > SAVE_SECONDS:
-                save()
-                saved = time.monotonic()
-    if todo:
-        save()
+            if time.monotonic() - at > SAVE_SECONDS:
+                saved.save(found)
+                at = time.monotonic()
+    if todo or saved.outdated:
+        saved.save(found)
 
 
-def _saved(path: Path, key: Mapping[str, Any]) -> dict[str, Detections]:
-    """What an earlier call left for the same inputs."""
-    if not path.is_file():
-        return {}
-    detections, meta = load_npz(path)
-    return dict(detections) if meta == key else {}
+class _SavedDetections:
+    """The files of a split's detections, one per stage; they state what each image's detections were made from.
+
+    Attributes:
+        ids: the images to detect in.
+        paths: stage -> file.
+        outdated: whether a loaded file is from before such statements.
+    """
+
+    def __init__(
+        self, run: Run, split: str, name: str, images: Sequence[_TestImages], ids: Sequence[str], combine: Combine
+    ) -> None:
+        self.ids, self.outdated = ids, False
+        self.paths = {stage: run.detections(split, name + stage) for stage in STAGES}
+        self._images, self._combine = images, combine
+        self._key = self._key_of(with_boxes=False)
+        self._now = {i: [one.origin(i) for one in images] for i in ids}
+        self._others: dict[str, Any] = {}  # origins of further images in the files
+
+    def load(self) -> Stages:
+        """What earlier calls left that was made by the same models from the same photos and boxes."""
+        found: Stages = {}
+        changed: set[str] = set()
+        for stage, path in self.paths.items():
+            if not path.is_file():
+                continue
+            detections, meta = load_npz(path)
+            origins = meta.pop("images", None)
+            if origins is None:
+                whole = meta == self._key_of(with_boxes=True)
+                self.outdated |= whole
+                found[stage] = dict(detections) if whole else {}
+            elif meta == self._key:
+                old = {i for i in detections if i in self._now and not _alike(origins.get(i), self._now[i])}
+                found[stage] = {i: detections[i] for i in detections if i not in old}
+                self._others |= {i: origins.get(i) for i in detections if i not in self._now}
+                changed |= old
+        if changed:
+            what = "photos or their proposals changed since they were tested; testing them again"
+            log.info("%d of %d %s", len(changed), len(self.ids), what)
+        return found
+
+    def save(self, found: Stages) -> None:
+        """Write the files, images in the order of the split.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        for stage, path in self.paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            ordered = {i: found[stage][i] for i in (*self.ids, *found[stage]) if i in found[stage]}
+            origins = {i: self._now.get(i, self._others.get(i)) for i in ordered}
+            save_npz(path, ordered, self._key | {"images": origins})
+
+    def _key_of(self, with_boxes: bool) -> dict[str, Any]:
+        return {"models": [one.key(with_boxes) for one in self._images], "combine": self._combine}
 
 
-def _save(paths: Mapping[str, Path], found: Stages, key: Mapping[str, Any]) -> None:
-    for stage, path in paths.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_npz(path, found[stage], key)
+def _alike(there: list[Origin] | None, now: list[Origin]) -> bool:
+    """Whether detections that were made from `there` are those of `now`; an unknown photo is the same."""
+    pairs = zip(there or [], now, strict=False)
+    return bool(there) and all(a[1] == b[1] and (a[0] == b[0] or None in (a[0], b[0])) for a, b in pairs)
 
 
 def draw_pictures(

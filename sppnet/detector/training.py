@@ -90,10 +90,10 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
         for split in datasets:
             extract_proposals(run, split, s)
     with clock.stage("features"):
-        extract_features(run, datasets.values(), s)
+        extract_features(run, datasets, s)
     if tunes and s.mirror:
         with clock.stage("mirrored features"):
-            extract_features(run, [datasets[run.train_split]], s, mirrored=True)
+            extract_features(run, {run.train_split: datasets[run.train_split]}, s, mirrored=True)
     if tunes:
         with clock.stage("fully connected layers"):
             finetune(run, s)

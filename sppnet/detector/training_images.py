@@ -8,6 +8,7 @@ from typing import Any
 from data.records import Dataset
 from detection.config import Config
 from detection.model import Model
+from detection.training.fingerprint import changed_data, data_digests
 from detection.training.images import TrainingImages
 from sppnet.detector.features import open_features, usable_records
 from sppnet.detector.proposals import load_proposals
@@ -41,8 +42,8 @@ def open_training_set(run: Run, settings: LearningSettings) -> TrainingSet:
     """
     name, config = configuration(settings, run)
     dataset = run.train
-    proposals, made = load_proposals(run, run.train_split, settings)
-    cache = open_features(run, name, config)
+    proposals, made = load_proposals(run, dataset, run.train_split, settings)
+    cache = open_features(run, run.train_split, name, config)
     records = usable_records(run, dataset, proposals, cache)
     images = TrainingImages(records, proposals, cache, config.pooling, len(dataset.classes))
     return TrainingSet(dataset, images, made, config)
@@ -56,14 +57,20 @@ def training_images_of(run: Run, trained: Model, settings: ProposalSettings) -> 
         ValueError: the run's training split is not what the model was trained on.
     """
     config = trained.config
-    proposals, _ = load_proposals(run, run.train_split, settings, trained.proposals)
-    cache = open_features(run, trained.network, config, trained.weights_hash)
     dataset = run.dataset(run.train_split, trained.classes)
+    proposals, _ = load_proposals(run, dataset, run.train_split, settings, trained.proposals)
+    cache = open_features(run, run.train_split, trained.network, config, trained.weights_hash)
     records = usable_records(run, dataset, proposals, cache)
     data, count = trained.notes.get("data"), trained.notes.get("images")
-    if (data, count) != (dataset.name, len(records)):
+    images = TrainingImages(records, proposals, cache, config.pooling, len(trained.classes))
+    digests = data_digests(images, trained.classes)
+    if trained.notes.get("annotations") != digests["annotations"] and (data, count) != (dataset.name, len(records)):
         raise ValueError(
             f"{run.folder}: SVMs of {data}, {count} images; what is added to them must learn from the same images, "
             f"got {dataset.name}, {len(records)}; give that --train-split and --limit"
         )
-    return TrainingImages(records, proposals, cache, config.pooling, len(trained.classes))
+    if changed := changed_data(trained.notes, digests):
+        raise ValueError(
+            f"{run.folder}: {' and '.join(changed)} changed since the SVMs were trained; run `sppnet stage train-svms`"
+        )
+    return images

@@ -31,6 +31,9 @@ def remarks(tested: TestedRun, scores: Scores) -> Iterator[str]:
     unknown = [f"{name} ({count})" for name, count in tested.dataset.left_out.items()]
     if unknown:
         yield f"Not counted, because the detector does not know these classes: objects of {_listed(unknown)}."
+    if tested.replaced:
+        shown = "pictures show the photos as they are now"
+        yield f"Replaced since they were tested: {_photos(tested.replaced)} ({_listed(tested.replaced)}); {shown}."
     without = [c for c, n in zip(tested.classes, scores.errors.n_objects, strict=True) if not n]
     if without and len(tested.dataset):
         names = _listed(without)

@@ -18,8 +18,11 @@ from detection.evaluation.coco import CocoResult
 from detection.evaluation.errors import Errors, Kind
 from detection.evaluation.voc import EvaluationResult, Metric
 from detection.model import MODEL
+from detection.photo_record import PhotoRecord
 from proposals import io, recall
+from proposals.batch import photos_file
 from proposals.recall import RecallResult
+from sppnet.detector.photos import refuse_changed
 from sppnet.detector.testing import STAGES
 from sppnet.errors import one_line
 from sppnet.progress import log
@@ -42,6 +45,7 @@ class TestedRun:
         dataset: the tested photos.
         untested: ids of photos of the split without detections.
         removed: ids that have detections, but are not in the split any more or cannot be used.
+        replaced: ids of photos that were replaced since they were tested.
         stages: stage -> detections; only one stage if box regression changed nothing.
     """
 
@@ -54,6 +58,7 @@ class TestedRun:
     dataset: Dataset
     untested: tuple[str, ...]
     removed: tuple[str, ...]
+    replaced: tuple[str, ...]
     stages: dict[str, DetectionTable]
 
     @classmethod
@@ -70,7 +75,7 @@ class TestedRun:
         """
         split = run.test_split
         name = _choose(run, name)
-        tables = _stages(run, name)
+        tables, tested_photos = _stages(run, name)
         model = _model(run.folder, name)
         lenient = replace(run, skip_bad=True)  # the report names unusable photos
         whole = lenient.dataset(split, model.get("classes") or _classes(run.folder))
@@ -80,7 +85,9 @@ class TestedRun:
         stages = {stage: _only([r.id for r in records], table) for stage, table in tables.items()}
         untested = tuple(r.id for r in whole if r.id not in known)
         removed = () if run.limit else tuple(i for i in tested_ids if i not in ids)
-        return cls(run, name, split, model, replace(whole, records=records), untested, removed, stages)
+        dataset = replace(whole, records=records)
+        replaced = _replaced(run, dataset, tested_photos)
+        return cls(run, name, split, model, dataset, untested, removed, replaced, stages)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -148,6 +155,7 @@ def measure_proposals(tested: TestedRun) -> tuple[dict[str, RecallResult], dict[
     for name in sorted(files, key=lambda name: name != made.get("source")):
         limit = made.get("max_boxes") if name == made.get("source") else None
         try:
+            refuse_changed(photos_file(files[name]), tested.dataset, "proposals")
             boxes, _ = io.load(files[name])
             measured[name] = recall.evaluate(boxes, tested.dataset, limit)
         except (OSError, ValueError) as error:
@@ -202,18 +210,27 @@ def _other_split(folder: Path, split: str) -> str:
     return f", or name the split with --split (there is {others[0]})" if others else ""
 
 
-def _stages(run: Run, name: str) -> dict[str, DetectionTable]:
-    """The detections of each stage; one stage only if box regression changed nothing."""
-    tables = {}
+def _stages(run: Run, name: str) -> tuple[dict[str, DetectionTable], dict[str, str]]:
+    """The detections of each stage, one stage only if box regression changed nothing; and the SHA-256 of each photo."""
+    tables: dict[str, DetectionTable] = {}
+    photos: dict[str, str] = {}
     for stage in STAGES:
         path = run.detections(run.test_split, f"{name}-{stage}" if name else stage)
         if stage == STAGES[0] or path.is_file():
             log.info("reading %s", path)
-            tables[stage] = load_npz(path)[0]
+            tables[stage], meta = load_npz(path)
+            photos |= {i: made_from[0][0] for i, made_from in meta.get("images", {}).items() if made_from}
     first, last = tables[STAGES[0]], tables.get(STAGES[1])
     if last is not None and (first.ids != last.ids or np.array_equal(first.rows.boxes, last.rows.boxes)):
         del tables[STAGES[1]]
-    return tables
+    return tables, photos
+
+
+def _replaced(run: Run, dataset: Dataset, photos: Mapping[str, str]) -> tuple[str, ...]:
+    """The ids of photos whose contents are not those that were tested."""
+    known = next(iter(sorted(run.folder.glob("features/*/photos.json"))), run.folder / "photos.json")
+    now = PhotoRecord(known).look(record for record in dataset if photos.get(record.id))
+    return tuple(i for i, state in now.items() if state.sha256 != photos[i])
 
 
 def _model(folder: Path, name: str) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class OfferedDetector:
         description = {
             "network": model["network"],
             "classes": model["classes"],
-            "map": card.get("scores", {}).get("regressed", {}).get("voc07_map"),
+            "map": ((card.get("scores") or {}).get("regressed") or {}).get("voc07_map"),
             "seconds": card.get("seconds_per_image"),
         }
         return cls(name, folder, weights, description)

@@ -1,6 +1,7 @@
 """Vectors of photos on disk."""
 
 import errno
+import json
 import os
 import shutil
 from pathlib import Path
@@ -107,6 +108,49 @@ def test_only_added_or_replaced_photos_are_run_through_the_network(extractor, pa
     expected = Representations(tmp_path / "new", extractor, VIEW, [copies[4], *copies[1:4]]).get(["spp"])["spp"]
     assert np.array_equal(after, expected)
     assert [p.name for p in kept.parent.iterdir()] == ["all"]
+
+
+def copied(paths, folder, start=0):
+    folder.mkdir(parents=True, exist_ok=True)
+    return [Path(shutil.copyfile(path, folder / f"{i}.png")) for i, path in enumerate(paths, start)]
+
+
+def test_touched_renamed_and_copied_photos_are_not_run_again(extractor, paths, tmp_path, monkeypatch):
+    photos = copied(paths[:4], tmp_path / "photos")
+    before = np.array(Representations(tmp_path / "r", extractor, VIEW, photos).get(["spp"])["spp"])
+    for photo in photos:
+        os.utime(photo)
+    assert np.array_equal(Representations(tmp_path / "r", extractor, VIEW, photos).get(["spp"])["spp"], before)
+    monkeypatch.setattr("detection.photo_record._sha256", lambda path: pytest.fail(f"{path} was read"))
+    assert Representations(tmp_path / "r", extractor, VIEW, photos).has(["spp"])
+    monkeypatch.undo()
+    seen = photo_heights(monkeypatch)
+    for moved in (copied(photos, tmp_path / "copy"), copied(photos[::-1], tmp_path / "renamed", 7)):
+        rows = Representations(tmp_path / "r", extractor, VIEW, moved).get(["spp"])["spp"]
+    assert np.array_equal(rows, before[::-1])
+    assert seen == []
+
+
+def test_photos_that_are_all_replaced_under_their_names_are_run_again(extractor, paths, tmp_path, monkeypatch):
+    photos = copied(paths[:3], tmp_path / "photos")
+    Representations(tmp_path / "r", extractor, VIEW, photos).get(["spp"])
+    copied(paths[8:11], tmp_path / "photos")
+    seen = photo_heights(monkeypatch)
+    rows = Representations(tmp_path / "r", extractor, VIEW, photos).get(["spp"])["spp"]
+    assert len(seen) == 3
+    assert np.array_equal(rows, Representations(tmp_path / "n", extractor, VIEW, paths[8:11]).get(["spp"])["spp"])
+
+
+def test_vectors_from_before_contents_were_recorded_are_kept(extractor, paths, tmp_path, monkeypatch):
+    Representations(tmp_path, extractor, VIEW, paths[:4]).get(["spp"])
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["sha256"]
+    manifest["bytes_and_time"] = [stat[:2] for stat in manifest["bytes_and_time"]]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    seen = photo_heights(monkeypatch)
+    Representations(tmp_path, extractor, VIEW, paths[:4]).get(["spp"])
+    assert seen == []
+    assert all(json.loads((tmp_path / "manifest.json").read_text())["sha256"])
 
 
 def test_vectors_of_different_photos_are_not_overwritten(extractor, paths, tmp_path):

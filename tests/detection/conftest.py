@@ -68,6 +68,7 @@ class Cache:
     """Stands for `FeatureCache`."""
 
     manifest: dict[str, str]
+    photos: Path = Path("photos.json of no folder")
 
 
 class SyntheticImages(TrainingImages):

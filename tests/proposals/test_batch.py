@@ -1,9 +1,11 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +64,9 @@ def test_the_file_holds_the_boxes_of_every_image_and_the_settings(records, tmp_p
         assert len(expected)
         np.testing.assert_array_equal(proposals[record.id], expected)
     assert ProposalSettings.from_meta(meta) == SETTINGS
-    assert {p.name for p in output.parent.iterdir()} == {"boxes.npz", "boxes.seconds.json"}
+    assert {p.name for p in output.parent.iterdir()} == {
+        *("boxes.npz", "boxes.seconds.json", "boxes.photos.json", ".boxes.photos.json.lock"),
+    }
     spent = json.loads(batch.time_file(output).read_text())
     assert spent["images"] == len(records)
     assert 0 < spent["seconds_per_image"] < 60
@@ -177,6 +181,72 @@ def test_finished_images_are_skipped_and_new_ones_are_added(records, tmp_path, s
     assert list(load(output)[0]) == searched
     compute(records[1:3], output, SETTINGS, progress=False)
     assert list(load(output)[0]) == searched
+
+
+def replace_photo(record):
+    height, width = record.size
+    _record(
+        record.path, np.full((height, width, 3), 90, np.uint8) + np.eye(height, width, dtype=np.uint8)[..., None] * 99
+    )
+
+
+def test_only_replaced_photos_are_searched_again(records, tmp_path, searched, caplog):
+    output = tmp_path / "boxes.npz"
+    compute(records, output, SETTINGS, progress=False)
+    replace_photo(records[1])
+    searched.clear()
+    with caplog.at_level("INFO"):
+        compute(records, output, SETTINGS, progress=False)
+    assert searched == ["im1"]
+    assert "1 of 5 photos changed since they were searched; searching them again" in caplog.text
+    compute(records, tmp_path / "straight.npz", SETTINGS, progress=False)
+    assert output.read_bytes() == (tmp_path / "straight.npz").read_bytes()
+
+
+def test_touched_and_copied_photos_are_not_searched_again(records, tmp_path, searched):
+    output = tmp_path / "boxes.npz"
+    compute(records, output, SETTINGS, progress=False)
+    os.utime(records[0].path)
+    copied = [replace(r, path=Path(shutil.copy(r.path, tmp_path))) for r in records]
+    searched.clear()
+    for same in (records, copied):
+        compute(same, output, SETTINGS, progress=False)
+    assert searched == []
+
+
+def test_a_photo_that_is_replaced_during_an_interruption_is_searched_again(records, tmp_path, searched, monkeypatch):
+    output = tmp_path / "boxes.npz"
+    spy = batch.search_file
+    monkeypatch.setattr(batch, "search_file", lambda p, *rest: 1 / 0 if Path(p).stem == "im2" else spy(p, *rest))
+    with pytest.raises(ZeroDivisionError):
+        compute(records, output, SETTINGS, progress=False)
+    monkeypatch.setattr(batch, "search_file", spy)
+    replace_photo(records[1])
+    searched.clear()
+    compute(records, output, SETTINGS, progress=False)
+    assert searched == ["im1", "im2", "im3", "im4"]
+
+
+def test_replacing_every_photo_searches_every_photo(records, tmp_path, searched):
+    output = tmp_path / "boxes.npz"
+    compute(records[:2], output, SETTINGS, progress=False)
+    for record in records[:2]:
+        replace_photo(record)
+    searched.clear()
+    compute(records[:2], output, SETTINGS, progress=False)
+    assert searched == ["im0", "im1"]
+
+
+def test_files_from_before_photos_were_recorded_are_kept(records, tmp_path, searched):
+    output = tmp_path / "boxes.npz"
+    compute(records, output, SETTINGS, progress=False)
+    batch.photos_file(output).unlink()
+    searched.clear()
+    compute(records, output, SETTINGS, progress=False)
+    assert searched == []
+    replace_photo(records[3])
+    compute(records, output, SETTINGS, progress=False)
+    assert searched == ["im3"]
 
 
 def test_other_settings_are_refused_for_an_output_and_for_parts(records, tmp_path):

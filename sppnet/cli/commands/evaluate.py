@@ -17,7 +17,7 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
     """Return average precisions and curves."""
     from detection.evaluation import results, voc
     from sppnet.run import DataSource
-    from sppnet.text import left_out
+    from sppnet.text import NOT_AVAILABLE, left_out, percent
 
     s = settings
     if (s.comp4 is None) == (s.model is None):
@@ -38,7 +38,7 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
         detections = results.read_comp4(s.comp4, dataset.classes, split)  # type: ignore[arg-type]
     scored = voc.evaluate(detections, dataset, s.iou, s.metric)
     print(results.format_table(dataset.classes, {"AP": scored}))
-    print(f"mAP {100 * scored.mean_ap:.2f} ({s.metric}, IoU {s.iou:g})")
+    print(f"mAP {percent(scored.mean_ap, 2, NOT_AVAILABLE)} ({s.metric}, IoU {s.iou:g})")
     result = results.summary(scored, curves=True)
     if not dataset.left_out:
         return result

@@ -24,15 +24,15 @@ def run(settings: FeatureSettings) -> dict[str, Any]:
 
     run = Run.open(settings)
     splits = dict.fromkeys((run.train_split, run.test_split))
-    searched = [extract_proposals(run, split, settings) for split in splits]
-    datasets = [dataset for dataset, _ in searched]
+    searched = {split: extract_proposals(run, split, settings) for split in splits}
+    datasets = {split: dataset for split, (dataset, _) in searched.items()}
     cache, bad = extract_features(run, datasets, settings)
-    for _, unreadable in searched:
+    for _, unreadable in searched.values():
         bad = unreadable | bad
     if settings.mirror:
-        extract_features(run, datasets[:1], settings, mirrored=True)
+        extract_features(run, {run.train_split: datasets[run.train_split]}, settings, mirrored=True)
     log_left_out(bad)
-    images = len({record.id for dataset in datasets for record in dataset} - set(bad))
+    images = len({record.id for dataset in datasets.values() for record in dataset} - set(bad))
     n_bytes = cache.bytes_per_image() * images
     print(f"features of {images} images in {cache.root}, {size(n_bytes)}")
     return {"images": images, "features": str(cache.root), "bytes": n_bytes, "left_out": bad}

@@ -14,6 +14,7 @@ from classification import SPPClassifier
 from classification.training import Training
 from detection import network
 from detection.weights.state_dict import write_state
+from sppnet.classifier import network_training, training_record
 from tests.classification.conftest import picture
 from tests.sppnet.classifier.helpers import QUICK, network_flags, put, show_errors, train_network
 
@@ -102,6 +103,32 @@ def test_an_interrupted_repetition_continues_without_overwrite(folder, tmp_path,
     assert (tmp_path / "run" / "classifier" / "network.safetensors").read_bytes() == before
     assert train_network([*run, "--overwrite"]) == 0
     assert epochs == [1, 2, 2, 2]
+
+
+def test_a_copied_data_set_is_the_same_training(folder, tmp_path, capsys):
+    run = ["--run", tmp_path / "run", *QUICK, "--epochs", "1"]
+    for place in ("first", "second"):
+        data = shutil.copytree(folder, tmp_path / place)
+        assert train_network(["--data", data, *run]) == 0
+    assert "trained already" in capsys.readouterr().err
+    shutil.rmtree(tmp_path / "first")
+    assert show_errors(["--run", tmp_path / "run", "--views", "crop"]) == 0
+
+
+def test_a_training_from_before_places_did_not_count_is_known(trained, folder, tmp_path, capsys):
+    run = shutil.copytree(trained, tmp_path / "run")
+    record = json.loads((run / "training.json").read_text())
+    keys, real = [], training_record.new_record
+    with pytest.MonkeyPatch.context() as seen:
+        seen.setattr(network_training, "new_record", lambda *args: keys.append(real(*args)) or keys[-1])
+        assert train_network(["--data", folder, "--run", run, *QUICK]) == 0
+    settings = json.loads((run / "classifier" / "classifier.json").read_text())
+    settings["notes"]["training"] = record["training"] = keys[0]["training_with_places"]
+    (run / "classifier" / "classifier.json").write_text(json.dumps(settings))
+    (run / "training.json").write_text(json.dumps(record))
+    capsys.readouterr()
+    assert train_network(["--data", folder, "--run", run, *QUICK]) == 0
+    assert "trained already" in capsys.readouterr().err
 
 
 def test_a_photo_replaced_under_its_name_makes_another_training(folder, tmp_path, capsys):
