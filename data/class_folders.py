@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.files import PHOTOS
+from data.files import PHOTOS, is_hidden, warn_of_others
 from data.records import Dataset
 
 HOW = "expected one folder of photos per class, or such folders within train and test (or val)"
@@ -99,8 +99,10 @@ def splits(root: str | os.PathLike[str]) -> tuple[str, str] | None:
 
 def photos_in(folder: Path) -> list[Path]:
     """Return the photos in a folder and its subfolders, sorted, without hidden ones (.ipynb_checkpoints)."""
-    found = (p for p in folder.rglob("*") if p.suffix.lower() in PHOTOS and p.is_file())
-    return sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(folder).parts))
+    files = [p for p in folder.rglob("*") if p.is_file()]
+    found = sorted(p for p in files if p.suffix.lower() in PHOTOS and not is_hidden(p.relative_to(folder)))
+    warn_of_others(folder, files, found)
+    return found
 
 
 def one_class(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.int8]:

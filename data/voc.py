@@ -165,7 +165,7 @@ def _read_one(folder: Path, image_id: str, images: dict[str, Path]) -> tuple[Pat
         raise FileNotFoundError(f"annotation is missing: {path}")
     if image_id not in images:
         wanted = folder / "JPEGImages" / f"{image_id}.jpg"
-        raise FileNotFoundError(f"image is missing: {wanted} (nor with {', '.join(IMAGE_SUFFIXES[1:])})")
+        raise FileNotFoundError(f"image is missing: {wanted} (nor with another suffix of photos)")
     return images[image_id], read_annotation(path)
 
 
