@@ -17,25 +17,8 @@ IMAGE_SUFFIXES = SUFFIXES
 PHOTOS = frozenset(SUFFIXES)
 """Suffixes of all photos that can be decoded."""
 
-_BESIDE = frozenset(
-    [
-        ".txt",
-        ".xml",
-        ".json",
-        ".csv",
-        ".yaml",
-        ".yml",
-        ".names",
-        ".data",
-        ".md",
-        ".html",
-        ".cache",
-        ".npy",
-        ".npz",
-        ".db",
-        ".ini",
-    ]
-)
+_LABELS = frozenset({".txt", ".xml", ".json", ".csv", ".yaml", ".yml", ".names", ".data", ".npy", ".npz", ".cache"})
+_BESIDE = _LABELS | {".md", ".html", ".db", ".ini"}
 """Suffixes of labels and notes, which may lie beside images."""
 
 log = logging.getLogger(__name__)
