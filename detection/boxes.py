@@ -44,7 +44,7 @@ def checked(boxes: ArrayLike, image_size: tuple[int, int]) -> NDArray[np.float32
     (height, width), (x0, y0, x1, y1) = image_size, b.T
     faults = {
         "is not finite": ~np.isfinite(b).all(axis=1),
-        "has swapped corners": (x1 < x0) | (y1 < y0),
+        "has swapped corners": (x1 + 1 <= x0) | (y1 + 1 <= y0),
         "lies outside the image": (x1 <= -1) | (y1 <= -1) | (x0 >= width) | (y0 >= height),
     }
     wrong = np.any(list(faults.values()), axis=0)
