@@ -46,8 +46,9 @@ def warn_of_others(folder: Path, files: Iterable[Path], used: Iterable[Path]) ->
         if p not in known and p.suffix.lower() not in _BESIDE and not is_hidden(p.relative_to(folder))
     )
     if others:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in others.most_common())
-        _warn_once(f"{folder}: left out {others.total()} files: {kinds}")
+        kinds = ", ".join(f"{n} {kind}" for kind, n in others.most_common())
+        count = others.total()
+        _warn_once(f"{folder}: left out {count} file{'s' * (count != 1)}: {kinds}")
 
 
 @cache
