@@ -96,16 +96,11 @@ def of_colours(picture: Image.Image, name: str, file: IO[bytes]) -> Image.Image:
     """
     if picture.format not in _WIDE_COLOURS or picture.mode not in ("RGB", "RGBA", "LA"):
         return picture
-    upper = np.asarray(picture.convert("RGBA"))[..., :3]
-    if upper.max(initial=0) > _DARK:
+    if np.asarray(picture)[..., : 1 if picture.mode == "LA" else 3].max(initial=0) > _DARK:
         return picture
+    upper = np.asarray(picture.convert("RGBA"))[..., :3]
     wide: NDArray[Any] | None = cv2.imdecode(np.frombuffer(_content(file), np.uint8), cv2.IMREAD_UNCHANGED)
-    if (
-        wide is None
-        or wide.dtype != np.uint16
-        or wide.shape[:2] != upper.shape[:2]
-        or wide.shape[2:] not in ((3,), (4,))
-    ):
+    if wide is None or wide.dtype != np.uint16 or wide.ndim != 3 or wide.shape[:2] != upper.shape[:2]:
         return picture
     colours, alpha = wide[..., 2::-1], wide[..., 3:]  # from blue, green, red
     if np.abs((colours >> 8).astype(np.int16) - upper).max() > 1:  # another rotation or colour space
