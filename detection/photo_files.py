@@ -39,7 +39,7 @@ SUFFIXES = tuple(suffix for suffixes in FORMATS.values() for suffix in suffixes)
 ORIENTATION = 0x0112  # EXIF tag
 _WIDTH, _HEIGHT = 256, 257  # tags of TIFF
 _SWAPS_SIDES = (5, 6, 7, 8)
-_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 
 _warnings_lock = threading.Lock()  # warnings.catch_warnings is not thread-safe
 
