@@ -14,7 +14,7 @@ from classification.augment import crop_positions, cut
 from classification.config import CROP, MULTI_VIEW_SCALES, SHORT_SIDE, VIEWS, Layer, ViewKind
 from classification.extractor import Extractor
 from detection import spp
-from detection.image import pixels_of, resize_short_side
+from detection.image import pixels_of, resize_short_side, short_side_for
 
 Photo = NDArray[np.uint8]
 
@@ -84,7 +84,7 @@ def vectors(
                 f"view {view.kind}: needs a network with spatial pyramid pooling; use the crop or ten view"
             )
         parts = list(_windows(extractor, photo, layers))
-        whole = _mirrored(resize_short_side(photo, SHORT_SIDE)) if view.kind == "maps+full" else []
+        whole = _mirrored(_whole(photo, SHORT_SIDE)) if view.kind == "maps+full" else []
     else:
         parts, whole = [], images(photo, view)
     for image in whole:
@@ -98,9 +98,9 @@ def images(photo: Photo, view: View) -> list[Photo]:
     if view.kind == "warp":
         side = view.short_side
         return [pixels_of(cv2.resize(photo, (side, side), interpolation=cv2.INTER_LINEAR))]
-    resized = resize_short_side(photo, view.short_side)
     if view.kind == "full":
-        return [resized]
+        return [_whole(photo, view.short_side)]
+    resized = resize_short_side(photo, view.short_side)
     places = crop_positions((resized.shape[0], resized.shape[1]))
     if view.kind == "crop":
         return [cut(resized, places[0])]
@@ -134,6 +134,11 @@ def _windows(extractor: Extractor, photo: Photo, layers: Sequence[Layer]) -> Ite
                 pooled = spp.pyramid_pool(maps, cells, np.zeros(len(cells), np.int64), levels, channels_last=True)
                 found[layer] = extractor.from_pooled(torch.as_tensor(pooled), layer)
             yield found
+
+
+def _whole(photo: Photo, short_side: int) -> Photo:
+    """Resize a photo that is shown as a whole; elongated ones to a bounded size."""
+    return resize_short_side(photo, short_side_for((photo.shape[0], photo.shape[1]), short_side))
 
 
 def _mirrored(image: Photo) -> list[Photo]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.files import PHOTOS
+from data.files import PHOTOS, warn_of_others
 from data.folders import files_below, folders_in
 from data.records import Dataset
 
@@ -110,8 +110,14 @@ def splits(root: str | os.PathLike[str]) -> tuple[str, str] | None:
 
 
 def photos_in(folder: Path) -> list[Path]:
-    """Return the photos in a folder and its subfolders, sorted, without hidden ones; links to folders are followed."""
-    return [p for p in files_below(folder) if p.suffix.lower() in PHOTOS]
+    """Return the photos in a folder and its subfolders, sorted, without hidden ones; a warning counts other files.
+
+    Links to folders are followed.
+    """
+    files = files_below(folder)
+    found = [p for p in files if p.suffix.lower() in PHOTOS]
+    warn_of_others(folder, files, found)
+    return found
 
 
 def one_class(labels: NDArray[np.int64], n_classes: int) -> NDArray[np.int8]:

@@ -2,26 +2,60 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
-from PIL import Image
-
 from data.folders import files_below
+from data.photo_files import SUFFIXES, open_photo
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-"""Suffixes of annotated images, in order of preference where several files have the same stem."""
+IMAGE_SUFFIXES = SUFFIXES
+"""Suffixes of images, in order of preference where several files in one folder have the same stem."""
 
-PHOTOS = frozenset({*IMAGE_SUFFIXES, ".gif", ".ppm", ".pgm", ".jp2", ".avif"})
+PHOTOS = frozenset(SUFFIXES)
 """Suffixes of all photos that can be decoded."""
 
-_ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF
+_LABELS = frozenset({".txt", ".xml", ".json", ".csv", ".yaml", ".yml", ".names", ".data", ".npy", ".npz", ".cache"})
+_BESIDE = _LABELS | {".md", ".html", ".db", ".ini"}
+"""Suffixes of labels and notes, which may lie beside images."""
+
+log = logging.getLogger(__name__)
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the image files in a folder and its subfolders, sorted; links to folders are followed."""
-    return [p for p in files_below(folder) if p.suffix.lower() in IMAGE_SUFFIXES]
+    """Return the image files in a folder and its subfolders, sorted; a warning counts the files left out.
+
+    Links to folders are followed. Of images with the same stem in one folder, only the one with the preferred suffix is
+    returned.
+    """
+    files = files_below(folder)
+    rank = {suffix: i for i, suffix in enumerate(IMAGE_SUFFIXES)}
+    images = sorted((p for p in files if p.suffix.lower() in rank), key=lambda p: -rank[p.suffix.lower()])
+    found = sorted({(p.parent, p.stem): p for p in images}.values())
+    warn_of_others(folder, files, found)
+    return found
+
+
+def warn_of_others(folder: Path, files: Iterable[Path], used: Iterable[Path]) -> None:
+    """Log one warning per process and folder that counts files which are neither used nor labels."""
+    known = set(used)
+    others = Counter(
+        (p.suffix.lower() or "without a suffix") + " (another photo has the same name)" * (p.suffix.lower() in PHOTOS)
+        for p in files
+        if p not in known and p.suffix.lower() not in _BESIDE
+    )
+    if others:
+        kinds = ", ".join(f"{n} {kind}" for kind, n in others.most_common())
+        count = others.total()
+        _warn_once(f"{folder}: left out {count} file{'s' * (count != 1)}: {kinds}")
+
+
+@cache
+def _warn_once(message: str) -> None:
+    log.warning(message)
 
 
 def ids_of(paths: Iterable[Path]) -> dict[str, Path]:
@@ -60,11 +94,7 @@ def image_size(path: Path) -> tuple[int, int]:
         ValueError: the file is not an image.
     """
     try:
-        with Image.open(path) as picture:
-            width, height = picture.size
-            sideways = picture.getexif().get(_ORIENTATION) in _SIDEWAYS
+        with open(path, "rb") as file:
+            return open_photo(file, str(path)).upright
     except FileNotFoundError:
         raise FileNotFoundError(f"image is missing: {path}") from None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{path}: not an image, or damaged ({' '.join(str(error).split())})") from None
-    return (width, height) if sideways else (height, width)

@@ -170,7 +170,7 @@ def _read_one(
         raise FileNotFoundError(f"annotation is missing: {folder / 'Annotations' / f'{image_id}.xml'}")
     if image_id not in images:
         wanted = folder / "JPEGImages" / f"{image_id}.jpg"
-        raise FileNotFoundError(f"image is missing: {wanted} (nor with {', '.join(IMAGE_SUFFIXES[1:])})")
+        raise FileNotFoundError(f"image is missing: {wanted} (nor with another suffix of photos)")
     return images[image_id], read_annotation(annotations[image_id])
 
 

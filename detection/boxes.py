@@ -28,6 +28,36 @@ def as_boxes(boxes: ArrayLike) -> Floats:
     return array
 
 
+def checked(boxes: ArrayLike, image_size: tuple[int, int]) -> NDArray[np.float32]:
+    """Convert boxes to float32 (N, 4), after checking that each marks a part of an image.
+
+    Args:
+        boxes: (N, 4), image pixels; boxes may extend beyond the image.
+        image_size: (H, W) in pixels.
+
+    Raises:
+        ValueError: the array is not (N, 4), or a box is not finite, has swapped corners or lies outside the image; the
+            message names the first such row.
+    """
+    with np.errstate(over="ignore"):
+        b = as_boxes(boxes).astype(np.float32)
+    (height, width), (x0, y0, x1, y1) = image_size, b.T
+    faults = {
+        "is not finite": ~np.isfinite(b).all(axis=1),
+        "has swapped corners": (x1 + 1 <= x0) | (y1 + 1 <= y0),
+        "lies outside the image": (x1 <= -1) | (y1 <= -1) | (x0 >= width) | (y0 >= height),
+    }
+    wrong = np.any(list(faults.values()), axis=0)
+    if wrong.any():
+        row = int(wrong.argmax())
+        values, fault = ", ".join(f"{v:g}" for v in b[row]), next(text for text, rows in faults.items() if rows[row])
+        raise ValueError(
+            f"boxes: row {row} ({values}) {fault}; expected x0, y0, x1, y1 in pixels of an image of {width} x {height} "
+            f"with x0 <= x1 and y0 <= y1; {wrong.sum()} of {len(b)} rows are wrong"
+        )
+    return b
+
+
 def area(boxes: ArrayLike) -> Floats:
     """Compute the area of each box in pixels: (N, 4) -> float64 (N,)."""
     b = as_boxes(boxes)

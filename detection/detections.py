@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,9 @@ _EXCLUSIVE = np.array([0, 0, 1, 1], np.float32)
 @dataclass(frozen=True, eq=False)
 class Detections:
     """Boxes of one image with scores and labels.
+
+    A sequence of detections: `found[0]` and every item of a loop over `found` are `Detections` of length 1. Slices,
+    masks and index arrays select several.
 
     Float64 boxes and scores are kept as they are, so that detections read from other programs' files keep their exact
     ranking. All other types are converted to float32.
@@ -99,9 +102,20 @@ class Detections:
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def __getitem__(self, rows: NDArray[Any] | slice) -> Detections:
-        """Select rows by an index array, a boolean mask or a slice."""
+    def __getitem__(self, rows: int | NDArray[Any] | slice) -> Detections:
+        """Select one row by its number, or several by an index array, a boolean mask or a slice.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        if isinstance(rows, int | np.integer):
+            if not -len(self) <= rows < len(self):
+                raise IndexError(f"row {rows}: there are {len(self)} detections")
+            rows = np.array([rows])
         return replace(self, boxes=self.boxes[rows], scores=self.scores[rows], labels=self.labels[rows])
+
+    def __iter__(self) -> Iterator[Detections]:
+        return (self[row] for row in range(len(self)))
 
     @property
     def names(self) -> list[str]:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from detection import features, memory, network, parallel, postprocessing, zoo
 from detection import image as pixels
 from detection import model as models
-from detection.boxes import as_boxes
+from detection.boxes import checked
 from detection.config import Precision
 from detection.detections import Detections
 from detection.model import Model
@@ -114,7 +114,8 @@ class SPPDetector:
         """Detect the objects of one photo.
 
         Args:
-            image: a file, uint8 RGB (H, W, 3), a Pillow image, or a torch tensor (3, H, W), uint8 or in [0, 1].
+            image: a file, uint8 RGB (H, W, 3) or grey (H, W), a Pillow image, or a torch tensor (3, H, W) or grey
+                (1, H, W), uint8 or in [0, 1].
             boxes: (R, 4) windows to score, image pixels; None: windows made like those of the training.
 
         Returns:
@@ -122,12 +123,13 @@ class SPPDetector:
             holds the decoded pixels; `detect_many` keeps the paths of files instead.
 
         Raises:
-            ValueError, OSError: the photo cannot be read; or `boxes` is None and this program cannot make the
+            ValueError, OSError: the photo cannot be read; a box is not finite, has swapped corners or lies
+                outside the photo; or `boxes` is None and this program cannot make the
                 windows that the model was trained on.
         """
         model, pooling, test = self.model, self.model.config.pooling, self.model.config.test
         photo = pixels.pixels_of(image)
-        windows = self.propose(photo) if boxes is None else as_boxes(boxes).astype(np.float32)
+        windows = self.propose(photo) if boxes is None else checked(boxes, (photo.shape[0], photo.shape[1]))
         scales, scale_index = features.needed_scales(windows, (photo.shape[0], photo.shape[1]), pooling)
         pyramid = features.compute_pyramid(photo, self.body, scales)
         placed = features.place(pyramid, windows, pooling, scale_index, model.fc)

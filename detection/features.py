@@ -33,7 +33,7 @@ class FeaturePyramid:
     Attributes:
         maps: S maps (C, h, w): float32 arrays, or tensors on the network's device. Their values are exact in half
             precision, so that maps read from the cache and freshly computed ones give the same detections.
-        scales: S short sides of the resized images, in pixels.
+        scales: S short sides of the resized images, in pixels; those of elongated images are shorter than asked for.
         image_size: (H, W) of the image, in pixels.
         stride: pixels of the resized image between neighbouring cells.
         center: pixel of the resized image at the centre of cell 0.
@@ -125,7 +125,8 @@ def needed_scales(
     Returns:
         the short sides in use, in pixels, the first of all if there is no window; and int64 (R,), an index into them.
     """
-    chosen = spp.choose_scales(boxes, image_size, pooling.scales, pooling.rule)
+    sides = [pixels.short_side_for(image_size, scale) for scale in pooling.scales]
+    chosen = spp.choose_scales(boxes, image_size, sides, pooling.rule)
     used, index = np.unique(chosen, return_inverse=True)
     return tuple(pooling.scales[i] for i in used) or pooling.scales[:1], index
 
@@ -136,13 +137,19 @@ def compute_pyramid(image: NDArray[np.uint8], body: ConvBody, scales: Sequence[i
     Args:
         image: uint8 RGB (H, W, 3).
         body: the convolutions; the maps lie on their device, on the CPU as numpy arrays.
-        scales: short sides in pixels.
+        scales: short sides in pixels; elongated images are resized to shorter ones, see `image.short_side_for`.
+
+    Raises:
+        ValueError: the image is too small or too elongated for the network.
     """
-    maps = [body.conv5(pixels.resize_short_side(image, s)).half().float() for s in scales]
     size = (image.shape[0], image.shape[1])
+    sides = tuple(pixels.short_side_for(size, scale) for scale in scales)
+    if sides != tuple(scales) and min(sides) < body.min_input:
+        raise ValueError(f"image of {size[1]} x {size[0]} pixels: too elongated for {body.name}; crop it")
+    maps = [body.conv5(pixels.resize_short_side(image, side)).half().float() for side in sides]
     if body.device.type == "cpu":
-        return FeaturePyramid([m.numpy() for m in maps], tuple(scales), size, body.stride, body.center)
-    return FeaturePyramid(maps, tuple(scales), size, body.stride, body.center)
+        return FeaturePyramid([m.numpy() for m in maps], sides, size, body.stride, body.center)
+    return FeaturePyramid(maps, sides, size, body.stride, body.center)
 
 
 def locate(
@@ -259,7 +266,10 @@ def store_pyramid(cache: FeatureCache, image_id: str, pyramid: FeaturePyramid) -
         ValueError: a value is not finite in half precision.
     """
     maps = [m.cpu().numpy() if isinstance(m, torch.Tensor) else m for m in pyramid.maps]
-    cache.write(image_id, maps, {"image_size": list(pyramid.image_size)})
+    meta = {"image_size": list(pyramid.image_size)}
+    if list(pyramid.scales) != cache.manifest["scales"]:  # of an elongated image
+        meta["scales"] = list(pyramid.scales)
+    cache.write(image_id, maps, meta)
 
 
 def load_pyramid(cache: FeatureCache, image_id: str) -> FeaturePyramid:
@@ -273,7 +283,7 @@ def load_pyramid(cache: FeatureCache, image_id: str) -> FeaturePyramid:
     manifest = cache.manifest
     return FeaturePyramid(
         [m.astype(np.float32) for m in maps],
-        tuple(manifest["scales"]),
+        tuple(meta.get("scales", manifest["scales"])),
         (height, width),
         manifest["stride"],
         manifest["center"],

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-import threading
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps
+
+from data.photo_files import PhotoFile, one_line, open_photo
+from detection import bit_depth, forks
 
 if TYPE_CHECKING:  # proposals do not need torch, and start faster without it
     import torch
@@ -21,7 +23,9 @@ if TYPE_CHECKING:  # proposals do not need torch, and start faster without it
 MAX_PIXELS = 178_000_000
 """Largest image to read or resize to. 108-megapixel photos are accepted; Pillow refuses more than 178,956,970."""
 
-_ORIENTATION = 0x0112  # EXIF tag
+MAX_ASPECT = 8
+"""Longest over shortest side up to which images are resized to a short side; see `short_side_for`."""
+
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -31,20 +35,21 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_SWAPS_SIDES = (5, 6, 7, 8)
-_WARNINGS_LOCK = threading.Lock()  # warnings.catch_warnings is not thread-safe
+_INVERSE = {6: 8, 8: 6}  # the other orientations are their own inverses
+
+forks.protect()
 
 
 def read(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """Decode an image file.
 
     Grey, palette and CMYK images are converted to RGB, transparent images are composited on white, and 16-bit values
-    keep their upper 8 bits. An animation gives its first frame.
+    keep the upper 8 of the bits that they use (`detection.bit_depth`). An animation gives its first frame.
 
     Args:
-        path: a file in any format that Pillow decodes.
-        size: (H, W) of the annotation, or None. With a size, the EXIF orientation is applied only if the image has
-            this size afterwards and not as stored. With None, it is always applied, as image viewers do.
+        path: a file in one of `data.photo_files.FORMATS`.
+        size: (H, W) of the annotation, or None. The EXIF orientation is applied, as image viewers do, unless only the
+            size of the pixels as stored agrees with the annotation.
 
     Returns:
         uint8 RGB (H, W, 3).
@@ -58,19 +63,33 @@ def read(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> N
     if os.path.isfile(name) and os.path.getsize(name) == 0:
         raise ValueError(f"{name}: the file is empty (0 bytes), expected an image")
     with open(name, "rb") as file:
-        picture, orientation = _open(file, name)
-        _check_pixels(picture.width, picture.height, name)
-        orientation = _choose_orientation(picture, orientation, size, name)
+        photo = open_photo(file, name)
+        _check_pixels(photo.stored[1], photo.stored[0], name)
+        orientation = photo.orientation_for(size)
         try:
-            picture.load()
-            pixels = _to_rgb(picture, name)
-        except (_UnknownRange, MemoryError):
+            pixels = _decode(photo, file)
+        except (bit_depth.UnknownRange, MemoryError):
             raise
         except Exception as error:  # decoders raise many kinds of errors on damaged data
-            raise ValueError(f"{name}: damaged or unsupported image ({_one_line(error)}); replace the file") from error
-    if orientation in _TURNS:
-        pixels = pixels.transpose(_TURNS[orientation])
+            raise ValueError(f"{name}: damaged or unsupported image ({one_line(error)}); replace the file") from error
+    if photo.picture.format != "TIFF":
+        pixels = _turned(pixels, orientation)
+    elif orientation != photo.orientation:  # Pillow has turned it, but the annotation is of the stored pixels
+        pixels = _turned(pixels, _INVERSE.get(photo.orientation, photo.orientation))
     return np.array(pixels)  # (H, W, 3)
+
+
+def _decode(photo: PhotoFile, file: IO[bytes]) -> Image.Image:
+    """Decode the pixels of a photo to mode RGB; a TIFF picture is turned upright by Pillow."""
+    bits = bit_depth.declared_bits(photo.picture, file)
+    photo.picture.load()
+    picture = photo.picture if bits else bit_depth.of_colours(photo.picture, photo.name, file)
+    return _to_rgb(picture, photo.name, bits)
+
+
+def _turned(pixels: Image.Image, orientation: int) -> Image.Image:
+    """Apply an EXIF orientation."""
+    return pixels.transpose(_TURNS[orientation]) if orientation in _TURNS else pixels
 
 
 def pixels_of(image: Any) -> NDArray[np.uint8]:
@@ -78,7 +97,7 @@ def pixels_of(image: Any) -> NDArray[np.uint8]:
 
     Args:
         image: a path; a uint8 array, RGB (H, W, 3) or grey (H, W); a Pillow image, whose EXIF orientation is applied;
-            or a tensor (3, H, W) on any device, uint8 or floating point in [0, 1].
+            or a tensor, RGB (3, H, W) or grey (1, H, W) or (H, W), on any device, uint8 or floating point in [0, 1].
 
     Returns:
         uint8 RGB (H, W, 3).
@@ -98,8 +117,11 @@ def pixels_of(image: Any) -> NDArray[np.uint8]:
 def _of_tensor(image: torch.Tensor) -> NDArray[np.uint8]:
     import torch
 
-    if image.ndim != 3 or image.shape[0] != 3:
-        raise ValueError(f"image: expected a tensor (3, H, W), got {tuple(image.shape)}; give one image at a time")
+    if image.ndim == 2:
+        image = image[None]
+    if image.ndim != 3 or image.shape[0] not in (1, 3):
+        hint = "give one image at a time" if image.ndim == 4 else "RGB or grey, channels first"
+        raise ValueError(f"image: expected a tensor (3, H, W) or (1, H, W), got {tuple(image.shape)}; {hint}")
     if image.is_floating_point():
         low, high = (v.item() for v in image.aminmax()) if image.numel() else (0.0, 0.0)
         if not 0 <= low <= high <= 1:
@@ -120,6 +142,8 @@ def as_rgb(image: ArrayLike) -> NDArray[np.uint8]:
     Raises:
         ValueError: the array has another type or shape, or no pixels.
     """
+    if image is None:
+        raise ValueError("image: got None; cv2.imread returns None for a file that is missing or not an image")
     array = np.asarray(image)
     if array.dtype != np.uint8:
         advice = _TO_UINT8.get(array.dtype.kind, "convert it")
@@ -130,7 +154,7 @@ def as_rgb(image: ArrayLike) -> NDArray[np.uint8]:
         hint = ""
         if array.ndim == 3 and array.shape[2] == 4:
             hint = "; drop the alpha channel with image[..., :3]"
-        elif array.ndim == 3 and array.shape[0] == 3:
+        elif array.ndim == 3 and array.shape[0] in (1, 3):
             hint = "; move the channels last with image.transpose(1, 2, 0)"
         elif array.ndim == 4:
             hint = "; give one image at a time"
@@ -144,9 +168,11 @@ def as_rgb(image: ArrayLike) -> NDArray[np.uint8]:
 
 _TO_UINT8 = {
     "f": "scale it to 0..255 and use .astype(np.uint8)",
-    "u": "scale it to 0..255, for 16 bits (image >> 8).astype(np.uint8)",
+    "u": "scale it to 0..255, for 16 bits (image >> 8).astype(np.uint8), for 12 bits (image >> 4).astype(np.uint8)",
     "i": "scale it to 0..255 and use .astype(np.uint8)",
     "b": "use image.astype(np.uint8) * 255",
+    "U": "give one file at a time",
+    "S": "decode it first, as with PIL.Image.open(io.BytesIO(image))",
 }
 
 
@@ -156,6 +182,22 @@ def resized_size(size: tuple[int, int], short_side: int) -> tuple[int, int]:
     short, long = min(size), max(size)
     new_long = -(-short_side * long // short)  # ceil in integers; with floats it can be one too many
     return (short_side, new_long) if height <= width else (new_long, short_side)
+
+
+def short_side_for(size: tuple[int, int], short_side: int) -> int:
+    """Return the short side to resize an image to so that an elongated one does not fill the memory.
+
+    Args:
+        size: (H, W) of the image.
+        short_side: the short side for images of which one side is at most `MAX_ASPECT` times the other, in pixels.
+
+    Returns:
+        `short_side`, or for longer images the short side at which they have the area of one with that aspect.
+    """
+    short, long = min(size), max(size)
+    if long <= MAX_ASPECT * short:
+        return short_side
+    return max(1, math.isqrt(MAX_ASPECT * short_side**2 * short // long))
 
 
 def resize_short_side(image: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
@@ -234,55 +276,12 @@ class Preprocessing:
         return table[None].astype(np.float32)
 
 
-class _UnknownRange(ValueError):
-    """Pixels without a known value of white."""
-
-
-def _open(file: Any, name: str) -> tuple[Image.Image, int]:
-    """Open a picture without decoding it, and read its EXIF orientation; 1 if it is missing or unreadable."""
-    with _WARNINGS_LOCK, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns about large images and unusual metadata
-        try:
-            picture = Image.open(file)
-        except Image.DecompressionBombError as error:
-            raise ValueError(f"{name}: {_one_line(error)}; the limit is {MAX_PIXELS}, resize the file") from None
-        except Image.UnidentifiedImageError:
-            raise ValueError(f"{name}: not an image that Pillow can decode; convert it to JPEG or PNG") from None
-        except Exception as error:  # decoders raise many kinds of errors on damaged data
-            raise ValueError(f"{name}: damaged image ({_one_line(error)}); replace the file") from error
-        if picture.format == "TIFF":
-            return picture, 1  # Pillow's TIFF decoder applies the orientation itself
-        try:
-            return picture, int(picture.getexif().get(_ORIENTATION, 1))
-        except Exception:  # the pixels can be used without the metadata
-            return picture, 1
-
-
-def _choose_orientation(picture: Image.Image, orientation: int, size: tuple[int, int] | None, name: str) -> int:
-    """Return the EXIF orientation to apply, 1 for none; raise ValueError if the annotated size does not fit."""
-    stored = (picture.height, picture.width)
-    turned = stored[::-1] if orientation in _SWAPS_SIDES else stored
-    if size is not None and tuple(size) == stored:
-        return 1
-    if size is None or tuple(size) == turned:
-        return orientation
-    raise ValueError(
-        f"{name}: the image is {stored[1]} x {stored[0]} pixels, its annotation says {size[1]} x {size[0]} "
-        "(width x height); correct one of them"
-    )
-
-
-def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
-    """Convert a decoded picture to mode RGB."""
+def _to_rgb(picture: Image.Image, name: str, bits: int | None = None) -> Image.Image:
+    """Convert a decoded picture to mode RGB; `bits` as of `bit_depth.of_values`."""
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
-    if picture.mode.startswith("I"):  # 16-bit grey, which some versions of Pillow convert to 32 bits
-        wide = np.asarray(picture)
-        if wide.min() < 0 or wide.max() > 65535:
-            raise _UnknownRange(f"{name}: 32-bit pixels of unknown range; save it with 8 or 16 bits")
-        return Image.fromarray((wide.astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
-    if picture.mode == "F":
-        raise _UnknownRange(f"{name}: floating-point pixels of unknown range; save it with 8 or 16 bits")
+    if picture.mode.startswith("I") or picture.mode == "F":
+        return bit_depth.of_values(picture, name, bits).convert("RGB")
     if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         white = Image.new("RGBA", picture.size, "white")
@@ -293,7 +292,3 @@ def _to_rgb(picture: Image.Image, name: str) -> Image.Image:
 def _check_pixels(width: int, height: int, what: str) -> None:
     if width * height > MAX_PIXELS:
         raise ValueError(f"{what}: {width} x {height} pixels, at most {MAX_PIXELS:,} are supported; resize or crop it")
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -54,7 +54,11 @@ def ahead(work: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Iterato
         work: function of one item, called in one other thread.
         items: the items, consumed as results are taken; may be infinite.
         depth: number of results that are computed in advance.
+
+    Raises:
+        RuntimeError: a forked process continues a loop that its parent began.
     """
+    owner = os.getpid()
     with ThreadPoolExecutor(1) as thread:
         waiting: deque[tuple[T, Future[R]]] = deque()
         try:
@@ -62,17 +66,28 @@ def ahead(work: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Iterato
                 waiting.append((item, thread.submit(work, item)))
                 if len(waiting) > depth:
                     yield waiting.popleft()
+                    _check_owner(owner)
             while waiting:
                 yield waiting.popleft()
+                _check_owner(owner)
         finally:
             for _, future in waiting:  # the caller stopped early
                 future.cancel()
+
+
+def _check_owner(owner: int) -> None:
+    if os.getpid() != owner:
+        raise RuntimeError("this loop began before the process was forked; begin a new one in the forked process")
 
 
 class _SingleThreadedBlas:
     """Context that limits BLAS to one thread; the last of several simultaneous callers restores the old limit."""
 
     def __init__(self) -> None:
+        self.renew()
+
+    def renew(self) -> None:
+        """Begin without callers; in a forked process those of other threads are gone."""
         self._lock = threading.Lock()
         self._callers = 0
         self._limits = ExitStack()
@@ -100,3 +115,5 @@ def _libraries() -> ThreadpoolController:
 
 single_threaded_blas = _SingleThreadedBlas()
 """Context in which numpy computes matrix products in the calling thread, for threads that run in parallel."""
+
+os.register_at_fork(after_in_child=single_threaded_blas.renew)

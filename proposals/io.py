@@ -114,6 +114,7 @@ def _split(boxes: NDArray[np.float32], offsets: NDArray[np.int64], ids: NDArray[
     """Split the boxes by image, after checking that the arrays fit together."""
     if boxes.dtype != np.float32 or boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"boxes: expected float32 (N, 4), got {boxes.dtype} {boxes.shape}")
+    mat.checked(boxes, "boxes")
     if ids.dtype.kind != "U" or ids.ndim != 1 or len(set(ids.tolist())) != len(ids):
         raise ValueError("ids: expected text without duplicates")
     if offsets.dtype != np.int64 or offsets.shape != (len(ids) + 1,):

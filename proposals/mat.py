@@ -20,6 +20,7 @@ import numpy as np
 import scipy.io
 from numpy.typing import ArrayLike, NDArray
 
+from data.photo_files import SUFFIXES
 from detection.boxes import as_boxes
 from detection.files import write_atomically
 from proposals import mat5
@@ -27,7 +28,6 @@ from proposals import mat5
 Proposals = dict[str, NDArray[np.float32]]
 
 ORDERS = {"yxyx": (1, 0, 3, 2), "xyxy": (0, 1, 2, 3)}  # columns of x1 y1 x2 y2; each order is its own inverse
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")  # removed from image names
 HEADER_TEXT = 116  # bytes of free text at the start of a file of version 5
 HDF5 = (b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3")  # start of files of version 7.3, plain HDF5 or written by MATLAB
 
@@ -178,7 +178,7 @@ def _images(value: mat5.Value, path: Path) -> list[str]:
     if "" in names:
         raise ValueError(f"{path}: images: cell {1 + names.index('')}: expected a name, got another value")
     split = (os.path.splitext(name) for name in names)
-    return [stem if suffix.lower() in IMAGE_SUFFIXES else stem + suffix for stem, suffix in split]
+    return [stem if suffix.lower() in SUFFIXES else stem + suffix for stem, suffix in split]
 
 
 def _kind(value: mat5.Value) -> str:

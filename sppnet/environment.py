@@ -20,6 +20,7 @@ PACKAGES = (
     "scipy",
     "opencv-python",
     "pillow",
+    "pillow-heif",
     "pycocotools",
     "safetensors",
     "zstandard",

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import uvicorn
-from fastapi import APIRouter, Depends, FastAPI, File, Query, Request, UploadFile
+from fastapi import APIRouter, Depends, FastAPI, File, Form, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, JSONResponse
 
@@ -22,15 +22,18 @@ from sppnet.progress import log
 from sppnet.server.access import CLOSE, AccessControl, error_response
 from sppnet.server.detector_queue import DetectorQueue
 from sppnet.server.errors import RequestRefused
-from sppnet.server.schemas import PROBLEMS, DetectionResult, Health, ModelList
+from sppnet.server.parameters import agreed, known_names
+from sppnet.server.schemas import PROBLEMS, WRONG_NAME, DetectionResult, Health, ModelList
 from sppnet.settings.detector import DetectSettings
 
 PAGES = {"/": "page.html", "/docs": "api.html"}
 THRESHOLD = DetectSettings.score_threshold
+MODEL = "a name from GET /models; the default detector if omitted"
+LOWEST_SCORE = f"lowest score to report; {THRESHOLD} if omitted"
 POLL_SECONDS = 0.1  # between checks whether a waiting client is still connected
 GRACE_SECONDS = 5  # for open connections to finish when the server stops
 
-routes = APIRouter()
+routes = APIRouter(dependencies=[Depends(known_names)])
 
 
 async def _queue(request: Request) -> DetectorQueue:
@@ -46,18 +49,29 @@ async def detect(
     request: Request,
     queue: Queue,
     photo: Annotated[UploadFile, File(description="an image file, for example JPEG or PNG")],
-    model: Annotated[str | None, Query(description="a name from GET /models; the default detector if omitted")] = None,
-    score_threshold: Annotated[float, Query(allow_inf_nan=False, description="lowest score to report")] = THRESHOLD,
+    model: Annotated[str | None, Query(description=MODEL)] = None,
+    score_threshold: Annotated[float | None, Query(allow_inf_nan=False, description=LOWEST_SCORE)] = None,
+    form_model: Annotated[str | None, Form(alias="model", description=MODEL)] = None,
+    form_threshold: Annotated[
+        float | None, Form(alias="score_threshold", allow_inf_nan=False, description=LOWEST_SCORE)
+    ] = None,
 ) -> dict[str, Any]:
-    """Find objects in a photo. Photos are processed one at a time, in the order of arrival."""
+    """Find objects in a photo. Photos are processed one at a time, in the order of arrival.
+
+    The model and the threshold may be given in the address or in the form.
+    """
     if (photo.size or 0) > queue.limits.file_bytes:
         raise queue.limits.too_large()
-    result = await _result(queue.submit(await photo.read(), model, score_threshold), request)
+    name = agreed("model", model or None, form_model, queue.default)
+    threshold = agreed("score_threshold", score_threshold, form_threshold, THRESHOLD)
+    result = await _result(queue.submit(await photo.read(), name, threshold), request)
     log.info("%s: %d objects in %.2f s", result["model"], len(result["detections"]), result["seconds"]["total"])
     return result
 
 
-@routes.get("/models", response_model=ModelList, response_description="names, classes, accuracy, speed")
+@routes.get(
+    "/models", response_model=ModelList, responses=WRONG_NAME, response_description="names, classes, accuracy, speed"
+)
 async def models(queue: Queue) -> dict[str, Any]:
     """List the detectors that requests can name."""
     offered = [{"name": n, "loaded": n in queue.loaded, **o.description} for n, o in queue.offered.items()]
@@ -65,7 +79,7 @@ async def models(queue: Queue) -> dict[str, Any]:
     return {"default": queue.default, "models": offered, **limits}
 
 
-@routes.get("/health", response_model=Health, response_description="the server is running")
+@routes.get("/health", response_model=Health, responses=WRONG_NAME, response_description="the server is running")
 async def health(queue: Queue) -> dict[str, Any]:
     """Report the state of the server; this works during detections too."""
     return {"status": "ok", "waiting": queue.waiting, "served": queue.served}

@@ -81,3 +81,4 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     500: {"model": Problem, "description": "internal error"},
     503: {"model": Problem, "description": "the model cannot be loaded, the queue is full, or the server is stopping"},
 }
+WRONG_NAME: dict[int | str, dict[str, Any]] = {422: {"model": Problem, "description": "unknown query parameter"}}

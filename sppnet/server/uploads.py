@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import io
 import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from data import photo_files
 from detection.image import read
 from sppnet.errors import one_line
 from sppnet.server.errors import RequestRefused
 
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "AVIF", "GIF", "BMP", "TIFF", "JPEG2000", "PPM")
-"""Accepted formats. Pillow decodes more, some of them (EPS) by starting other programs, which is unsafe for uploads."""
-MAX_ELONGATION = 20
-"""Longest over shortest side. The short side is resized to about 688 pixels, so a thin strip would fill the memory."""
+NAME = "photo"  # of the temporary file of an upload
 
 
 @dataclass(frozen=True)
@@ -55,43 +51,43 @@ def decode(data: bytes, limits: UploadLimits) -> NDArray[np.uint8]:
         uint8 RGB (H, W, 3), rotated as its EXIF tag says.
 
     Raises:
-        RequestRefused: the file is empty, damaged or not a photo, or the photo is too large or too thin.
+        RequestRefused: the file is empty, damaged or not a photo, or the photo is too large.
     """
     if not data:
         raise RequestRefused(422, "the photo is empty (0 bytes); send an image file")
-    width, height = _header_size(data)
+    height, width = _stored_size(data)
     if width * height > limits.megapixels * 1_000_000:
         allowed = f"at most {limits.megapixels} megapixels are accepted"
         raise RequestRefused(413, f"the photo has {width} x {height} pixels, {allowed}; resize it")
-    if max(width, height) > MAX_ELONGATION * min(width, height):
-        allowed = f"one side may be at most {MAX_ELONGATION} times the other"
-        raise RequestRefused(422, f"the photo has {width} x {height} pixels, {allowed}; crop it")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "photo"
+        path = Path(folder) / NAME
         path.write_bytes(data)
         try:
             return read(path)
         except ValueError as error:
-            raise RequestRefused(422, one_line(error).removeprefix(f"{path}: ")) from error
+            raise _refusal(422, error, str(path)) from error
 
 
 def load_decoders() -> None:
-    """Load Pillow's decoders now rather than with the first photo."""
-    Image.init()
+    """Load the decoders now rather than with the first photo."""
+    photo_files.formats()
 
 
-def _header_size(data: bytes) -> tuple[int, int]:
-    """(width, height) as the header says."""
-    load_decoders()
-    formats = [name for name in FORMATS if name in Image.OPEN]
+def _stored_size(data: bytes) -> tuple[int, int]:
+    """(H, W) as the header says, before any rotation."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow's own limit on pixels, odd metadata
-            with Image.open(io.BytesIO(data), formats=formats) as picture:
-                return picture.size
-    except Image.DecompressionBombError as error:
-        raise RequestRefused(413, f"{one_line(error)}; resize it") from error
-    except Image.UnidentifiedImageError:
-        raise RequestRefused(415, f"the file is not a photo in a known format ({', '.join(formats)})") from None
-    except Exception as error:  # decoders raise nearly anything on damaged data
-        raise RequestRefused(422, f"damaged image ({one_line(error)}); replace the file") from error
+        return photo_files.open_photo(io.BytesIO(data), NAME).stored
+    except photo_files.TooManyPixels as error:
+        raise _refusal(413, error) from error
+    except photo_files.MissingDecoder as error:
+        raise _refusal(415, error) from error
+    except photo_files.UnknownFormat:
+        known = ", ".join(photo_files.formats())
+        raise RequestRefused(415, f"the file is not a photo in a known format ({known})") from None
+    except ValueError as error:
+        raise _refusal(422, error) from error
+
+
+def _refusal(status: int, error: ValueError, name: str = NAME) -> RequestRefused:
+    """The refusal for an error whose message begins with the name of the file."""
+    return RequestRefused(status, one_line(error).removeprefix(f"{name}: "))

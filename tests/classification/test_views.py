@@ -88,6 +88,11 @@ def test_full_keeps_the_aspect_ratio_and_warp_does_not():
     assert views.images(PHOTO, View("crop", 300))[0].shape == (224, 224, 3)
 
 
+def test_an_elongated_photo_is_shown_as_a_whole_at_a_bounded_size():
+    height, width, _ = views.images(np.zeros((100, 3000, 3), np.uint8), View("full", 392))[0].shape
+    assert (height, width) == (202, 6060)
+
+
 @pytest.mark.parametrize("view", ["full", "maps", "maps+full"])
 def test_networks_without_a_pyramid_refuse_views_of_other_sizes(view):
     extractor = Extractor.of(make_net(None))

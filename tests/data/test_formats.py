@@ -185,17 +185,6 @@ def test_ids_of_images_with_the_same_name_include_their_folders(tmp_path):
         files.ids_of([tmp_path / "1.jpg", tmp_path / "1.png"])
 
 
-def test_the_size_of_a_rotated_photo_is_the_one_a_viewer_shows(tmp_path):
-    picture = Image.new("RGB", (30, 20))
-    exif = picture.getexif()
-    exif[0x0112] = 6
-    picture.save(tmp_path / "turned.jpg", exif=exif)
-    assert files.image_size(tmp_path / "turned.jpg") == (30, 20)
-    (tmp_path / "bad.jpg").write_text("no")
-    with pytest.raises(ValueError, match=r"bad\.jpg: not an image"):
-        files.image_size(tmp_path / "bad.jpg")
-
-
 def spoil(path, old, new):
     text = path.read_text()
     assert old in text

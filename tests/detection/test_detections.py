@@ -139,3 +139,25 @@ def test_detections_are_drawn_on_their_photo(tmp_path):
         some().draw()
     assert some()._repr_png_() is None
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(some(photo)._repr_png_()))), of_array)
+
+
+def test_loops_and_numbers_give_single_detections():
+    found = some()
+    assert [(d.names, d.scores.tolist(), d.boxes.tolist(), len(d)) for d in found] == [
+        (["cat"], [0.25], [[0, 0, 9, 9]], 1),
+        (["dog"], [1.5], [[2, 3, 20, 12]], 1),
+        (["cat"], [-0.5], [[5, 5, 5, 5]], 1),
+    ]
+    for row in (1, np.int64(1), -2):
+        assert found[row].scores.tolist() == [1.5]
+    for row in (3, -4):
+        with pytest.raises(IndexError, match=f"row {row}: there are 3 detections"):
+            found[row]
+    np.testing.assert_array_equal(Detections.concatenate(found).boxes, found.boxes)
+    assert found[[0, 2]].names == found[np.array([True, False, True])].names == ["cat", "cat"]
+
+
+def test_no_detection_is_false_and_an_empty_loop():
+    assert list(Detections.empty()) == []
+    assert not some()[:0]
+    assert some()[:1]

@@ -4,12 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from detection import detections, features, image, network
 from detection.detector import SPPDetector
 from detection.ensemble import Evidence, detect_windows
-from tests.detection.conftest import trained, windows
+from tests.detection.conftest import SCALES, trained, windows
 
 
 def test_a_saved_and_loaded_detector_detects_the_same(body, photo, tmp_path, monkeypatch):
@@ -122,3 +123,63 @@ def test_scores_are_empty_unless_given_and_read_only(body):
     assert scored.scores["mean_ap"] == 0.5
     with pytest.raises(TypeError):
         scored.scores["mean_ap"] = 1.0
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ((50, 10, 20, 40), "has swapped corners"),
+        ((10, 50, 20, 40), "has swapped corners"),
+        ((220, 10, 260, 40), "lies outside the image"),
+        ((10, -60, 20, -1), "lies outside the image"),
+        ((10, np.nan, 20, 40), "is not finite"),
+        ((10, 10, np.inf, 40), "is not finite"),
+        ((10, 10, 1e300, 40), "is not finite"),
+    ],
+)
+def test_a_window_that_marks_nothing_is_refused_by_its_row(body, photo, row, fault):
+    boxes = [(0, 0, 30, 30), (5, 5, 5, 5), row, row]
+    with pytest.raises(ValueError, match=rf"boxes: row 2 \(.*\) {fault}; expected .* of 220 x 150 .*; 2 of 4 rows"):
+        SPPDetector(body, trained(body)).detect(photo, boxes)
+
+
+def test_windows_may_extend_beyond_the_photo(body, photo):
+    detector, boxes = SPPDetector(body, trained(body)), [(-10, -5, 219.5, 150)]
+    assert np.isfinite(detector.detect(photo, boxes).boxes).all()
+
+
+def test_none_is_refused_as_a_photo_that_could_not_be_read(body):
+    detector = SPPDetector(body, trained(body))
+    with pytest.raises(ValueError, match=r"got None; cv2\.imread returns None for a file that is missing"):
+        detector.detect(None)
+    with pytest.raises(ValueError, match="got None"):
+        list(detector.detect_many([None]))
+
+
+def test_grey_tensors_are_photos(body, photo):
+    detector, grey = SPPDetector(body, trained(body)), photo[..., 0]
+    expected = detector.detect(grey, windows(20)).scores
+    for tensor in (torch.from_numpy(grey), torch.from_numpy(grey)[None], torch.from_numpy(grey)[None] / 255):
+        np.testing.assert_array_equal(detector.detect(tensor, windows(20)).scores, expected)
+    for shape, hint in (((1, 1, 9, 9), "one image at a time"), ((9, 9, 3), "channels first"), ((4, 9, 9), "RGB or")):
+        with pytest.raises(ValueError, match=hint):
+            detector.detect(torch.zeros(shape, dtype=torch.uint8))
+
+
+@pytest.mark.parametrize("size", [(60, 1200), (1200, 60)])
+def test_elongated_photos_are_detected_at_a_bounded_size(body, size, monkeypatch):
+    photo = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
+    shapes = []
+    conv5 = network.ConvBody.conv5
+    monkeypatch.setattr(network.ConvBody, "conv5", lambda self, image: shapes.append(image.shape) or conv5(self, image))
+    height, width = size
+    boxes = np.array([[0, 0, 50, 50], [width - 51, height - 51, width - 1, height - 1]], np.float32)
+    found = SPPDetector(body, trained(body)).detect(photo, boxes)
+    assert all(h * w <= 8 * max(SCALES) ** 2 for h, w, _ in shapes)
+    near = [np.abs(found.boxes - box).max(axis=1).min() for box in boxes]
+    assert max(near) < 40  # in the frame of the photo at both ends
+
+
+def test_a_photo_that_is_too_elongated_for_the_network_is_refused(body):
+    with pytest.raises(ValueError, match="image of 9000 x 1 pixels: too elongated for alexnet; crop it"):
+        SPPDetector(body, trained(body)).detect(np.zeros((1, 9000, 3), np.uint8))

@@ -100,3 +100,18 @@ def test_windows_placed_at_chosen_scales_equal_windows_that_choose(body, photo):
     told = features.place(features.compute_pyramid(photo, body, scales), boxes, pooling, index)
     chosen = features.place(features.compute_pyramid(photo, body, pooling.scales), boxes, pooling)
     np.testing.assert_array_equal(told.rows(told.group), chosen.rows(chosen.group))
+
+
+def test_cached_maps_of_an_elongated_photo_keep_their_scales(body, tmp_path):
+    photo = np.random.default_rng(0).integers(0, 256, (60, 1200, 3), np.uint8)
+    cache = FeatureCache(tmp_path, features.cache_manifest(body, SCALES))
+    fresh = features.compute_pyramid(photo, body, SCALES)
+    assert all(side < scale for side, scale in zip(fresh.scales, SCALES, strict=True))
+    features.store_pyramid(cache, "photo", fresh)
+    cached = features.load_pyramid(cache, "photo")
+    assert cached.scales == fresh.scales
+    boxes = np.array([[0, 0, 59, 59], [1140, 0, 1199, 59]], np.float32)
+    cells = features.locate(cached, boxes, PAPER.with_scales(SCALES).pooling)
+    height, width = cached.maps[int(cells.scale_index[1])].shape[1:]
+    assert cells.windows[:, 1].tolist() == [0, 0]
+    assert cells.windows[1, 2:].tolist() == [width - 1, height - 1]

@@ -95,7 +95,7 @@ class TestModes:
 
     def test_pillow_images_of_unknown_range_are_refused(self):
         with pytest.raises(ValueError, match="unknown range"):
-            image.pixels_of(Image.new("F", (3, 3)))
+            image.pixels_of(Image.new("F", (3, 3), 300.5))
 
     def test_one_pixel_works(self, tmp_path):
         assert image.read(save(tmp_path / "a.png", np.full((1, 1, 3), 9, np.uint8)), (1, 1)).tolist() == [[[9, 9, 9]]]
@@ -124,9 +124,9 @@ class TestOrientation:
         path = save(tmp_path / "a.png", photo, 6)
         np.testing.assert_array_equal(image.read(path, (30, 20)), photo[::-1].transpose(1, 0, 2))
 
-    def test_a_picture_whose_size_fits_both_ways_is_kept_as_stored(self, tmp_path, photo):
+    def test_a_picture_whose_size_fits_both_ways_is_turned_as_viewers_do(self, tmp_path, photo):
         path = save(tmp_path / "a.png", photo, 3)
-        np.testing.assert_array_equal(image.read(path, (20, 30)), photo)
+        np.testing.assert_array_equal(image.read(path, (20, 30)), photo[::-1, ::-1])
 
     def test_jpeg_orientation_is_read(self, tmp_path, photo):
         assert image.read(save(tmp_path / "a.jpg", photo, 8)).shape == (30, 20, 3)
@@ -234,7 +234,10 @@ class TestAsRGB:
             (np.zeros((1, 8, 9, 3), np.uint8), "one image at a time"),
             (np.zeros(4, np.uint8), r"got \(4,\)"),
             (np.zeros((0, 4, 3), np.uint8), "at least one pixel"),
-            (None, "got object"),
+            (None, "got None; cv2.imread"),
+            (np.zeros((1, 8, 9), np.uint8), r"transpose\(1, 2, 0\)"),
+            (["a.jpg", "b.jpg"], "one file at a time"),
+            (b"\xff\xd8", "decode it first"),
         ],
     )
     def test_other_arrays_are_refused_with_advice(self, array, advice):
@@ -283,6 +286,15 @@ class TestResize:
         stripes = np.zeros((4, 64, 3), np.uint8)
         stripes[:, ::8] = 255  # between the sampled pixels, so that they disappear
         assert image.resize_short_side(stripes, 1).max() == 0
+
+    @pytest.mark.parametrize(
+        ("size", "expected"),
+        [((800, 100), 688), ((100, 800), 688), ((100, 801), 687), ((200, 6000), 355), ((1, 9000), 20)],
+    )
+    def test_elongated_images_have_the_area_of_one_eight_times_as_long_as_wide(self, size, expected):
+        assert image.short_side_for(size, 688) == expected
+        height, width = image.resized_size(size, expected)
+        assert height * width <= 8 * 688 * 688 + max(height, width)
 
     def test_a_result_with_too_many_pixels_is_refused(self):
         with pytest.raises(ValueError, match="10000 x 1 pixels at a short side of 480"):

@@ -85,6 +85,8 @@ def _npz(**changes):
     [
         {"boxes": np.zeros((2, 5), np.float32)},
         {"boxes": np.zeros((2, 4))},
+        {"boxes": np.float32([[0, 0, 9, 9], [0, 0, np.nan, 9]])},
+        {"boxes": np.float32([[0, 0, 9, 9], [9, 0, 0, 9]])},
         {"boxes": None},
         {"offsets": np.array([0, 3], np.int64)},
         {"offsets": np.array([1, 2], np.int64)},
