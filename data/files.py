@@ -8,11 +8,19 @@ from pathlib import Path
 
 from PIL import Image
 
+from data.names import readable
+
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 """Suffixes of annotated images, in order of preference where several files have the same stem."""
 
 PHOTOS = frozenset({*IMAGE_SUFFIXES, ".gif", ".ppm", ".pgm", ".jp2", ".avif"})
 """Suffixes of all photos that can be decoded."""
+
+_MODERN = (".heic", ".heif", ".hif", ".jxl")
+_EDITORS = (".psd", ".xcf", ".svg", ".eps", ".exr", ".hdr")
+_CAMERAS = (".dng", ".raw", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw")
+OTHER_PICTURES = frozenset({*_MODERN, *_EDITORS, *_CAMERAS})
+"""Suffixes of further pictures: where they cannot be decoded, people are told that they are left out."""
 
 _ORIENTATION, _SIDEWAYS = 0x0112, (5, 6, 7, 8)  # EXIF
 
@@ -25,7 +33,8 @@ def images_in(folder: Path) -> list[Path]:
 def ids_of(paths: Iterable[Path]) -> dict[str, Path]:
     """Give every image an id: its stem or, if several images have the same stem, its path below their common folder.
 
-    Folders are joined with hyphens. Blanks become underscores, because blanks separate the columns of result files.
+    Folders are joined with hyphens. Blanks become underscores, because blanks separate the columns of result files;
+    bytes that are not UTF-8 become text.
 
     Returns:
         id -> image file.
@@ -47,7 +56,7 @@ def ids_of(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def _plain(name: str) -> str:
-    return "_".join(name.split())
+    return "_".join(readable(name).split())
 
 
 def image_size(path: Path) -> tuple[int, int]:
