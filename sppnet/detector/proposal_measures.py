@@ -16,6 +16,7 @@ from proposals import io, recall
 from proposals.batch import time_file
 from proposals.pictures import PLOTS, recall_plot
 from proposals.recall import RecallResult
+from sppnet.output_files import check_file
 from sppnet.progress import log
 from sppnet.run import Run
 from sppnet.settings.detector import EvaluateProposalsSettings, ProposalSettings
@@ -142,8 +143,10 @@ def write_plot(path: Path, measured: Mapping[str, MeasuredProposals]) -> None:
 
     Raises:
         ValueError: the name ends in another suffix than .png, .svg or .pdf.
+        FileExistsError: there is a file that is not from sppnet.
         OSError: the plot cannot be written.
     """
+    check_file(path)
     plot = recall_plot({name: list(m.by_count.values()) for name, m in measured.items()}, plot_format(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, [plot])
