@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 
@@ -27,11 +28,11 @@ def files_below(folder: Path) -> list[Path]:
             path = place / entry.name
             if entry.name.startswith("."):
                 continue
-            if path.is_file():
+            if _target(entry).is_file():
                 found.append(path)
-            elif path.is_dir():
+            elif _target(entry).is_dir():
                 (links if entry.is_symlink() else waiting).append(path)
-        links.sort(reverse=True)
+        links.sort(key=lambda path: (len(path.parts), path), reverse=True)
     return sorted(found)
 
 
@@ -39,7 +40,22 @@ def folders_in(folder: Path) -> list[Path]:
     """Return the folders directly in a folder, sorted, without hidden ones; none if it is not a folder."""
     if not folder.is_dir():
         return []
-    return sorted(p for p in folder.iterdir() if not p.name.startswith(".") and p.is_dir())
+    shown = (entry for entry in os.scandir(folder) if not entry.name.startswith("."))
+    return sorted(folder / entry.name for entry in shown if _target(entry).is_dir())
+
+
+def files_in(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Return the files directly in a folder with one of these suffixes, in upper or lower case; sorted, none hidden."""
+    if not folder.is_dir():
+        return []
+    shown = (entry for entry in os.scandir(folder) if not entry.name.startswith("."))
+    found = (folder / entry.name for entry in shown if _target(entry).is_file())
+    return sorted(path for path in found if path.suffix.lower() in suffixes)
+
+
+def _target(entry: os.DirEntry[str]) -> Path | os.DirEntry[str]:
+    """Return what says whether an entry is a file or folder: a link that leads to itself is neither, not an error."""
+    return Path(entry.path) if entry.is_symlink() else entry
 
 
 def named(folder: Path, name: str) -> Path:

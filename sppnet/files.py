@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.names import readable
 from detection.files import MARK, write_atomically
-from sppnet.output_files import check_file
+from sppnet.output_files import check_name
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,7 @@ def write_text(path: Path, text: str) -> None:
         FileExistsError: there is a file that is not from sppnet.
         OSError: it cannot be written.
     """
-    check_file(path)
+    check_name(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, [readable(text).encode()])
 
@@ -64,7 +64,7 @@ def write_picture(path: Path, pixels: NDArray[np.uint8], **options: Any) -> None
     """
     from PIL import Image
 
-    check_file(path)
+    check_name(path)
     origin = Image.Exif()
     origin[_SOFTWARE] = MARK
     buffer = io.BytesIO()

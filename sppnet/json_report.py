@@ -79,6 +79,8 @@ class CommandReport:
     def within(self, template: Mapping[str, Any]) -> Iterator[None]:
         """Append an item with a list of its own, to which `add` appends inside the context.
 
+        An exception may end the context: the file is complete without a further step.
+
         Args:
             template: the item, with [ITEMS] in place of its list.
         """
@@ -86,10 +88,8 @@ class CommandReport:
         self._endings.append(ending)
         self._append(head)
         self._separator = ""
-        try:
-            yield
-        finally:
-            self._append(self._endings.pop(), separated=False)
+        yield
+        self._append(self._endings.pop(), separated=False)
 
     def finish(self, result: Mapping[str, Any]) -> None:
         """Write the report of the whole result, in one step.

@@ -2,15 +2,16 @@
 
 Everything else belongs to somebody: an existing file is replaced only if its content says that it is from sppnet, and
 never if it is an input of the same command. What commands write can be recognised: pictures, films, pages and
-settings hold `MARK`, json reports have their keys, tables their header.
+settings hold `MARK`, json reports have their keys, tables their header and numbers.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import stat
 import tempfile
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Set
 from pathlib import Path
 
 from detection.files import MARK
@@ -19,7 +20,10 @@ Identity = tuple[int, int]  # device and inode: one per file, whatever links and
 
 DETECTION_COLUMNS = ("file", "frame", "class", "score", "x0", "y0", "x1", "y1")
 CLASS_COLUMNS = ("file", "class", "score")
-_HEADERS = tuple(f"{','.join(columns)}\n".encode() for columns in (DETECTION_COLUMNS, CLASS_COLUMNS))
+_TABLES = {  # header -> how a row ends
+    f"{','.join(DETECTION_COLUMNS)}\n".encode(): re.compile(rb",-?\d+\.\d{4}(,-?\d+\.\d){4}\n\Z"),
+    f"{','.join(CLASS_COLUMNS)}\n".encode(): re.compile(rb",-?\d+\.\d{4}\n\Z"),
+}
 _REPORT_START, _REPORT_KEY = b'{\n "result": ', b'\n "versions": {\n  "sppnet": '
 _SEARCHED = 4096  # bytes at either end of a file
 
@@ -35,7 +39,8 @@ def is_own(path: Path) -> bool:
         return False
     mark = MARK.encode()
     report = head.startswith(_REPORT_START) and _REPORT_KEY in tail
-    return mark in head or mark in tail or report or head.startswith(_HEADERS)
+    table = any(head == h or (head.startswith(h) and row.search(tail)) for h, row in _TABLES.items())
+    return mark in head or mark in tail or report or table
 
 
 def identities(paths: Iterable[str | os.PathLike[str]]) -> frozenset[Identity]:
@@ -51,8 +56,19 @@ def identities(paths: Iterable[str | os.PathLike[str]]) -> frozenset[Identity]:
     return frozenset(found)
 
 
-def check_file(path: Path, inputs: Collection[Identity] = ()) -> None:
-    """Check that a file may be written: it is absent, empty or from sppnet, is no input, and its folder is writable.
+def check_file(path: Path, inputs: Set[Identity] = frozenset()) -> None:
+    """Check that a file may be written, see `check_name`, and that its folder can.
+
+    Raises:
+        FileExistsError: it exists, and is an input or not from sppnet.
+        OSError: nothing can be written there.
+    """
+    check_name(path, inputs)
+    check_folder(path.parent)
+
+
+def check_name(path: Path, inputs: Set[Identity] = frozenset()) -> None:
+    """Check that a file is absent, empty or from sppnet, and no input.
 
     Args:
         path: the file to write.
@@ -60,16 +76,15 @@ def check_file(path: Path, inputs: Collection[Identity] = ()) -> None:
 
     Raises:
         FileExistsError: it exists, and is an input or not from sppnet.
-        OSError: nothing can be written there.
+        OSError: it is a folder, or there can be no file of this name.
     """
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
-        check_folder(path.parent)
         return
     if path.is_dir():
         raise IsADirectoryError(f"{path}: is a folder; name a file")
-    if identities([path]) & set(inputs):
+    if inputs and identities([path]) & inputs:
         raise FileExistsError(f"{path}: is an input of this command and is not replaced; choose another name or folder")
     if not path.is_file():
         raise FileExistsError(f"{path}: is not an ordinary file; choose another name")
@@ -77,7 +92,6 @@ def check_file(path: Path, inputs: Collection[Identity] = ()) -> None:
         raise FileExistsError(
             f"{path}: exists and is not from sppnet, so it is not replaced; move it, or choose another name or folder"
         )
-    check_folder(path.parent)
 
 
 def check_folder(folder: Path) -> None:

@@ -21,7 +21,7 @@ from sppnet.detector.output_paths import crop_path, is_video, picture_path
 from sppnet.errors import one_line
 from sppnet.files import GrowingTable, write_picture
 from sppnet.json_report import ITEMS, CommandReport
-from sppnet.output_files import DETECTION_COLUMNS, check_file
+from sppnet.output_files import DETECTION_COLUMNS, check_name
 from sppnet.progress import log, progress
 from sppnet.settings.detector import DetectSettings
 
@@ -151,7 +151,7 @@ class DetectionOutputs:
             yield lambda found: None
             return
         path = picture_path(self.settings.save, source.place)
-        check_file(path)
+        check_name(path)
         failed = False
 
         def draw(found: Detections) -> None:

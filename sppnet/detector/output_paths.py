@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.folders import files_below
 from data.media import Source
 from detection.pictures import video
-from sppnet.output_files import check_file, check_folder, identities
+from sppnet.output_files import check_folder, check_name, identities
 from sppnet.settings.detector import DetectSettings
 
 _CROP = re.compile(r"(.+)-\d+")
@@ -57,16 +58,16 @@ def check_pictures(settings: DetectSettings, sources: Sequence[Source], json: Pa
         raise ValueError(f"{both.pop()}: is the name of a picture in --save; choose another name")
     crops = _existing_crops(s.crop, sources) if s.crop else []
     for path in (*tables, *pictures, *crops):
-        check_file(path, inputs)
-    if s.crop:
-        check_folder(s.crop)
+        check_name(path, inputs)
+    for folder in {path.parent for path in pictures}:
+        check_folder(folder)
 
 
 def _existing_crops(folder: Path, sources: Sequence[Source]) -> list[Path]:
     """Files in the places of cut-out objects, of whatever class and number."""
     expected = {_key(picture_path(Path(), source.place)) for source in sources if not is_video(source.path)}
     found = []
-    for path in folder.rglob("*"):
+    for path in files_below(folder) if folder.is_dir() else ():
         within = Path(*path.relative_to(folder).parts[1:])
         match = _CROP.fullmatch(within.stem)
         if match and _key(within.with_name(match[1] + within.suffix)) in expected:

@@ -16,7 +16,7 @@ from proposals import io, recall
 from proposals.batch import time_file
 from proposals.pictures import PLOTS, recall_plot
 from proposals.recall import RecallResult
-from sppnet.output_files import check_file
+from sppnet.output_files import check_name
 from sppnet.progress import log
 from sppnet.run import Run
 from sppnet.settings.detector import EvaluateProposalsSettings, ProposalSettings
@@ -146,7 +146,7 @@ def write_plot(path: Path, measured: Mapping[str, MeasuredProposals]) -> None:
         FileExistsError: there is a file that is not from sppnet.
         OSError: the plot cannot be written.
     """
-    check_file(path)
+    check_name(path)
     plot = recall_plot({name: list(m.by_count.values()) for name, m in measured.items()}, plot_format(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, [plot])

@@ -23,7 +23,7 @@ from sppnet.detector.features import open_features, usable_records
 from sppnet.detector.finetuning import CLASSIFIER, HEAD, SETTINGS
 from sppnet.detector.proposals import load_proposals
 from sppnet.files import write_picture
-from sppnet.output_files import check_file
+from sppnet.output_files import check_folder, check_name
 from sppnet.progress import log, progress
 from sppnet.run import Run, exclusive
 from sppnet.settings.detector import TestSettings
@@ -240,8 +240,9 @@ def check_pictures(folder: Path, dataset: Dataset, count: int) -> None:
         FileExistsError: there is a file of a picture's name that is not from sppnet.
         OSError: a picture cannot be written.
     """
+    check_folder(folder)
     for _, path in _pictures(folder, dataset, count):
-        check_file(path)
+        check_name(path)
 
 
 def _pictures(folder: Path, dataset: Dataset, count: int) -> Iterator[tuple[ImageRecord, Path]]:

@@ -14,6 +14,8 @@ from sppnet.output_files import CLASS_COLUMNS, DETECTION_COLUMNS, check_file, ch
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)  # files of more than 8 kB
 
+ROWS = [("a.jpg", 0, "cat", "-0.2500", "1.0", "2.0", "30.0", "40.0")] * 500
+
 
 def film(path):
     with VideoWriter(path, 5) as writer:
@@ -35,7 +37,8 @@ WRITERS = {
     "a.json": lambda path: write_report(path, {"images": ["a.jpg"] * 2000}, {}, 1),
     "part.json": unfinished,
     "detections.csv": lambda path: GrowingTable(path, DETECTION_COLUMNS).append(),
-    "classes.csv": lambda path: GrowingTable(path, CLASS_COLUMNS).append([("a.jpg", "cat", "0.5")]),
+    "classes.csv": lambda path: GrowingTable(path, CLASS_COLUMNS).append([("a.jpg", "cat", "0.5000")]),
+    "rows.csv": lambda path: GrowingTable(path, DETECTION_COLUMNS).append(ROWS),
     **{
         f"plot.{kind}": lambda path, kind=kind: path.write_bytes(recall_plot({}, kind))
         for kind in ("png", "svg", "pdf")
@@ -60,6 +63,7 @@ FOREIGN = {
     "text": b"my notes\n",
     "json": b'{"result": 1}',
     "csv": b"file,class\na,b\n",
+    "scores": b"file,class,score\na.jpg,cat,0.5\n",
     "picture": b"\x89PNG\r\n\x1a\n",
 }
 

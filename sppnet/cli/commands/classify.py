@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from data.names import readable
 from sppnet.errors import complete, one_line
 from sppnet.files import GrowingTable
-from sppnet.output_files import CLASS_COLUMNS, check_file, identities, is_own
+from sppnet.output_files import CLASS_COLUMNS, check_name, identities, is_own
 from sppnet.settings.classifier import ClassifySettings
 
 if TYPE_CHECKING:
@@ -33,8 +33,9 @@ def run(settings: ClassifySettings, report: CommandReport) -> dict[str, Any]:
 
     s = settings
     paths = [source.path for source in media.find(s.sources, is_own=is_own)]
+    inputs = identities(paths)
     for output in filter(None, (s.csv, report.path)):
-        check_file(output, identities(paths))
+        check_name(output, inputs)
     weights = s.weights or "pretrained"
     classifier = SPPClassifier.from_pretrained(s.model, device=s.device, weights=weights, precision=s.precision)
     rows: list[dict[str, Any]] = []
