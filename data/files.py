@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from data.folders import files_below
+from data.names import readable
 from data.photo_files import SUFFIXES, open_photo
 
 IMAGE_SUFFIXES = SUFFIXES
@@ -21,6 +22,11 @@ PHOTOS = frozenset(SUFFIXES)
 _LABELS = frozenset({".txt", ".xml", ".json", ".csv", ".yaml", ".yml", ".names", ".data", ".npy", ".npz", ".cache"})
 _BESIDE = _LABELS | {".md", ".html", ".db", ".ini"}
 """Suffixes of labels and notes, which may lie beside images."""
+
+_EDITORS = (".psd", ".xcf", ".svg", ".eps", ".exr", ".hdr", ".jxl")
+_CAMERAS = (".dng", ".raw", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw2", ".raf", ".pef", ".srw")
+OTHER_PICTURES = frozenset({*_EDITORS, *_CAMERAS})
+"""Suffixes of pictures that are not decoded: people are told that they are left out."""
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +67,8 @@ def _warn_once(message: str) -> None:
 def ids_of(paths: Iterable[Path]) -> dict[str, Path]:
     """Give every image an id: its stem or, if several images have the same stem, its path below their common folder.
 
-    Folders are joined with hyphens. Blanks become underscores, because blanks separate the columns of result files.
+    Folders are joined with hyphens. Blanks become underscores, because blanks separate the columns of result files;
+    bytes that are not UTF-8 become text.
 
     Returns:
         id -> image file.
@@ -83,7 +90,7 @@ def ids_of(paths: Iterable[Path]) -> dict[str, Path]:
 
 
 def _plain(name: str) -> str:
-    return "_".join(name.split())
+    return "_".join(readable(name).split())
 
 
 def image_size(path: Path) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Atomic writing of files."""
+"""Atomic writing of files, and the mark by which this program knows its own."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+MARK = "Written by sppnet"
+"""Part of every picture, film, page and settings file that the commands write."""
+
+_NAME_KEPT = 40  # characters of a name in that of its temporary file; the longest names leave no room for more
+
 
 def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     """Write `chunks` to a file in one step: readers see the old file or the new one, never a part.
@@ -15,7 +20,7 @@ def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     Raises:
         OSError: the file cannot be written; nothing of it is left behind.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name[-_NAME_KEPT:]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         with temporary.open("xb") as file:
             file.writelines(chunks)

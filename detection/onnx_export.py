@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from detection.files import MARK, write_atomically
 from detection.image import Preprocessing
 from detection.model import Model
 from detection.network import ConvBody
@@ -91,8 +92,6 @@ def export(body: ConvBody, model: Model, folder: Path) -> list[Path]:
         ModuleNotFoundError: onnx or onnxscript is not installed (pip install 'sppnet[onnx]').
         OSError: a file cannot be written.
     """
-    from detection.files import write_atomically
-
     folder.mkdir(parents=True, exist_ok=True)
     made = {BODY: body_onnx(body), HEAD: head_onnx(model)}
     for name, data in made.items():
@@ -115,7 +114,8 @@ def _export(module: nn.Module, example: torch.Tensor, sizes: dict[int, Any], giv
             verbose=False,
         )
         assert program is not None
-        return program.model_proto.SerializeToString()
+        note = type(program.model_proto)(doc_string=MARK)
+        return program.model_proto.SerializeToString() + note.SerializeToString()  # messages are joined as bytes are
 
 
 @contextlib.contextmanager

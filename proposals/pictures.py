@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from detection.files import MARK
 from detection.image import as_rgb
 from detection.pictures.contact_sheet import INK, Picture, tile
 from proposals.colour import planes
@@ -210,7 +211,7 @@ def recall_plot(sources: Mapping[str, Sequence[RecallResult]], kind: str = "png"
     if sources:
         figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     buffer = BytesIO()
-    figure.savefig(buffer, format=kind, dpi=150)
+    figure.savefig(buffer, format=kind, dpi=150, metadata={"Software" if kind == "png" else "Creator": MARK})
     return buffer.getvalue()
 
 

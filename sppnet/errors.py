@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from data.names import readable
+
 SHOWN = 3  # unusable files named in the last line; all are in the json report and were named before
 
 
@@ -39,4 +41,4 @@ def one_line(error: BaseException) -> str:
     text = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror and error.filename:
         text = f"{error.filename}: {error.strerror}"
-    return " ".join(text.split())
+    return readable(" ".join(text.split()))

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
+import secrets
+import struct
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -11,8 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.files import MARK
+
 SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 """File name endings that are taken for videos, in lower case."""
+
+USUAL_RATE = 25.0  # frames per second, where a file states none
+MAX_UNITS = 65_535  # of time in a second, by MPEG-4's 16 bits
 
 
 class VideoReader:
@@ -34,11 +44,13 @@ class VideoReader:
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"{self.path}: no such file")
-        capture = cv2.VideoCapture(str(self.path))
+        with _name_for_opencv(self.path) as name:
+            capture = cv2.VideoCapture(name)
         if not capture.isOpened():
             raise ValueError(f"{self.path}: not a video, or in a format that OpenCV cannot read; convert it to .mp4")
         self.count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
-        self.rate = capture.get(cv2.CAP_PROP_FPS) or 25.0
+        rate = capture.get(cv2.CAP_PROP_FPS)
+        self.rate = rate if 0 < rate < math.inf else USUAL_RATE
         self._capture = capture
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
@@ -64,24 +76,30 @@ class VideoWriter:
 
     Args:
         path: the .mp4 file to write.
-        rate: frames per second.
+        rate: frames per second; the file has the nearest that MPEG-4 can state, see `mpeg4_rate`.
 
     Raises:
         OSError: the file cannot be written.
     """
 
     def __init__(self, path: Path, rate: float) -> None:
-        self.path, self.rate = path, rate
-        self._part = path.with_name(f".{path.stem}.part.mp4")
+        self.path, self.rate = path, mpeg4_rate(rate)
+        self._part = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp.mp4")
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, frame: NDArray[np.uint8]) -> None:
         """Append a frame, uint8 RGB (H, W, 3), of the same size as the frames before it."""
         if self._writer is None:
             size = (frame.shape[1], frame.shape[0])
-            self._writer = cv2.VideoWriter(str(self._part), cv2.VideoWriter.fourcc(*"mp4v"), self.rate, size)
-            if not self._writer.isOpened():
-                raise OSError(f"{self.path}: the video cannot be written; choose a folder with write permission")
+            with _name_for_opencv(self._part.parent) as folder:
+                part = os.path.join(folder, self._part.name)
+                writer = cv2.VideoWriter(part, cv2.VideoWriter.fourcc(*"mp4v"), self.rate, size)
+            if not writer.isOpened():
+                raise OSError(
+                    f"{self.path}: a video of {size[0]} x {size[1]} pixels and {self.rate:g} frames per second cannot "
+                    "be written there as MPEG-4"
+                )
+            self._writer = writer
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
 
     def __enter__(self) -> VideoWriter:
@@ -94,6 +112,32 @@ class VideoWriter:
         if self._writer is not None:
             self._writer.release()
         if kind is None and self._writer is not None:
+            with self._part.open("ab") as file:  # a box that players pass over
+                file.write(struct.pack(">I4s", 8 + len(MARK), b"free") + MARK.encode())
             self._part.replace(self.path)
         else:
             self._part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _name_for_opencv(path: Path) -> Iterator[str]:
+    """The name of a file or folder, or of a link to it if it is not UTF-8: OpenCV ends the process at such names."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder, "link")
+            link.symlink_to(path.absolute())
+            yield str(link)
+    else:
+        yield str(path)
+
+
+def mpeg4_rate(rate: float) -> float:
+    """Return the nearest frame rate that OpenCV writes into MPEG-4 files: a decimal of at most 65,535 units.
+
+    Args:
+        rate: frames per second, above 0.
+    """
+    units = next((u for u in (1000, 100, 10, 1) if round(rate * u) <= MAX_UNITS), None)
+    return max(1, round(rate * units)) / units if units else float(MAX_UNITS)

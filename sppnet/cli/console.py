@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -57,3 +58,9 @@ def start_logging(level: str = "info", quiet: bool = False, form: str = "text") 
     root.handlers = [handler, *(h for h in root.handlers if not isinstance(h, ConsoleHandler))]
     for name in PACKAGES:
         logging.getLogger(name).setLevel(logging.WARNING if quiet else getattr(logging, level.upper()))
+
+
+def print_any_text() -> None:
+    """Let stdout take every text: what its encoding lacks, and bytes of file names that are no text, is escaped."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")

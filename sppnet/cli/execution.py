@@ -16,13 +16,18 @@ from typing import Any
 
 import yaml
 
-from sppnet.cli.console import start_logging
+from detection.files import MARK
+from sppnet.cli.console import print_any_text, start_logging
 from sppnet.cli.flags import make_parser
+from sppnet.cli.output_checks import check_outputs, written_files
 from sppnet.cli.table import all_settings
 from sppnet.errors import Incomplete, one_line
 from sppnet.files import write_text
+from sppnet.json_report import CommandReport
+from sppnet.output_files import check_file
 from sppnet.progress import log
 from sppnet.settings.base import MissingSetting, Settings, suggestion
+from sppnet.settings.shared import OverwriteSettings
 
 OUTPUT_FLAGS = ("config", "json", "debug", "quiet", "log_level", "log_format")
 EXPECTED = (OSError, ValueError, RuntimeError, MemoryError)
@@ -34,7 +39,8 @@ def run_command(command: ModuleType, prog: str, argv: Sequence[str]) -> int:
 
     Args:
         command: a module of `sppnet.cli.commands`, or an object like one: SETTINGS, `run(settings)`, perhaps
-            `resolve(settings)`.
+            `resolve(settings)`. If its REPORTS_ITEMS is true, `run(settings, report)` adds each result to the json
+            report as it comes.
         prog: what users typed to call it.
         argv: its arguments.
 
@@ -45,13 +51,14 @@ def run_command(command: ModuleType, prog: str, argv: Sequence[str]) -> int:
     given = vars(parser.parse_args(argv))
     output = {name: given.pop(name, None) for name in OUTPUT_FLAGS}
     start_logging(output["log_level"] or "info", bool(output["quiet"]), output["log_format"] or "text")
+    print_any_text()
     try:
         with terminated_like_interrupted():
             return _work(command, prog, given, output)
     except MissingSetting as error:
         parser.error(str(error))
-    except KeyboardInterrupt:
-        print("interrupted; the same command, without --overwrite, continues", file=sys.stderr)
+    except KeyboardInterrupt as interruption:
+        print(str(interruption) or "interrupted", file=sys.stderr)
         return INTERRUPTED
     except EXPECTED as error:
         if output["debug"]:
@@ -74,20 +81,51 @@ def terminated_like_interrupted() -> Iterator[None]:
 
 
 def _work(command: ModuleType, prog: str, given: dict[str, Any], output: dict[str, Any]) -> int:
-    started = time.monotonic()
+    report, started = CommandReport(output["json"]), time.time()
     settings = merge(command.SETTINGS, given, output["config"])
+    check_outputs(settings, output["json"], output["config"])
     if hasattr(command, "resolve"):
         settings = command.resolve(settings)
+    report.settings = settings.to_dict()
+    record = _record(prog, settings)
     problem = None
     try:
-        result = command.run(settings)
+        result = command.run(settings, report) if getattr(command, "REPORTS_ITEMS", False) else command.run(settings)
     except Incomplete as incomplete:
         result, problem = incomplete.result, incomplete
+    except KeyboardInterrupt:
+        written = written_files(settings, output["json"], started)
+        raise KeyboardInterrupt(_interrupted(settings, written)) from None
     if int(os.environ.get("RANK", 0)) == 0:  # under torchrun the first process reports
-        _report(prog, settings, result, output["json"], time.monotonic() - started)
+        if record and record.parent.is_dir():
+            write_text(record, f"# {MARK}\n{yaml.safe_dump(report.settings, sort_keys=False)}")
+        report.finish(result)
     if problem:
         raise problem
     return DONE
+
+
+def _record(prog: str, settings: Settings) -> Path | None:
+    """The file in the run folder, if there is one, that keeps the resolved settings.
+
+    Raises:
+        FileExistsError: there is a file that is not from sppnet.
+        OSError: it cannot be written.
+    """
+    folder = getattr(settings, "run", None)
+    if not folder:
+        return None
+    path = Path(folder) / f"{prog.removeprefix('sppnet ').replace(' ', '-')}.yaml"
+    check_file(path)
+    return path
+
+
+def _interrupted(settings: Settings, written: Sequence[Path]) -> str:
+    """What became of the work when the user ended it."""
+    if isinstance(settings, OverwriteSettings):
+        return "interrupted; the same command, without --overwrite, continues"
+    kept = f"; finished before: {', '.join(map(str, written))}" if written else ""
+    return f"interrupted{kept}"
 
 
 def merge(cls: type[Settings], given: dict[str, Any], config: Path | None) -> Settings:
@@ -131,15 +169,3 @@ def read_config(path: Path, cls: type[Settings]) -> dict[str, Any]:
     if unknown:
         raise ValueError(f"{path}: unknown setting {unknown[0]!r}{suggestion(unknown[0], known)}")
     return {name: value for name, value in named.items() if name in known}
-
-
-def _report(prog: str, settings: Settings, result: dict[str, Any], path: Path | None, seconds: float) -> None:
-    """Write the json report, and the resolved settings into the run folder if there is one."""
-    folder = getattr(settings, "run", None)
-    if folder and Path(folder).is_dir():
-        name = prog.removeprefix("sppnet ").replace(" ", "-")
-        write_text(Path(folder) / f"{name}.yaml", yaml.safe_dump(settings.to_dict(), sort_keys=False))
-    if path:
-        from sppnet.json_report import write_report
-
-        write_report(path, result, settings.to_dict(), seconds)

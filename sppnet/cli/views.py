@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sppnet.files import picture_format, write_picture
+from sppnet.output_files import check_file, identities
 from sppnet.settings.views import PictureSettings
 from sppnet.views import View
 
@@ -15,9 +16,12 @@ def picture_path(settings: PictureSettings, name: str) -> Path:
 
     Raises:
         ValueError: its name does not end in .png, .jpg or .webp.
+        FileExistsError: there is a file that is the photo, or not from sppnet.
+        OSError: it cannot be written.
     """
     path = settings.output or Path(f"{settings.image.stem}-{name}.png")
     picture_format(path)
+    check_file(path, identities([settings.image]))
     return path
 
 

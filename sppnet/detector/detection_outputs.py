@@ -1,13 +1,11 @@
-"""Detections of files and what is written of them: pictures, cut-out objects, one table."""
+"""Detections of files and what is written of them: pictures, cut-out objects, one table, one report."""
 
 from __future__ import annotations
 
 import contextlib
-import csv
-import io
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,37 +13,71 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.media import Source
+from data.names import readable
 from detection.detections import Detections
 from detection.detector import SPPDetector
 from detection.pictures.video import VideoReader, VideoWriter
+from sppnet.detector.output_paths import crop_path, is_video, picture_path
 from sppnet.errors import one_line
-from sppnet.files import write_picture, write_text
+from sppnet.files import GrowingTable, write_picture
+from sppnet.json_report import ITEMS, CommandReport
+from sppnet.output_files import DETECTION_COLUMNS, check_name
 from sppnet.progress import log, progress
 from sppnet.settings.detector import DetectSettings
 
-COLUMNS = ("file", "frame", "class", "score", "x0", "y0", "x1", "y1")
+QUALITY = 92  # of JPEG files
+Records = list[dict[str, Any]]
 
 
 class DetectionOutputs:
-    """Detects in files and writes what settings ask for.
+    """Detects in files and writes what settings ask for; rows of table and report are written as they come.
 
     Args:
         detector: finds the objects.
         settings: threshold, classes, what is written where.
+        report: the json report.
         say: called with one line per photo or video.
 
     Attributes:
-        rows: one dictionary per photo or video, in the order of the sources.
+        rows: one dictionary per photo or video, photos first.
         bad: file -> why it could not be used.
     """
 
-    def __init__(self, detector: SPPDetector, settings: DetectSettings, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, detector: SPPDetector, settings: DetectSettings, report: CommandReport, say: Callable[[str], None]
+    ) -> None:
         self.detector, self.settings, self.say = detector, settings, say
         self.rows: list[dict[str, Any]] = []
         self.bad: dict[str, str] = {}
+        self._table = GrowingTable(settings.csv, DETECTION_COLUMNS)
+        self._report = report
+        report.begin(self.result([ITEMS]))
 
-    def photos(self, sources: list[Source]) -> None:
-        """Detect in every photo; those that cannot be read are noted and left out."""
+    def result(self, images: Sequence[Any]) -> dict[str, Any]:
+        """The result of the command.
+
+        Args:
+            images: one item per photo or video.
+        """
+        return {"classes": list(self.detector.classes), "images": images, "unreadable": self.bad}
+
+    def detect(self, sources: Sequence[Source]) -> dict[str, Any]:
+        """Detect in every photo, then in every video; those that cannot be read are noted and left out.
+
+        Returns:
+            the result of the command.
+
+        Raises:
+            OSError: a result cannot be written.
+        """
+        self._photos([source for source in sources if not is_video(source.path)])
+        for source in sources:
+            if is_video(source.path):
+                self._video(source)
+        self._table.append()
+        return self.result(self.rows)
+
+    def _photos(self, sources: Sequence[Source]) -> None:
         if not sources:
             return
         places = {source.path: source.place for source in sources}
@@ -60,30 +92,85 @@ class DetectionOutputs:
                 self._photo(path, places[path], self._kept(found))
                 bar.update()
 
-    def videos(self, sources: list[Source]) -> None:
-        """Detect in every frame of every video."""
-        for source in sources:
+    def _photo(self, path: Path, place: Path, found: Detections) -> None:
+        records = found.records()
+        self._pictures(place, found)
+        self.rows.append({"file": os.fspath(path), "detections": records})
+        self._tabulate(path, 0, records)
+        self._report.add(self.rows[-1])
+        self.say(f"{readable(str(path))}: {_counted(Counter(found.sorted().names))}")
+
+    def _pictures(self, place: Path, found: Detections) -> None:
+        """Write the photo with its boxes, and its objects."""
+        save, crop, pixels = self.settings.save, self.settings.crop, found.photo
+        assert isinstance(pixels, np.ndarray)
+        if save:
+            write_picture(picture_path(save, place), found.draw(), quality=QUALITY)
+        if crop:
+            numbers: Counter[str] = Counter()
+            for name, box in zip(found.sorted().names, found.sorted().boxes, strict=True):
+                numbers[name] += 1
+                write_picture(crop_path(crop, name, place, numbers[name]), _cut(pixels, box), quality=QUALITY)
+
+    def _video(self, source: Source) -> None:
+        try:
+            video = VideoReader(source.path)
+        except (OSError, ValueError) as error:
+            self._bad(source.path, error)
+            return
+        frames: list[Records] = []
+        row = {"file": os.fspath(source.path), "frames_a_second": video.rate, "frames": frames}
+        counts: Counter[str] = Counter()
+        with contextlib.ExitStack() as stack:
+            bar = stack.enter_context(progress(video.count, 0, "frame", readable(video.path.name)))
+            draw = stack.enter_context(self._film(source, video.rate))
+            for found in self._detected(video):
+                if not frames:
+                    stack.enter_context(self._report.within(row | {"frames": [ITEMS]}))
+                    self.rows.append(row)
+                frames.append(found.records())
+                self._tabulate(source.path, len(frames) - 1, frames[-1])
+                self._report.add(frames[-1])
+                draw(found)
+                counts.update(found.names)
+                bar.update()
+        if frames:
+            self.say(f"{readable(str(source.path))}: {len(frames)} frames, {_counted(counts)}")
+
+    def _detected(self, video: VideoReader) -> Iterator[Detections]:
+        """Detections of each frame, until the video ends or cannot be read further."""
+        try:
+            yield from map(self._kept, self.detector.detect_many(video))
+        except (OSError, ValueError) as error:
+            self._bad(video.path, error)
+
+    @contextlib.contextmanager
+    def _film(self, source: Source, rate: float) -> Iterator[Callable[[Detections], None]]:
+        """A function that draws each frame, if that is asked for; a film that cannot be written is noted."""
+        if not self.settings.save:
+            yield lambda found: None
+            return
+        path = picture_path(self.settings.save, source.place)
+        check_name(path)
+        failed = False
+
+        def draw(found: Detections) -> None:
+            nonlocal failed
             try:
-                self._video(source)
-            except (OSError, ValueError) as error:
+                if not failed:
+                    writer.write(found.draw())
+            except OSError as error:
+                failed = True
                 self._bad(source.path, error)
 
-    def write_table(self, path: Path) -> None:
-        """Write one row per detection as CSV.
+        with VideoWriter(path, rate) as writer:
+            yield draw
 
-        Raises:
-            OSError: it cannot be written.
-        """
-        buffer = io.StringIO()
-        table = csv.writer(buffer, lineterminator="\n")
-        table.writerow(COLUMNS)
-        for row in self.rows:
-            for frame, found in enumerate(row.get("frames", [row["detections"]] if "detections" in row else [])):
-                for d in found:
-                    table.writerow(
-                        [row["file"], frame, d["class"], f"{d['score']:.4f}", *(f"{v:.1f}" for v in d["box"])]
-                    )
-        write_text(path, buffer.getvalue())
+    def _tabulate(self, path: Path, frame: int, records: Records) -> None:
+        name = readable(str(path))
+        self._table.append(
+            [name, frame, d["class"], f"{d['score']:.4f}", *(f"{v:.1f}" for v in d["box"])] for d in records
+        )
 
     def _kept(self, found: Detections) -> Detections:
         return found.filter(self.settings.score_threshold, self.settings.classes)
@@ -91,37 +178,6 @@ class DetectionOutputs:
     def _bad(self, path: Path, error: Exception) -> None:
         self.bad[os.fspath(path)] = one_line(error)
         log.warning("left out: %s", self.bad[os.fspath(path)])
-
-    def _photo(self, path: Path, place: Path, found: Detections) -> None:
-        self.rows.append({"file": os.fspath(path), "detections": found.records()})
-        self.say(f"{path}: {_counted(Counter(found.sorted().names))}")
-        save, crop, pixels = self.settings.save, self.settings.crop, found.photo
-        assert isinstance(pixels, np.ndarray)
-        if save:
-            _save(save / place, found.draw())
-        if crop:
-            numbers: Counter[str] = Counter()
-            for name, box in zip(found.sorted().names, found.sorted().boxes, strict=True):
-                numbers[name] += 1
-                target = crop / name / place.with_name(f"{place.stem}-{numbers[name]}{place.suffix}")
-                _save(target, _cut(pixels, box))
-
-    def _video(self, source: Source) -> None:
-        video, save = VideoReader(source.path), self.settings.save
-        frames: list[list[dict[str, Any]]] = []
-        counts: Counter[str] = Counter()
-        with contextlib.ExitStack() as stack:
-            bar = stack.enter_context(progress(video.count, 0, "frame", video.path.name))
-            path = save / source.place.with_suffix(".mp4") if save else None
-            writer = stack.enter_context(VideoWriter(path, video.rate)) if path else None
-            for found in map(self._kept, self.detector.detect_many(video)):
-                frames.append(found.records())
-                counts.update(found.names)
-                if writer:
-                    writer.write(found.draw())
-                bar.update()
-        self.rows.append({"file": os.fspath(source.path), "frames_a_second": video.rate, "frames": frames})
-        self.say(f"{source.path}: {len(frames)} frames, {_counted(counts)}")
 
 
 def _counted(counts: Counter[str]) -> str:
@@ -132,9 +188,3 @@ def _cut(photo: NDArray[np.uint8], box: NDArray[Any]) -> NDArray[np.uint8]:
     """The pixels in a box (x0, y0, x1, y1), inclusive."""
     x0, y0, x1, y1 = (round(v) for v in box.tolist())
     return photo[max(0, y0) : y1 + 1, max(0, x0) : x1 + 1]
-
-
-def _save(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write a picture, as PNG if the photo was one, else as JPEG."""
-    suffix = ".png" if path.suffix.lower() == ".png" else ".jpg"
-    write_picture(path.with_suffix(suffix), pixels, quality=92)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from typing import Any
 from detection import model
 from detection.detector import SPPDetector
 from detection.files import write_atomically
-from detection.model import CARD, Model
+from detection.model import CARD, HEAD, MODEL, REGRESSORS, SVMS, Model
 from detection.training.images import feature_sample
 from sppnet import environment
 from sppnet.detector.testing import STAGES
@@ -26,7 +27,7 @@ TIMED_PHOTOS = 10
 
 
 def pack_model(run: Run, settings: ExportModelSettings) -> dict[str, Any]:
-    """Write a model of a run in half precision, with its card.
+    """Write a model of a run in half precision, with its card, in place of an earlier packed model.
 
     Args:
         run: holds the model; its test photos are timed.
@@ -38,18 +39,50 @@ def pack_model(run: Run, settings: ExportModelSettings) -> dict[str, Any]:
     Raises:
         FileNotFoundError: there is no such model, or no report.
         ValueError: the destination is the model itself, or it has no layers to compress.
+        FileExistsError: the destination holds another model, or files of other origin in place of its own.
         OSError: a file cannot be written.
     """
     s, source = settings, run.model(settings.model_name)
-    if s.to.resolve() == source.resolve():
+    if s.to.exists() and source.exists() and s.to.samefile(source):
         raise ValueError(f"--to {s.to}: is the run's own model; name another folder")
+    _check_destination(s.to)
     scores = read_scores(s.report) if s.report else None
     trained = model.load(source)
     if s.energy is not None:
         trained = _compressed(run, trained, s)
-    trained.save(s.to, half=True)
-    detector = SPPDetector.from_pretrained(s.to, device=s.device, weights=s.weights or "pretrained")
-    card = {
+    s.to.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{s.to.name}.", dir=s.to.parent) as name:
+        packed = Path(name)
+        trained.save(packed, half=True)
+        card = _card(run, s, trained, packed, scores)
+        write_atomically(packed / CARD, [(json.dumps(card, indent=1) + "\n").encode()])
+        s.to.mkdir(exist_ok=True)
+        for file in (CARD, SVMS, REGRESSORS, HEAD, MODEL):
+            if (packed / file).exists():
+                (packed / file).replace(s.to / file)
+            else:
+                (s.to / file).unlink(missing_ok=True)
+    return card
+
+
+def _check_destination(folder: Path) -> None:
+    """Check that a folder holds no model, or a packed one."""
+    there = [name for name in (MODEL, SVMS, REGRESSORS, HEAD, CARD) if (folder / name).exists()]
+    try:
+        packed = CARD in there and "weights_sha256" in json.loads((folder / CARD).read_text("utf-8"))
+    except (TypeError, ValueError):
+        packed = False
+    if there and not packed:
+        raise FileExistsError(
+            f"--to {folder}: holds {', '.join(there)}, which `sppnet export model` did not write; name another folder"
+        )
+
+
+def _card(
+    run: Run, s: ExportModelSettings, trained: Model, packed: Path, scores: dict[str, Any] | None
+) -> dict[str, Any]:
+    detector = SPPDetector.from_pretrained(packed, device=s.device, weights=s.weights or "pretrained")
+    return {
         "trained_on": {"data": trained.notes["data"], "images": trained.notes["images"]},
         "network": trained.network,
         "weights_sha256": trained.weights_hash,
@@ -63,11 +96,9 @@ def pack_model(run: Run, settings: ExportModelSettings) -> dict[str, Any]:
         "scores": scores,
         "seconds_per_image": _seconds(detector, [r.path for r in run.dataset(run.test_split)]),
         "processor": environment.processor(),
-        "bytes": sum(file.stat().st_size for file in s.to.iterdir()),
+        "bytes": sum(file.stat().st_size for file in packed.iterdir()),
         "licence": s.licence,
     }
-    write_atomically(s.to / CARD, [(json.dumps(card, indent=1) + "\n").encode()])
-    return card
 
 
 def _compressed(run: Run, trained: Model, s: ExportModelSettings) -> Model:

@@ -18,6 +18,7 @@ from proposals.pictures import PLOTS, recall_plot
 from proposals.recall import RecallResult
 from sppnet.detector.photos import refuse_changed
 from sppnet.detector.proposals import coco_names
+from sppnet.output_files import check_name
 from sppnet.progress import log
 from sppnet.run import Run
 from sppnet.settings.detector import EvaluateProposalsSettings, ProposalSettings
@@ -144,8 +145,10 @@ def write_plot(path: Path, measured: Mapping[str, MeasuredProposals]) -> None:
 
     Raises:
         ValueError: the name ends in another suffix than .png, .svg or .pdf.
+        FileExistsError: there is a file that is not from sppnet.
         OSError: the plot cannot be written.
     """
+    check_name(path)
     plot = recall_plot({name: list(m.by_count.values()) for name, m in measured.items()}, plot_format(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, [plot])

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from PIL import Image
-
-from data.records import Dataset
+from data.records import Dataset, ImageRecord
 from detection import features, image, model
 from detection.detection_table import load_npz, save_npz
 from detection.detections import Detections
@@ -25,6 +23,8 @@ from detection.pictures import drawing
 from sppnet.detector.features import open_features, usable_records
 from sppnet.detector.finetuning import CLASSIFIER, HEAD, SETTINGS
 from sppnet.detector.proposals import load_proposals
+from sppnet.files import write_picture
+from sppnet.output_files import check_folder, check_name
 from sppnet.progress import log, progress
 from sppnet.run import Run, exclusive
 from sppnet.settings.detector import TestSettings
@@ -280,10 +280,31 @@ def draw_pictures(
     count: int,
     min_score: float = SHOWN_SCORES["svm"],
 ) -> None:
-    """Draw the detections of `count` images, evenly spaced over the data set, over the ground truth."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for place in sorted({round(i * (len(dataset) - 1) / max(1, count - 1)) for i in range(count)}):
-        record = dataset.records[place]
+    """Draw the detections of `count` images, evenly spaced over the data set, over the ground truth.
+
+    Raises:
+        FileExistsError: there is a file of a picture's name that is not from sppnet.
+        OSError: a picture cannot be written.
+    """
+    for record, path in _pictures(folder, dataset, count):
         photo = image.read(record.path, record.size)
         picture = drawing.draw_comparison(photo, detections[record.id], record, dataset.classes, min_score)
-        Image.fromarray(picture).save(folder / f"{record.id}.png")
+        write_picture(path, picture)
+
+
+def check_pictures(folder: Path, dataset: Dataset, count: int) -> None:
+    """Check that `draw_pictures` can write, before the work whose result it shows.
+
+    Raises:
+        FileExistsError: there is a file of a picture's name that is not from sppnet.
+        OSError: a picture cannot be written.
+    """
+    check_folder(folder)
+    for _, path in _pictures(folder, dataset, count):
+        check_name(path)
+
+
+def _pictures(folder: Path, dataset: Dataset, count: int) -> Iterator[tuple[ImageRecord, Path]]:
+    for place in sorted({round(i * (len(dataset) - 1) / max(1, count - 1)) for i in range(count)}):
+        record = dataset.records[place]
+        yield record, folder / f"{record.id}.png"

@@ -17,12 +17,13 @@ from sppnet.detector.finetuning import finetune
 from sppnet.detector.proposals import extract_proposals
 from sppnet.detector.scoring import TestScores, score_detections
 from sppnet.detector.svms import train_svms
-from sppnet.detector.testing import TestedModel, detect_split, detections_name, draw_pictures
+from sppnet.detector.testing import TestedModel, check_pictures, detect_split, detections_name, draw_pictures
 from sppnet.progress import log
 from sppnet.run import Run
 from sppnet.settings.detector import TestSettings, TrainSettings
 
-PICTURES = 12
+PICTURES = "pictures"  # folder in the run
+SHOWN = 12  # photos whose detections are drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,7 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
     s = settings
     train = run.train  # faults show at once
     datasets = {run.train_split: train, run.test_split: run.dataset(run.test_split, train.classes)}
+    check_pictures(run.folder / PICTURES, datasets[run.test_split], SHOWN)
     tunes = s.features != "pool5" and s.head is None
     clock = _Clock(4 + s.bbox_regression + tunes * (1 + s.mirror))
     with clock.stage("windows"):
@@ -115,5 +117,5 @@ def _test(run: Run, s: TrainSettings, test: TestSettings, name: str) -> TestScor
     tested = TestedModel.load(run, run.model(s.model_name))
     dataset, stages = detect_split(run, [tested], test, name)
     scores = score_detections(run, dataset, stages, s.metric, name)
-    draw_pictures(run.folder / "pictures", dataset, list(stages.values())[-1], PICTURES)
+    draw_pictures(run.folder / PICTURES, dataset, list(stages.values())[-1], SHOWN)
     return scores

@@ -10,7 +10,9 @@ import jinja2
 
 from detection.evaluation.results import summary
 from detection.evaluation.voc import Metric
+from detection.files import MARK
 from sppnet.files import write_text
+from sppnet.output_files import check_file
 from sppnet.report import page_context
 from sppnet.report.tested_run import Scores, TestedRun, best_threshold, mean
 from sppnet.run import Run
@@ -35,12 +37,14 @@ def write_html(
         the file, and the main figures, see `figures`.
 
     Raises:
+        FileExistsError: the file to write is there and not from sppnet.
         FileNotFoundError: there is no such run, or it was not tested.
         OSError, ValueError: the data set or the detections cannot be read, or the report cannot be written.
     """
+    path = out or run.folder / REPORT
+    check_file(path)
     tested = TestedRun.of(run, name)
     scores = Scores.of(tested, metric)
-    path = out or run.folder / REPORT
     write_text(path, render(tested, scores))
     return path, figures(tested, scores)
 
@@ -50,7 +54,7 @@ def render(tested: TestedRun, scores: Scores) -> str:
     loader = jinja2.FileSystemLoader(TEMPLATES)
     pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     pages.filters |= {"percent": percent, "score": score, "clock": clock, "size": size}
-    return pages.get_template(REPORT).render(page_context.context(tested, scores))
+    return pages.get_template(REPORT).render(page_context.context(tested, scores), origin=MARK)
 
 
 def figures(tested: TestedRun, scores: Scores) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Option:
         flags: short flags besides `--name`, for example ("-j",).
         positional: given without a flag on the command line.
         required: there is no default.
+        writes: "file" or "folder" if the command writes what the setting names; None: it is read.
     """
 
     help: str
@@ -47,6 +48,7 @@ class Option:
     flags: tuple[str, ...] = ()
     positional: bool = False
     required: bool = False
+    writes: Literal["file", "folder"] | None = None
 
 
 def option(default: Any, help: str, **details: Any) -> Any:

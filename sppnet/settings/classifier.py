@@ -31,7 +31,9 @@ class PhotoSettings(OverwriteSettings):
     data: Path | None = option(
         None, "a folder with one folder of photos per class; or train and test folders of such folders", metavar="DIR"
     )
-    run: Path | None = option(None, "folder of this run's files (default: runs/NAME-classification)", metavar="DIR")
+    run: Path | None = option(
+        None, "folder of this run's files (default: runs/NAME-classification)", metavar="DIR", writes="folder"
+    )
     limit: int | None = option(None, "use only the first N photos per class", metavar="N", minimum=1)
 
 
@@ -156,7 +158,7 @@ class ClassifierTestSettings(ComputeSettings):
 
     MAIN: ClassVar = ("run", "data", "views", "short_side")
 
-    run: Path = option(None, "run folder of a trained classifier", metavar="DIR", required=True)
+    run: Path = option(None, "run folder of a trained classifier", metavar="DIR", required=True, writes="folder")
     data: Path | None = option(
         None,
         "a folder with one folder of photos per class, or with a test folder of such folders (default: the photos "
@@ -192,4 +194,4 @@ class ClassifySettings(ComputeSettings):
     )
     model: Path = option(None, "folder of a trained classifier", metavar="DIR", required=True)
     top: int = option(3, "classes to show per photo, best first", metavar="N", minimum=1)
-    csv: Path | None = option(None, "write one row per photo and class", metavar="FILE")
+    csv: Path | None = option(None, "write one row per photo and class", metavar="FILE", writes="file")

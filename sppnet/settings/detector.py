@@ -224,8 +224,10 @@ class DemoSettings(TrainSettings):
 
     train: int = option(120, "training images to generate", metavar="N", minimum=1)
     test: int = option(60, "test images to generate", metavar="N", minimum=1)
-    devkit: Path | None = option(Path("datasets/minivoc"), "folder of the generated data set", metavar="DIR")
-    run: Path | None = option(Path("runs/minivoc"), "folder of this run's files", metavar="DIR")
+    devkit: Path | None = option(
+        Path("datasets/minivoc"), "folder of the generated data set", metavar="DIR", writes="folder"
+    )
+    run: Path | None = option(Path("runs/minivoc"), "folder of this run's files", metavar="DIR", writes="folder")
     backbone: str | None = option("alexnet", "convolutions, as in `sppnet train`", metavar="NAME")
     precision: Precision | None = option("fp32", "precision of the convolutions")
 
@@ -244,9 +246,13 @@ class DetectSettings(WeightsSettings, DeviceSettings):
         required=True,
     )
     model: str = option(BUNDLED, "a bundled detector or a model folder", metavar="NAME|DIR")
-    save: Path | None = option(None, "write photos and videos with boxes drawn into this folder", metavar="DIR")
-    csv: Path | None = option(None, "write one row per detection", metavar="FILE")
-    crop: Path | None = option(None, "write cut-out objects into this folder, one folder per class", metavar="DIR")
+    save: Path | None = option(
+        None, "write photos and videos with boxes drawn into this folder", metavar="DIR", writes="folder"
+    )
+    csv: Path | None = option(None, "write one row per detection", metavar="FILE", writes="file")
+    crop: Path | None = option(
+        None, "write cut-out objects into this folder, one folder per class", metavar="DIR", writes="folder"
+    )
     score_threshold: float = option(-0.5, "lowest SVM margin to keep", metavar="S")
     classes: tuple[str, ...] | None = option(None, "keep only these classes", metavar="NAME")
     scales: tuple[int, ...] | None = option(
@@ -287,7 +293,9 @@ class CheckSettings(SeedSettings):
     splits: tuple[str, ...] | None = option(
         None, "splits to check (default: those for training and testing)", metavar="NAME"
     )
-    sheet: Path | None = option(None, "draw photos with their objects into this .png or .jpg file", metavar="FILE")
+    sheet: Path | None = option(
+        None, "draw photos with their objects into this .png or .jpg file", metavar="FILE", writes="file"
+    )
     photos: int = option(24, "photos on the sheet", metavar="N", minimum=1)
 
 
@@ -306,7 +314,7 @@ class ReportSettings(RunSettings):
         None, "report another model than RUN/model, the NAME in detections/SPLIT-NAME-windows.npz", metavar="NAME"
     )
     metric: Metric | None = option(None, "11-point (voc07) or area average precision (default: the run's, or voc07)")
-    out: Path | None = option(None, "file to write (default: RUN/report.html)", metavar="FILE")
+    out: Path | None = option(None, "file to write (default: RUN/report.html)", metavar="FILE", writes="file")
 
 
 @dataclass(frozen=True)
@@ -332,7 +340,7 @@ class ExportModelSettings(
 
     MAIN: ClassVar = ("to", "data", "voc2007", "run", "report")
 
-    to: Path = option(None, "folder of the packed model", metavar="DIR", required=True)
+    to: Path = option(None, "folder of the packed model", metavar="DIR", required=True, writes="folder")
     energy: float | None = option(
         None, "share of the variance of fc6 and fc7 to keep, for smaller layers", metavar="SHARE"
     )
@@ -348,7 +356,7 @@ class ExportOnnxSettings(WeightsSettings):
     MAIN: ClassVar = ("model", "to", "weights")
 
     model: str = option(None, "a bundled detector or a model folder", metavar="NAME|DIR", required=True)
-    to: Path = option(None, "folder for body.onnx and head.onnx", metavar="DIR", required=True)
+    to: Path = option(None, "folder for body.onnx and head.onnx", metavar="DIR", required=True, writes="folder")
 
 
 @dataclass(frozen=True)
@@ -366,7 +374,9 @@ class EvaluateProposalsSettings(RunSettings):
     )
     max_boxes: int | None = option(None, "use only the N best-ranked boxes per image (default: all)", metavar="N")
     order: Order = option("yxyx", "column order of .mat files")
-    plot: Path | None = option(None, "draw the recall curves into a .png, .svg or .pdf file", metavar="FILE")
+    plot: Path | None = option(
+        None, "draw the recall curves into a .png, .svg or .pdf file", metavar="FILE", writes="file"
+    )
 
 
 @dataclass(frozen=True)
@@ -375,7 +385,7 @@ class MiniVOCSettings(SeedSettings):
 
     MAIN: ClassVar = ("train", "test", "seed")
 
-    folder: Path = option(Path("datasets/minivoc"), "folder to write", metavar="DIR", positional=True)
+    folder: Path = option(Path("datasets/minivoc"), "folder to write", metavar="DIR", positional=True, writes="folder")
     train: int = option(120, "training images", metavar="N")
     test: int = option(60, "test images", metavar="N")
 

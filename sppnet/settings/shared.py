@@ -69,7 +69,9 @@ class DatasetSettings(Settings):
 class RunSettings(DatasetSettings):
     """Which labelled photos, and the folder that keeps the work on them."""
 
-    run: Path | None = option(None, "folder of this run's files (default: runs/NAME of the data set)", metavar="DIR")
+    run: Path | None = option(
+        None, "folder of this run's files (default: runs/NAME of the data set)", metavar="DIR", writes="folder"
+    )
     limit: int | None = option(None, "use only the first N images of each split", metavar="N", minimum=1)
     skip_bad: bool = option(False, "leave out unusable images and list them at the end, instead of stopping")
 

@@ -19,7 +19,11 @@ class PictureSettings(Settings):
 
     image: Path = option(None, "a photo", metavar="PHOTO", positional=True, required=True)
     output: Path | None = option(
-        None, "picture to write, .png, .jpg or .webp (default: ./PHOTO-VIEW.png)", metavar="FILE", flags=("-o",)
+        None,
+        "picture to write, .png, .jpg or .webp (default: ./PHOTO-VIEW.png)",
+        metavar="FILE",
+        flags=("-o",),
+        writes="file",
     )
 
 

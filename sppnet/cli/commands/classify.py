@@ -5,34 +5,43 @@ sppnet classify holiday/ --model runs/photos-classification/classifier
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from data.names import readable
 from sppnet.errors import complete, one_line
-from sppnet.files import write_text
+from sppnet.files import GrowingTable
+from sppnet.output_files import CLASS_COLUMNS, check_name, identities, is_own
 from sppnet.settings.classifier import ClassifySettings
 
+if TYPE_CHECKING:
+    from sppnet.json_report import CommandReport
+
 SETTINGS = ClassifySettings
+REPORTS_ITEMS = True
 
 
-def run(settings: ClassifySettings) -> dict[str, Any]:
+def run(settings: ClassifySettings, report: CommandReport) -> dict[str, Any]:
     """Return the best classes of each photo with their scores."""
     from classification.classifier import SPPClassifier
     from data import media
     from detection import parallel
     from detection.image import read
     from detection.memory import kept_flat
+    from sppnet.json_report import ITEMS
     from sppnet.progress import log, progress
 
     s = settings
-    paths = [source.path for source in media.find(s.sources)]
+    paths = [source.path for source in media.find(s.sources, is_own=is_own)]
+    inputs = identities(paths)
+    for output in filter(None, (s.csv, report.path)):
+        check_name(output, inputs)
     weights = s.weights or "pretrained"
     classifier = SPPClassifier.from_pretrained(s.model, device=s.device, weights=weights, precision=s.precision)
     rows: list[dict[str, Any]] = []
     bad: dict[str, str] = {}
+    table = GrowingTable(s.csv, CLASS_COLUMNS)
+    report.begin({"photos": [ITEMS], "unreadable": bad})
     with progress(len(paths), 0, "img", "photos") as bar:
         for path, photo in kept_flat(parallel.ahead(read, paths)):
             try:
@@ -43,17 +52,10 @@ def run(settings: ClassifySettings) -> dict[str, Any]:
                 log.warning("left out: %s", bad[os.fspath(path)])
             else:
                 rows.append({"file": os.fspath(path), "classes": [{"class": n, "score": v} for n, v in found]})
-                print(f"{path}: {', '.join(f'{name} {score:.2f}' for name, score in found)}")
+                shown = readable(str(path))
+                table.append((shown, name, f"{score:.4f}") for name, score in found)
+                report.add(rows[-1])
+                print(f"{shown}: {', '.join(f'{name} {score:.2f}' for name, score in found)}")
             bar.update()
-    if s.csv:
-        _write_table(s.csv, rows)
+    table.append()
     return complete({"photos": rows, "unreadable": bad}, bad, len(paths))
-
-
-def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write one row per photo and class as CSV."""
-    buffer = io.StringIO()
-    table = csv.writer(buffer, lineterminator="\n")
-    table.writerow(("file", "class", "score"))
-    table.writerows((row["file"], c["class"], f"{c['score']:.4f}") for row in rows for c in row["classes"])
-    write_text(path, buffer.getvalue())

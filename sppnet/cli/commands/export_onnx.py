@@ -20,8 +20,11 @@ def run(settings: ExportOnnxSettings) -> dict[str, Any]:
             raise RuntimeError(f"{package} is not installed; run: pip install 'sppnet[onnx]'")
     from detection import onnx_export
     from detection.detector import SPPDetector
+    from sppnet.output_files import check_file
     from sppnet.text import size
 
+    for name in (onnx_export.BODY, onnx_export.HEAD):
+        check_file(settings.to / name)
     weights = settings.weights or "pretrained"
     detector = SPPDetector.from_pretrained(settings.model, device="cpu", weights=weights, precision="fp32")
     files = onnx_export.export(detector.body, detector.model, settings.to)

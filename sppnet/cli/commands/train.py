@@ -25,12 +25,15 @@ def run(settings: TrainSettings) -> dict[str, Any]:
     """Return the scores of the trained detector."""
     from sppnet.detector.training import train_and_test
     from sppnet.json_report import write_report
+    from sppnet.output_files import check_file
     from sppnet.report.provenance import TRAIN
-    from sppnet.report.render import write_html
+    from sppnet.report.render import REPORT, write_html
     from sppnet.run import Run
     from sppnet.text import clock
 
     run = Run.open(settings)
+    for name in (TRAIN, REPORT):
+        check_file(run.folder / name)
     training = train_and_test(run, settings)
     for line in training.scores.lines():
         print(line)

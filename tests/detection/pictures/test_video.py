@@ -29,6 +29,27 @@ def test_written_frames_are_read_back_on_every_iteration(tmp_path):
         np.testing.assert_allclose([f.mean() for f in frames], [50, 100, 200], atol=5)
 
 
+@pytest.mark.parametrize(
+    ("rate", "nearest"),
+    [
+        (25, 25),
+        (29.97002997, 29.97),
+        (23.976023976, 23.976),
+        (211.222, 211.22),
+        (999.999, 1000),
+        (1e6, 65_535),
+        (0.0333, 0.033),
+    ],
+)
+def test_a_film_has_the_nearest_rate_that_its_format_can_state(rate, nearest, tmp_path):
+    with VideoWriter(tmp_path / "video.mp4", rate) as writer:
+        for value in (50, 100, 200):
+            writer.write(grey(value))
+    video = VideoReader(tmp_path / "video.mp4")
+    assert video.rate == pytest.approx(nearest)
+    assert len(list(video)) == 3
+
+
 def test_a_red_frame_is_read_back_as_red(tmp_path):
     with VideoWriter(tmp_path / "video.mp4", 5) as writer:
         writer.write(np.tile(np.uint8([200, 0, 0]), (*SIZE, 1)))

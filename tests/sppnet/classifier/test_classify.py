@@ -49,6 +49,48 @@ def test_a_bad_photo_is_named_and_the_others_are_classified(trained, folder, tmp
     assert "5 x 5 pixels" in last
 
 
+def test_predictions_are_written_as_they_come(trained, folder, tmp_path, monkeypatch, capsys):
+    argv = [
+        folder / "down",
+        "--model",
+        trained / "classifier",
+        "--json",
+        tmp_path / "p.json",
+        "--csv",
+        tmp_path / "p.csv",
+    ]
+    assert classify(argv) == 0
+    photos = json.loads((tmp_path / "p.json").read_text())["result"]["photos"]
+    table = (tmp_path / "p.csv").read_text().splitlines()
+    whole, seen = SPPClassifier.classify, []
+
+    def stopping(self, photo, *more):
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        seen.append(photo)
+        return whole(self, photo, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SPPClassifier, "classify", stopping)
+        assert classify(argv) == 130
+    assert capsys.readouterr().err.splitlines()[-1].startswith("interrupted; finished before: ")
+    assert json.loads((tmp_path / "p.json").read_text())["result"]["photos"] == photos[:3]
+    rows = sum(len(p["classes"]) for p in photos[:3])
+    assert (tmp_path / "p.csv").read_text().splitlines() == table[: 1 + rows]
+    assert classify(argv) == 0
+    assert (tmp_path / "p.csv").read_text().splitlines() == table
+
+
+def test_a_table_of_other_origin_and_a_photo_are_not_replaced(trained, folder, tmp_path, capsys):
+    shutil.copytree(folder / "down", tmp_path / "in")
+    (tmp_path / "mine.csv").write_text("file,label\n0.png,up\n")
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*.*")}
+    for flag, name in (("--csv", "mine.csv"), ("--csv", "in/0.png"), ("--json", "in/0.png")):
+        assert classify([tmp_path / "in", "--model", trained / "classifier", flag, tmp_path / name]) == 1
+        assert f"{name}: exists and is not from sppnet" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*.*")} == before
+
+
 @pytest.mark.slow
 def test_errors_of_views_are_those_of_the_held_out_photos(trained, tmp_path, capsys):
     out = tmp_path / "views.json"

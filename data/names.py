@@ -1,0 +1,16 @@
+"""File names as text that can be written anywhere."""
+
+from __future__ import annotations
+
+import re
+
+_NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # surrogates that Python does not use for bytes
+
+
+def readable(text: str) -> str:
+    r"""Return text that can be encoded as UTF-8: a byte of a file name that is not UTF-8 becomes \xNN.
+
+    Python holds such bytes as lone surrogates. A surrogate that stands for no byte becomes \uNNNN.
+    """
+    bytes_only = _NO_BYTE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return bytes_only.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
