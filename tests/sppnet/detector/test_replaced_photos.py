@@ -179,6 +179,7 @@ def test_a_limited_run_leaves_the_records_of_the_others(mine, capsys):
     assert "1 of 8 photos changed since they were searched" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_fine_tuned_layers_follow_annotations_and_photos(mine, capsys):
     tune = [*mine.data, "--schedule", "2:1e-3", "--width", "8", "--block", "2"]
     assert commands.finetune(tune) == 0
