@@ -119,7 +119,7 @@ def to_coco_json(
         detections: image id -> detections.
         image_ids: image id -> COCO image id, a number or text. None: the ids are numbers themselves ("000139" is 139).
         category_ids: the COCO category id of each of the K classes; detections of a class with None are left out.
-            None: label + 1. For both, see `ids_of`.
+            None: those that the detections state, or else label + 1. For both, see `ids_of`.
 
     Raises:
         ValueError: an image or label has no COCO id, or two images have the same one.
@@ -127,6 +127,8 @@ def to_coco_json(
     table = DetectionTable.of(detections)
     images = _image_ids(table.ids, image_ids)
     labels = table.rows.labels
+    if category_ids is None:
+        category_ids = next((found.category_ids for found in detections.values() if found.category_ids), None)
     if category_ids is None:
         category_ids = range(1, 2 + int(labels.max(initial=-1)))
     if len(labels) and not 0 <= labels.min() <= labels.max() < len(category_ids):

@@ -74,7 +74,8 @@ def _by_cache(folder: Path, datasets: Mapping[str, Dataset]) -> dict[Path, list[
             caches[own] = list(dataset)
         else:
             first |= {r.id: r for r in dataset if r.id not in first}
-    return {folder: list(first.values())} | caches
+    whole = {folder: list(first.values())} | caches
+    return {part: records for part, records in whole.items() if records}
 
 
 def _differ(a: Path, b: Path) -> bool:

@@ -266,6 +266,7 @@ def test_many_processes_write_at_once_and_read_whole_files(tmp_path):
 
 
 def test_clear_deletes_the_cache_and_nothing_else(cache):
+    cache.photos.write_text("{}")
     cache.write("a", random_maps())
     (cache.root / ".b.maps.12-ab.tmp").write_bytes(b"left by a killed process")
     (cache.root / "notes.txt").write_text("mine")

@@ -129,6 +129,7 @@ def test_a_detector_knows_the_categories_of_its_training(tmp_path):
     assert [e["category_id"] for e in found.to_coco("scene/4")] == [18, 17]
     assert found.to_coco("scene/4")[0]["image_id"] == "scene/4"
     assert [e["category_id"] for e in found.to_coco(np.int64(4), category_ids=(None, 90))] == [90]
+    assert [e["category_id"] for e in coco.to_coco_json({"7": found})] == [18, 17]
 
 
 def test_boxes_in_coco_results_belong_to_the_images_of_the_file(tmp_path, capsys):

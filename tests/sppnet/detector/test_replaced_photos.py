@@ -11,7 +11,7 @@ from PIL import Image
 
 from detection.detection_table import load_npz, save_npz
 from detection.model import load
-from sppnet.detector import testing
+from sppnet.detector import features, testing
 from tests import commands
 from tests.data.test_formats import write_yolo
 from tests.sppnet.detector.test_runs import failure
@@ -171,6 +171,24 @@ def test_given_boxes_do_not_hide_a_replaced_photo(mine, detected, tmp_path, caps
     assert load(mine.run / "model").notes["training"] != before
 
 
+def test_a_photo_that_is_replaced_during_an_interruption_is_convolved_again(mine, monkeypatch):
+    shutil.rmtree(mine.run / "features")
+    seen, real = [], features._convolve
+
+    def stopping(record, *rest):
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        seen.append(record.id)
+        return real(record, *rest)
+
+    monkeypatch.setattr(features, "_convolve", stopping)
+    assert commands.extract_features(mine.extract) == 130
+    monkeypatch.setattr(features, "_convolve", lambda record, *rest: (seen.append(record.id), real(record, *rest))[1])
+    replace_photo(mine, seen[0])
+    assert commands.extract_features(mine.extract) == 0
+    assert (len(seen), seen.count(seen[0])) == (13, 2)
+
+
 def test_a_limited_run_leaves_the_records_of_the_others(mine, capsys):
     replace_photo(mine, "trainval_00007")
     assert commands.extract_features([*mine.extract, "--limit", "2"]) == 0
@@ -179,6 +197,7 @@ def test_a_limited_run_leaves_the_records_of_the_others(mine, capsys):
     assert "1 of 8 photos changed since they were searched" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_fine_tuned_layers_follow_annotations_and_photos(mine, capsys):
     tune = [*mine.data, "--schedule", "2:1e-3", "--width", "8", "--block", "2"]
     assert commands.finetune(tune) == 0
