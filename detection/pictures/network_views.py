@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from detection import features
-from detection.boxes import as_boxes
+from detection.boxes import checked
 from detection.config import PoolingConfig
 from detection.features import Cells, FeaturePyramid
 from detection.model import Model
@@ -100,7 +100,7 @@ def bin_sheet(photo: Picture, box: ArrayLike, pyramid: FeaturePyramid, pooling: 
     Returns:
         The sheet, uint8 RGB (H, W, 3), and the cells of the window.
     """
-    boxes = as_boxes(np.asarray(box)[None])
+    boxes = checked(np.asarray(box)[None], pyramid.image_size)
     cells = features.locate(pyramid, boxes, pooling)
     index, window = int(cells.scale_index[0]), cells.windows[0].tolist()
     across, down = window[2] - window[0] + 1, window[3] - window[1] + 1
@@ -166,11 +166,12 @@ def evidence_sheet(
         contribution to the score.
     """
     pooling = model.config.pooling
-    cells = features.locate(pyramid, as_boxes(np.asarray(box)[None]), pooling)
+    boxes = checked(np.asarray(box)[None], pyramid.image_size)
+    cells = features.locate(pyramid, boxes, pooling)
     index, bins = int(cells.scale_index[0]), list(bins_of(cells.windows[0].tolist(), pooling.levels))
     parts, score = contributions(model, pyramid, cells, label)
     sums = parts.sum(axis=1)
-    tiles = [drawing.draw(photo, as_boxes(np.asarray(box)[None]), [model.classes[label]], [score])]
+    tiles = [drawing.draw(photo, boxes, [model.classes[label]], [score])]
     captions = ["box and score"]
     for n in pooling.levels:
         shown = [(extent(b.cells, pyramid, index), s) for b, s in zip(bins, sums, strict=True) if b.level == n]

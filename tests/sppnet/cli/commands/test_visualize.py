@@ -206,3 +206,4 @@ def test_errors_of_network_views_name_the_option(capsys, photo, trained):
     assert "--rank 99999: the photo has" in fails(capsys, ["bins", path, *trained, "--rank", 99999])
     assert "--class dragon: the model knows" in fails(capsys, ["evidence", path, *trained, "--class", "dragon"])
     assert "name it with --class" in fails(capsys, ["evidence", path, *trained, "--box", 1, 1, 50, 50])
+    assert "(50, 1, 1, 50) has swapped corners" in fails(capsys, ["bins", path, *trained, "--box", 50, 1, 1, 50])
