@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from detection import image, photo_files
+from data import photo_files
+from detection import image
 
 ENCODED_BY_PILLOW = {
     "JPEG": "JPEG", "PNG": "PNG", "BMP": "BMP", "TIFF": "TIFF", "WEBP": "WEBP", "AVIF": "AVIF", "GIF": "GIF",
