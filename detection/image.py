@@ -97,7 +97,7 @@ def pixels_of(image: Any) -> NDArray[np.uint8]:
 
     Args:
         image: a path; a uint8 array, RGB (H, W, 3) or grey (H, W); a Pillow image, whose EXIF orientation is applied;
-            or a tensor, RGB (3, H, W) or grey (1, H, W) or (H, W), on any device, uint8 or floating point in [0, 1].
+            or a tensor, RGB (3, H, W) or grey (1, H, W), on any device, uint8 or floating point in [0, 1].
 
     Returns:
         uint8 RGB (H, W, 3).
@@ -117,8 +117,6 @@ def pixels_of(image: Any) -> NDArray[np.uint8]:
 def _of_tensor(image: torch.Tensor) -> NDArray[np.uint8]:
     import torch
 
-    if image.ndim == 2:
-        image = image[None]
     if image.ndim != 3 or image.shape[0] not in (1, 3):
         hint = "give one image at a time" if image.ndim == 4 else "RGB or grey, channels first"
         raise ValueError(f"image: expected a tensor (3, H, W) or (1, H, W), got {tuple(image.shape)}; {hint}")

@@ -31,6 +31,7 @@ def test_photos_of_every_suffix_are_found(tmp_path):
 
 @pytest.mark.parametrize("search", [files.images_in, class_folders.photos_in])
 def test_one_line_counts_what_is_left_out(tmp_path, caplog, search):
+    caplog.set_level("WARNING", "data")  # earlier commands may have changed it
     make(tmp_path, "a.jpg", "b.raw", "c.RAW", "d.psd", "e", "a.txt", "a.xml", "data.yaml", ".hidden", "Thumbs.db")
     for _ in range(2):
         assert [p.name for p in search(tmp_path)] == ["a.jpg"]
@@ -38,6 +39,7 @@ def test_one_line_counts_what_is_left_out(tmp_path, caplog, search):
 
 
 def test_of_photos_with_one_name_the_preferred_one_is_used(tmp_path, caplog):
+    caplog.set_level("WARNING", "data")
     make(tmp_path, "a.heic", "a.jpg", "a.png", "b.heic")
     make(tmp_path / "below", "a.png")
     assert files.images_in(tmp_path) == [tmp_path / "a.jpg", tmp_path / "b.heic", tmp_path / "below" / "a.png"]
