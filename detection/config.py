@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 ScaleRule = Literal["paper", "released"]
 Precision = Literal["fp32", "bf16"]
+Inference = Literal["paper", "fast", "best"]
 
 
 @dataclass(frozen=True)
@@ -64,12 +65,23 @@ class BoxRegressionConfig:
 
 
 @dataclass(frozen=True)
+class VotingConfig:
+    """Regression before suppression, box voting, mirrored evidence: see `detection.voting`."""
+
+    windows: int = 300  # per class, the best-scored, which are regressed, suppressed and vote
+    iou: float = 0.5  # smallest overlap of a voter with the box that it votes for
+    sharpness: float = 2.0  # a vote weighs exp(sharpness * score)
+    mirror: bool = False  # scores and targets are means over the photo and its mirror image
+
+
+@dataclass(frozen=True)
 class TestConfig:
     """From scores to detections: spp_test.m."""
 
     score_threshold: float = -1.5  # windows with a lower score are dropped
     nms_iou: float = 0.3  # a window is suppressed by a better one that it overlaps by more
     max_per_image: int = 100  # detections per image and class
+    voting: VotingConfig | None = None  # None: what suppression keeps is regressed and suppressed again
 
     __test__ = False  # tells pytest that this is not a test class
 
@@ -90,6 +102,16 @@ class Config:
         """Return the same configuration with other short sides, in pixels."""
         return replace(self, pooling=replace(self.pooling, scales=scales))
 
+    def with_inference(self, name: str) -> Config:
+        """Return the same configuration with one of the three ways of `INFERENCE`; the score threshold stays.
+
+        Raises:
+            ValueError: there is no way of this name.
+        """
+        if name not in INFERENCE:
+            raise ValueError(f"inference: expected {', '.join(INFERENCE)}, got {name!r}")
+        return replace(self, test=replace(INFERENCE[name], score_threshold=self.test.score_threshold))
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return asdict(self)
@@ -102,6 +124,8 @@ class Config:
             KeyError, TypeError: a field is missing or unknown.
         """
         pooling, finetune = ({k: _tuples(v) for k, v in values[part].items()} for part in ("pooling", "finetune"))
+        voting = values["test"].get("voting")  # models of older versions do not state it
+        test = TestConfig(**{**values["test"], "voting": VotingConfig(**voting) if voting else None})
         return cls(
             values["preset"],
             values["precision"],
@@ -109,7 +133,7 @@ class Config:
             FinetuneConfig(**finetune),
             SVMConfig(**values["svm"]),
             BoxRegressionConfig(**values["bbox"]),
-            TestConfig(**values["test"]),
+            test,
         )
 
 
@@ -127,3 +151,10 @@ RELEASED = Config(
     bbox=BoxRegressionConfig(strict=True),
 )
 PRESETS = {config.preset: config for config in (PAPER, RELEASED)}
+
+INFERENCE = {
+    "paper": TestConfig(),
+    "fast": TestConfig(voting=VotingConfig()),
+    "best": TestConfig(voting=VotingConfig(mirror=True)),
+}
+"""Three ways from scores to detections. "paper" suppresses, regresses and suppresses again, as the authors' program."""

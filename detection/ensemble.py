@@ -9,11 +9,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from detection import features, postprocessing
+from detection import features, postprocessing, spp, voting
+from detection.boxes import clip, mirror
 from detection.detections import Detections
 from detection.features import FeaturePyramid, PlacedWindows
 from detection.model import Model
 from detection.networks.softmax import SoftmaxClassifier
+from detection.voting import Judgement
 
 Combine = Literal["union", "mean"]
 
@@ -42,17 +44,51 @@ class Evidence:
         boxes: float32 (R, 4), image pixels.
         model: SVMs and box regressors.
         softmax: classifier that scores the features instead of the SVMs; None: the SVMs score.
+        mirrored: feature maps of the mirrored image, for models whose voting looks at it.
     """
 
     pyramid: FeaturePyramid
     boxes: NDArray[np.float32]
     model: Model
     softmax: SoftmaxClassifier | None = None
+    mirrored: FeaturePyramid | None = None
 
     def scored(self) -> ScoredWindows:
         """Pool and score the windows."""
         windows = features.place(self.pyramid, self.boxes, self.model.config.pooling, fc=self.model.fc)
         return ScoredWindows(self.boxes, windows.scores((self.softmax or self.model.svms).scores), windows)
+
+    def judgement(self) -> Judgement:
+        """Score and regress the windows; means over the image and its mirror image, if that is given."""
+        scores, targets = self._scores_and_targets(self.pyramid, self.boxes)
+        if self.mirrored is not None:
+            boxes = mirror(self.boxes, self.pyramid.image_size[1])
+            other_scores, other_targets = self._scores_and_targets(self.mirrored, boxes)
+            other_targets[:, :, 0] *= -1  # dx
+            scores, targets = (scores + other_scores) / np.float32(2), (targets + other_targets) / np.float32(2)
+        regression, size = self.model.regression, self.pyramid.image_size
+
+        def regressed(rows: NDArray[np.int64], k: int) -> NDArray[np.floating]:
+            if regression is None:
+                return self.boxes[rows]
+            return clip(regression.apply(self.boxes[rows], np.full(len(rows), k), targets[rows]), size)
+
+        return Judgement(self.boxes, scores, regressed)
+
+    def _scores_and_targets(
+        self, pyramid: FeaturePyramid, boxes: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the scores (R, K) and the targets (R, P, 4) of windows, which are pooled once."""
+        model, scorer, k = self.model, self.softmax or self.model.svms, len(self.model.classes)
+
+        def work(pooled: spp.Array) -> NDArray[np.float32]:
+            parts = [scorer.scores(model.fc(pooled) if model.fc else pooled)]
+            if model.regression:
+                parts.append(model.regression.targets(pooled).reshape(len(pooled), -1))
+            return np.concatenate(parts, axis=1)
+
+        found = features.place(pyramid, boxes, model.config.pooling, fc=model.fc).of_pooled(work)
+        return found[:, :k], found[:, k:].reshape(len(boxes), -1, 4)
 
 
 def detect_windows(*evidence: Evidence, combine: Combine = "union") -> tuple[Detections, Detections]:
@@ -72,6 +108,10 @@ def detect_windows(*evidence: Evidence, combine: Combine = "union") -> tuple[Det
         ValueError: "mean" of models with different windows.
     """
     test = evidence[0].model.config.test
+    if test.voting:
+        judgement = judge(*evidence, combine=combine)
+        before = postprocessing.select(judgement.boxes, judgement.scores, test)[1]
+        return before, voting.vote(judgement, test, test.voting)
     scored = [e.scored() for e in evidence]
     if combine == "mean":
         boxes, scores = _mean_scores(scored)
@@ -86,7 +126,34 @@ def detect_windows(*evidence: Evidence, combine: Combine = "union") -> tuple[Det
     return found, postprocessing.suppress(Detections(tightened, found.scores, found.labels), test.nms_iou)
 
 
-def _mean_scores(scored: Sequence[ScoredWindows]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def judge(*evidence: Evidence, combine: Combine = "union") -> Judgement:
+    """Return the joint judgement of models about the windows of one image; arguments as of `detect_windows`.
+
+    Raises:
+        ValueError: "mean" of models with different windows.
+    """
+    parts = [e.judgement() for e in evidence]
+    if len(parts) == 1:
+        return parts[0]
+    if combine == "mean":
+        boxes, scores = _mean_scores(parts)
+        return Judgement(boxes, scores, lambda rows, k: np.mean([p.regressed(rows, k) for p in parts], axis=0))
+    starts = np.cumsum([0, *(len(p.boxes) for p in parts)])
+
+    def regressed(rows: NDArray[np.int64], k: int) -> NDArray[np.floating]:
+        found = np.empty((len(rows), 4))
+        for part, start, stop in zip(parts, starts, starts[1:], strict=False):
+            mine = (rows >= start) & (rows < stop)
+            found[mine] = part.regressed(rows[mine] - start, k)
+        return found
+
+    boxes, scores = (np.concatenate([getattr(p, name) for p in parts]) for name in ("boxes", "scores"))
+    return Judgement(boxes, scores, regressed)
+
+
+def _mean_scores(
+    scored: Sequence[ScoredWindows] | Sequence[Judgement],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the windows that all models scored, (R, 4), and their mean scores, (R, K)."""
     boxes = scored[0].boxes
     if any(not np.array_equal(s.boxes, boxes) for s in scored):

@@ -102,14 +102,22 @@ class PlacedWindows:
 
         Windows are pooled and scored block by block: pool5 of all of them is never in memory.
         """
-        fc = self.fc
-        if fc is None:
-            return apply_pooled(scorer, self.pyramid, self.cells, self.levels)[self.group]
+        return self.of_pooled(lambda pooled: scorer(self.fc(pooled) if self.fc else pooled))
 
-        def work(pooled: spp.Array) -> NDArray[np.float32]:
-            return scorer(fc(torch.as_tensor(pooled)))  # all in torch: numpy's own threads would wait for torch's
+    def of_pooled(self, work: Callable[[spp.Array], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return `work` of the pool5 of every window, (N, D) -> (N, ...): float32 (R, ...).
 
-        return apply_pooled(work, self.pyramid, self.cells, self.levels, own_threads=True)[self.group]
+        Args:
+            work: called block by block, see `apply_pooled`. With fully connected layers it gets tensors: everything
+                is done in torch then, because numpy's own threads would wait for torch's.
+        """
+        if self.fc is None:
+            return apply_pooled(work, self.pyramid, self.cells, self.levels)[self.group]
+
+        def of_tensor(pooled: spp.Array) -> NDArray[np.float32]:
+            return work(torch.as_tensor(pooled))
+
+        return apply_pooled(of_tensor, self.pyramid, self.cells, self.levels, own_threads=True)[self.group]
 
 
 def needed_scales(

@@ -89,6 +89,10 @@ class Model:
         """Return the same model for photos resized to other short sides, in pixels, than in training."""
         return replace(self, config=self.config.with_scales(tuple(scales)))
 
+    def with_inference(self, name: str) -> Model:
+        """Return the same model with another way from scores to detections, see `Config.with_inference`."""
+        return replace(self, config=self.config.with_inference(name))
+
     def summary(self) -> dict[str, Any]:
         """Return all settings as plain values, for reports and model.json."""
         return {

@@ -1,13 +1,14 @@
 """The two presets."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from detection.config import PAPER, PRESETS, RELEASED, Config
 
 
-@pytest.mark.parametrize("config", [PAPER, RELEASED, PAPER.with_scales((688,))])
+@pytest.mark.parametrize("config", [PAPER, RELEASED, PAPER.with_scales((688,)), PAPER.with_inference("best")])
 def test_configurations_survive_json(config):
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
@@ -17,3 +18,18 @@ def test_presets_differ_as_published():
     assert (PAPER.pooling.scales[3], RELEASED.pooling.scales[3]) == (864, 874)
     assert (PAPER.bbox.strict, RELEASED.bbox.strict) == (False, True)
     assert (PAPER.svm.thinning_iou, RELEASED.svm.thinning_iou) == (0.7, None)
+
+
+def test_configurations_of_models_without_voting_are_read():
+    values = json.loads(json.dumps(PAPER.to_dict()))
+    del values["test"]["voting"]
+    assert Config.from_dict(values) == PAPER
+
+
+def test_a_way_of_inference_keeps_the_threshold():
+    picky = replace(PAPER, test=replace(PAPER.test, score_threshold=0.1))
+    best = picky.with_inference("best")
+    assert (best.test.score_threshold, best.test.voting.mirror) == (0.1, True)
+    assert best.with_inference("paper") == picky
+    with pytest.raises(ValueError, match="inference: expected paper, fast, best, got 'bets'"):
+        PAPER.with_inference("bets")
