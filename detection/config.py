@@ -114,7 +114,10 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return asdict(self)
+        values = asdict(self)
+        if self.test.voting is None:
+            del values["test"]["voting"]  # as models were written before there was voting
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
@@ -124,7 +127,7 @@ class Config:
             KeyError, TypeError: a field is missing or unknown.
         """
         pooling, finetune = ({k: _tuples(v) for k, v in values[part].items()} for part in ("pooling", "finetune"))
-        voting = values["test"].get("voting")  # models of older versions do not state it
+        voting = values["test"].get("voting")
         test = TestConfig(**{**values["test"], "voting": VotingConfig(**voting) if voting else None})
         return cls(
             values["preset"],

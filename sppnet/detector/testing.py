@@ -28,6 +28,7 @@ from sppnet.output_files import check_folder, check_name
 from sppnet.progress import log, progress
 from sppnet.run import Run, exclusive
 from sppnet.settings.detector import TestSettings
+from sppnet.settings.shared import Inference
 
 SAVE_SECONDS = 60.0  # between two saves of unfinished detections
 SHOWN_SCORES = {"svm": -0.75, "softmax": 0.5}  # lowest score drawn; SVMs trained on few images score low
@@ -56,7 +57,12 @@ class TestedModel:
 
     @classmethod
     def load(
-        cls, run: Run, folder: Path, scores: Literal["svm", "softmax"] = "svm", scales: Sequence[int] | None = None
+        cls,
+        run: Run,
+        folder: Path,
+        scores: Literal["svm", "softmax"] = "svm",
+        scales: Sequence[int] | None = None,
+        inference: Inference | None = None,
     ) -> TestedModel:
         """Load the model in a folder of a run.
 
@@ -65,6 +71,7 @@ class TestedModel:
             folder: of the model.
             scores: "svm", or "softmax" for the fine-tuned layer.
             scales: short sides in pixels to test at; None: those of the training.
+            inference: how scores become detections; None: what the model states.
 
         Raises:
             FileNotFoundError: there is no model, or no softmax layer.
@@ -73,6 +80,7 @@ class TestedModel:
         run = replace(run, folder=folder.parent)
         trained = model.load(folder)
         trained = trained.with_scales(scales) if scales else trained
+        trained = trained.with_inference(inference) if inference else trained
         if scores == "svm":
             return cls(folder, run, trained)
         settings = run.head / SETTINGS
@@ -95,12 +103,16 @@ class _TestImages:
         run, trained = tested.run, tested.model
         self.tested = tested
         self.proposals, self.made = load_proposals(run, dataset, split, settings, trained.proposals)
-        self.cache = open_features(run, split, trained.network, trained.config, trained.weights_hash)
+        name, config, weights = trained.network, trained.config, trained.weights_hash
+        voting = config.test.voting
+        self.cache = open_features(run, split, name, config, weights)
+        self.mirrored = open_features(run, split, name, config, weights, True) if voting and voting.mirror else None
         self.photos = PhotoRecord(self.cache.photos).known
 
     def evidence(self, image_id: str) -> Evidence:
         pyramid = features.load_pyramid(self.cache, image_id)
-        return Evidence(pyramid, self.proposals[image_id], self.tested.model, self.tested.softmax)
+        mirrored = features.load_pyramid(self.mirrored, image_id) if self.mirrored else None
+        return Evidence(pyramid, self.proposals[image_id], self.tested.model, self.tested.softmax, mirrored)
 
     def key(self, with_boxes: bool = False) -> dict[str, Any]:
         """All that decides the detections but photos and boxes; files from before photos were noted include boxes."""
@@ -137,7 +149,8 @@ def test_detector(run: Run, settings: TestSettings) -> tuple[Dataset, Stages, Se
         RuntimeError: another process is testing the same models.
     """
     folders = settings.model or (run.model(),)
-    models = [TestedModel.load(run, folder, settings.scores, settings.scales) for folder in folders]
+    s = settings
+    models = [TestedModel.load(run, folder, s.scores, s.scales, s.inference) for folder in folders]
     dataset, stages = detect_split(run, models, settings, detections_name(settings))
     return dataset, stages, models
 
@@ -150,7 +163,8 @@ def detections_name(settings: TestSettings) -> str:
     folders = settings.model or (Path("model"),)
     own = f"{folders[0].name}-" if folders[0].name != "model" else ""
     name = (f"{settings.combine}-" if len(folders) > 1 else own) + "softmax-" * (settings.scores == "softmax")
-    return name + (f"scales-{'-'.join(map(str, settings.scales))}-" if settings.scales else "")
+    name += f"scales-{'-'.join(map(str, settings.scales))}-" if settings.scales else ""
+    return name + (f"{settings.inference}-" if settings.inference else "")
 
 
 def detect_split(
@@ -178,8 +192,9 @@ def detect_split(
     images = [_TestImages(tested, dataset, split, settings) for tested in models]
     records = list(dataset)
     for i in images:
-        there = {r.id for r in usable_records(run, dataset, i.proposals, i.cache)}
-        records = [r for r in records if r.id in there]
+        for cache in filter(None, (i.cache, i.mirrored)):
+            there = {r.id for r in usable_records(run, dataset, i.proposals, cache)}
+            records = [r for r in records if r.id in there]
     saved = _SavedDetections(run, split, name, images, [r.id for r in records], combine)
     with exclusive(run.detections(split, name + "all")):
         found = {} if settings.overwrite else saved.load()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from detection.model import load
 from detection.network import resolve_device
 from detection.networks.bfloat16 import has_bfloat16
 from sppnet.detector.bbox_regressors import train_bbox_regressors
@@ -21,6 +22,7 @@ from sppnet.detector.testing import TestedModel, check_pictures, detect_split, d
 from sppnet.progress import log
 from sppnet.run import Run
 from sppnet.settings.detector import TestSettings, TrainSettings
+from sppnet.settings.shared import Inference
 
 PICTURES = "pictures"  # folder in the run
 SHOWN = 12  # photos whose detections are drawn
@@ -87,15 +89,16 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
     datasets = {run.train_split: train, run.test_split: run.dataset(run.test_split, train.classes)}
     check_pictures(run.folder / PICTURES, datasets[run.test_split], SHOWN)
     tunes = s.features != "pool5" and s.head is None
-    clock = _Clock(4 + s.bbox_regression + tunes * (1 + s.mirror))
+    to_mirror = [run.train_split] * (tunes and s.mirror) + [run.test_split] * (s.inference == "best")
+    clock = _Clock(4 + s.bbox_regression + tunes + bool(to_mirror))
     with clock.stage("windows"):
         for split in datasets:
             extract_proposals(run, split, s)
     with clock.stage("features"):
         extract_features(run, datasets, s)
-    if tunes and s.mirror:
+    if to_mirror:
         with clock.stage("mirrored features"):
-            extract_features(run, {run.train_split: datasets[run.train_split]}, s, mirrored=True)
+            extract_features(run, {split: datasets[split] for split in to_mirror}, s, mirrored=True)
     if tunes:
         with clock.stage("fully connected layers"):
             finetune(run, s)
@@ -105,11 +108,21 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
         with clock.stage("box regressors"):
             train_bbox_regressors(run, s, trained)
     model = run.model(s.model_name)
+    if s.inference:
+        _state_inference(model, s.inference)
     test = TestSettings(model=(model,), proposals=s.proposals, max_boxes=s.max_boxes, overwrite=s.overwrite)
     name = detections_name(test)
     with clock.stage("test"):
         scores = _test(run, s, test, name)
     return Training(run, model, name.rstrip("-"), scores, clock.seconds)
+
+
+def _state_inference(folder: Path, inference: Inference) -> None:
+    """Let the model in a folder state how it is used."""
+    found = load(folder)
+    stated = found.with_inference(inference)
+    if stated.config != found.config:
+        stated.save(folder)
 
 
 def _test(run: Run, s: TrainSettings, test: TestSettings, name: str) -> TestScores:

@@ -14,6 +14,7 @@ from sppnet.server import uploads
 from sppnet.server.errors import RequestRefused
 from sppnet.server.offered_detectors import OfferedDetector
 from sppnet.server.uploads import UploadLimits
+from sppnet.settings.shared import Inference
 
 MAX_WAITING = 16
 """Photos in the queue; each may take as much memory as the upload limit."""
@@ -44,14 +45,21 @@ class DetectorQueue:
         offered: name -> detector; the first is the default.
         limits: largest photo.
         device: "auto", "cpu", "cuda" or "cuda:N".
+        inference: how scores become detections; None: what each model states.
 
     Attributes:
         loaded: name -> detector, of those used before.
         served: number of photos answered.
     """
 
-    def __init__(self, offered: dict[str, OfferedDetector], limits: UploadLimits, device: str = "auto") -> None:
-        self.offered, self.limits, self.device = offered, limits, device
+    def __init__(
+        self,
+        offered: dict[str, OfferedDetector],
+        limits: UploadLimits,
+        device: str = "auto",
+        inference: Inference | None = None,
+    ) -> None:
+        self.offered, self.limits, self.device, self.inference = offered, limits, device, inference
         self.loaded: dict[str, SPPDetector] = {}
         self.served = 0
         self._worker = ThreadPoolExecutor(1, "detector")
@@ -118,7 +126,9 @@ class DetectorQueue:
         if name not in self.loaded:
             offered = self.offered[name]
             try:
-                detector = SPPDetector.from_pretrained(offered.folder, device=self.device, weights=offered.weights)
+                detector = SPPDetector.from_pretrained(
+                    offered.folder, device=self.device, weights=offered.weights, inference=self.inference
+                )
                 detector.detect(np.zeros((64, 64, 3), np.uint8))  # compiles the kernels, tries the proposals
             except FAILURES as error:
                 raise RequestRefused(503, f"{name} cannot be used: {one_line(error)}") from error

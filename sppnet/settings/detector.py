@@ -11,6 +11,7 @@ from sppnet.settings.base import Settings, option
 from sppnet.settings.shared import (
     DatasetSettings,
     DeviceSettings,
+    InferenceSettings,
     Metric,
     MetricSettings,
     OverwriteSettings,
@@ -120,7 +121,7 @@ class FeatureSettings(
 
     MAIN: ClassVar = ("data", "voc2007", "run", "backbone", "scales")
 
-    mirror: bool = option(False, "also convolve mirror images of the training photos, for fine-tuning with --mirror")
+    mirror: bool = option(False, "also convolve mirror images, for fine-tuning with --mirror and for --inference best")
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ class BboxRegressorSettings(TrainSplitSettings, ProposalSettings, ModelNameSetti
 
 
 @dataclass(frozen=True)
-class TestSettings(TestSplitSettings, ProposalSettings, OverwriteSettings, MetricSettings):
+class TestSettings(TestSplitSettings, ProposalSettings, InferenceSettings, OverwriteSettings, MetricSettings):
     """Settings of `sppnet stage test-net`."""
 
     __test__ = False  # not a test case, despite its name
@@ -200,7 +201,7 @@ class TestSettings(TestSplitSettings, ProposalSettings, OverwriteSettings, Metri
 
 
 @dataclass(frozen=True)
-class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettings):
+class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, InferenceSettings, MetricSettings):
     """Settings of `sppnet train` and `sppnet.train_detector`: all stages, defaults for small data sets."""
 
     MAIN: ClassVar = ("data", "run", "backbone", "scales", "features")
@@ -233,7 +234,7 @@ class DemoSettings(TrainSettings):
 
 
 @dataclass(frozen=True)
-class DetectSettings(WeightsSettings, DeviceSettings):
+class DetectSettings(InferenceSettings, WeightsSettings, DeviceSettings):
     """Settings of `sppnet detect`."""
 
     MAIN: ClassVar = ("model", "save", "csv", "score_threshold", "classes")
@@ -261,7 +262,7 @@ class DetectSettings(WeightsSettings, DeviceSettings):
 
 
 @dataclass(frozen=True)
-class EvaluateSettings(DatasetSettings, WeightsSettings, DeviceSettings, MetricSettings):
+class EvaluateSettings(DatasetSettings, InferenceSettings, WeightsSettings, DeviceSettings, MetricSettings):
     """Settings of `sppnet evaluate`."""
 
     MAIN: ClassVar = ("model", "comp4", "data", "voc2007", "split")
@@ -318,7 +319,7 @@ class ReportSettings(RunSettings):
 
 
 @dataclass(frozen=True)
-class ServeSettings(WeightsSettings, DeviceSettings):
+class ServeSettings(InferenceSettings, WeightsSettings, DeviceSettings):
     """Settings of `sppnet serve`."""
 
     MAIN: ClassVar = ("model", "host", "port")

@@ -9,6 +9,7 @@ from typing import Literal
 from sppnet.settings.base import Settings, option
 
 Precision = Literal["fp32", "bf16"]
+Inference = Literal["paper", "fast", "best"]
 Metric = Literal["voc07", "area"]
 LARGEST_SEED = 2**32 - 1
 
@@ -90,3 +91,14 @@ class TestSplitSettings(RunSettings):
     __test__ = False  # not a test case, despite its name
 
     test_split: str | None = option(None, "split to test on (default: test, or val)", metavar="NAME")
+
+
+@dataclass(frozen=True)
+class InferenceSettings(Settings):
+    """How the scores of windows become detections."""
+
+    inference: Inference | None = option(
+        None,
+        "paper suppresses windows, then regresses them; fast regresses first, and all windows of an object vote for "
+        "its box; best also looks at the mirror image, at twice the convolutions (default: what the model states)",
+    )

@@ -20,10 +20,8 @@ def test_presets_differ_as_published():
     assert (PAPER.svm.thinning_iou, RELEASED.svm.thinning_iou) == (0.7, None)
 
 
-def test_configurations_of_models_without_voting_are_read():
-    values = json.loads(json.dumps(PAPER.to_dict()))
-    del values["test"]["voting"]
-    assert Config.from_dict(values) == PAPER
+def test_models_without_voting_do_not_state_it():
+    assert "voting" not in PAPER.to_dict()["test"]
 
 
 def test_a_way_of_inference_keeps_the_threshold():

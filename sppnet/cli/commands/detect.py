@@ -31,7 +31,10 @@ def run(settings: DetectSettings, report: CommandReport) -> dict[str, Any]:
     s = settings
     sources = media.find(s.sources, media.PHOTOS | video.SUFFIXES, is_own)
     check_pictures(s, sources, report.path)
-    detector = SPPDetector.from_pretrained(s.model, device=s.device, weights=s.weights or "pretrained", scales=s.scales)
+    weights = s.weights or "pretrained"
+    detector = SPPDetector.from_pretrained(
+        s.model, device=s.device, weights=weights, scales=s.scales, inference=s.inference
+    )
     unknown = set(s.classes or ()) - set(detector.classes)
     if unknown:
         raise ValueError(f"--classes {', '.join(sorted(unknown))}: the model knows {', '.join(detector.classes)}")

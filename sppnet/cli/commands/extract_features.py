@@ -30,7 +30,7 @@ def run(settings: FeatureSettings) -> dict[str, Any]:
     for _, unreadable in searched.values():
         bad = unreadable | bad
     if settings.mirror:
-        extract_features(run, {run.train_split: datasets[run.train_split]}, settings, mirrored=True)
+        extract_features(run, datasets, settings, mirrored=True)
     log_left_out(bad)
     images = len({record.id for dataset in datasets.values() for record in dataset} - set(bad))
     n_bytes = cache.bytes_per_image() * images

@@ -1,0 +1,47 @@
+"""Ways of inference, over the commands."""
+
+import numpy as np
+
+from detection import SPPDetector
+from detection.detection_table import load_npz
+from detection.model import load
+from tests import commands
+
+
+def regressed(work, name=""):
+    return load_npz(work.run / "detections" / f"test-{name}regressed.npz")[0]
+
+
+def test_the_mirror_image_needs_its_features(work, capsys):
+    assert commands.test_net([*work.data, "--inference", "best"]) == 1
+    error = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert "no such features; run `sppnet stage extract-features`" in error
+    assert error.endswith("and --mirror")
+
+
+def test_each_way_has_its_own_detections(work):
+    before = regressed(work)
+    assert commands.extract_features([*work.extract, "--mirror"]) == 0
+    for name in ("fast", "best", "paper"):
+        assert commands.test_net([*work.data, "--inference", name]) == 0
+    paper, fast, best = (regressed(work, f"{name}-") for name in ("paper", "fast", "best"))
+    np.testing.assert_array_equal(paper.rows.boxes, before.rows.boxes)
+    assert not np.array_equal(fast.rows.boxes, before.rows.boxes)
+    assert not np.array_equal(best.rows.scores, fast.rows.scores)
+
+
+def test_a_training_states_how_its_detector_is_used(work, weights, capsys):
+    argv = [*work.extract, "--backbone", "alexnet", "--precision", "fp32", "--inference", "best"]
+    assert commands.train(argv) == 0
+    assert load(work.run / "model").config.test.voting.mirror is True
+    assert "mirrored features" in capsys.readouterr().err
+    photo = next((work.devkit / "VOC2007" / "JPEGImages").iterdir())
+    stated = SPPDetector.from_pretrained(work.run / "model", weights=weights)
+    as_in_the_paper = SPPDetector.from_pretrained(work.run / "model", weights=weights, inference="paper")
+    assert not np.array_equal(stated.detect(photo).scores, as_in_the_paper.detect(photo).scores)
+
+
+def test_detections_in_files_have_no_inference(work, capsys):
+    argv = ["--comp4", work.run / "results" / "test-regressed", "--devkit", work.devkit, "--inference", "fast"]
+    assert commands.evaluate(argv) == 1
+    assert "--inference: only for --model" in capsys.readouterr().err
