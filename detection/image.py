@@ -26,6 +26,8 @@ MAX_PIXELS = 178_000_000
 MAX_ASPECT = 8
 """Longest over shortest side up to which images are resized to a short side; see `short_side_for`."""
 
+_LEAST_SIDE, _SAFE_AREA = 64, 4_000_000  # pixels that networks need, and pixels that fit into memory with all of them
+
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -190,12 +192,15 @@ def short_side_for(size: tuple[int, int], short_side: int) -> int:
         short_side: the short side for images of which one side is at most `MAX_ASPECT` times the other, in pixels.
 
     Returns:
-        `short_side`, or for longer images the short side at which they have the area of one with that aspect.
+        `short_side`, or for longer images the short side at which they have the area of one with that aspect, though
+        not less than the 64 pixels that networks need, as long as the area stays below 4 megapixels.
     """
     short, long = min(size), max(size)
     if long <= MAX_ASPECT * short:
         return short_side
-    return max(1, math.isqrt(MAX_ASPECT * short_side**2 * short // long))
+    bounded = max(1, math.isqrt(MAX_ASPECT * short_side**2 * short // long))
+    least = min(short_side, _LEAST_SIDE)
+    return least if bounded < least and least**2 * long <= _SAFE_AREA * short else bounded
 
 
 def resize_short_side(image: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:

@@ -296,6 +296,12 @@ class TestResize:
         height, width = image.resized_size(size, expected)
         assert height * width <= 8 * 688 * 688 + max(height, width)
 
+    @pytest.mark.parametrize(
+        ("size", "short_side", "expected"), [((2, 500), 64, 64), ((1, 800), 688, 68), ((1, 900), 688, 64)]
+    )
+    def test_elongated_images_keep_the_pixels_that_networks_need(self, size, short_side, expected):
+        assert image.short_side_for(size, short_side) == expected
+
     def test_a_result_with_too_many_pixels_is_refused(self):
         with pytest.raises(ValueError, match="10000 x 1 pixels at a short side of 480"):
             image.resize_short_side(np.zeros((1, 10_000, 3), np.uint8), 480)
