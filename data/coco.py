@@ -13,7 +13,7 @@ from typing import Any
 
 from data.annotation import FRACTIONS, REPEATED, UNUSED, Annotation, Objects, number
 from data.build import build
-from data.files import ids_of
+from data.files import folder_of, ids_of
 from data.folders import named
 from data.records import Dataset, FileId
 from data.text import read_text
@@ -122,17 +122,12 @@ def _check_ids(entries: Sequence[dict[str, Any]], key: str) -> None:
 
 
 def _image_folder(root: Path, path: Path, split: str, files: Sequence[str]) -> Path:
-    """Find the folder that holds the images of a json file, by its first image."""
+    """Find the folder that holds the images of a json file."""
     images, own = named(root, "images"), path.stem.removeprefix("instances_")
     of_split = [named(folder, name) for name in (split, own) for folder in (root, images)]
-    places = [path.parent, *of_split, images, named(root, "JPEGImages"), root]
     if not files:
         raise ValueError(f"{path}: lists no images")
-    for place in places:
-        if (place / files[0]).is_file():
-            return place
-    looked = ", ".join(dict.fromkeys(str(p) for p in places))
-    raise FileNotFoundError(f"image is missing: {files[0]} of {path}; looked in {looked}")
+    return folder_of(files, [path.parent, *of_split, images, named(root, "JPEGImages"), root], path)
 
 
 def _numbers(box: Any) -> list[float]:

@@ -64,6 +64,28 @@ def _warn_once(message: str) -> None:
     log.warning(message)
 
 
+def folder_of(files: Iterable[str], places: Iterable[Path], source: Path) -> Path:
+    """Return the folder that the images of an annotation file lie in.
+
+    Args:
+        files: the images, as the annotation file names them.
+        places: where to look.
+        source: the annotation file, for messages.
+
+    Returns:
+        the first place that holds the first image that is anywhere.
+
+    Raises:
+        FileNotFoundError: no image is in any of the places.
+    """
+    names, folders = list(files), list(dict.fromkeys(places))
+    found = (folder for name in names for folder in folders if (folder / name).is_file())
+    if (folder := next(found, None)) is None:
+        looked = ", ".join(map(str, folders))
+        raise FileNotFoundError(f"image is missing: {names[0]} of {source}; looked in {looked}")
+    return folder
+
+
 def ids_of(paths: Iterable[Path]) -> dict[str, Path]:
     """Give every image an id: its stem or, if several images have the same stem, its path below their common folder.
 

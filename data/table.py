@@ -6,13 +6,13 @@ import csv
 import functools
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from data.annotation import FRACTIONS, Annotation, Objects, number
 from data.build import build
-from data.files import ids_of, image_size
+from data.files import folder_of, ids_of, image_size
 from data.folders import named
 from data.records import Dataset
 from data.text import read_text
@@ -92,7 +92,7 @@ def load(
             objects[os.path.normpath(row.file)].append(row)
     if not objects:
         raise ValueError(f"{path}: no rows for split {split}")
-    folder = _image_folder(path, split, next(iter(objects)))
+    folder = _image_folder(path, split, objects)
     files = {folder / file: of_file for file, of_file in objects.items()}
     unit = common_unit(_numbers(row) for row in rows)
     readers = {i: functools.partial(_read_one, path, file, files[file], unit) for i, file in ids_of(files).items()}
@@ -139,14 +139,9 @@ def _header(path: Path, cells: list[str]) -> tuple[dict[str, int], int]:
     raise ValueError(f"{path}: no column for {missing}; expected file, xmin, ymin, xmax, ymax, class")
 
 
-def _image_folder(path: Path, split: str, file: str) -> Path:
+def _image_folder(path: Path, split: str, files: Iterable[str]) -> Path:
     root, images = path.parent, named(path.parent, "images")
-    places = [root, images, named(root, split), named(images, split)]
-    for place in places:
-        if (place / file).is_file():
-            return place
-    looked = ", ".join(map(str, places))
-    raise FileNotFoundError(f"image is missing: {file} of {path}; looked in {looked}")
+    return folder_of(files, [root, images, named(root, split), named(images, split)], path)
 
 
 def _numbers(row: Row) -> list[float]:

@@ -85,3 +85,12 @@ def test_the_photos_of_a_single_file_may_lie_in_the_folder_of_its_name(tmp_path)
     (root / "Images" / "train2017").mkdir(parents=True)
     (root / "a.png").rename(root / "Images" / "train2017" / "a.png")
     assert coco.load(root, "all")[0].path == root / "Images" / "train2017" / "a.png"
+
+
+def test_a_missing_first_photo_is_one_missing_photo(tmp_path):
+    root = write(tmp_path, [(1, "a.png"), (2, "b.png")], [(1, 1, A), (2, 2, B)])
+    (root / "a.png").unlink()
+    with pytest.raises(FileNotFoundError, match=r"image is missing: .*a\.png"):
+        coco.load(root, "all")
+    found = coco.load(root, "all", skip_bad=True)
+    assert ([r.id for r in found], list(found.bad)) == (["b"], ["a"])

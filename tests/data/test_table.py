@@ -25,3 +25,12 @@ def test_line_numbers_are_those_of_an_editor(tmp_path):
 def test_photos_may_lie_in_images_in_upper_or_lower_case(tmp_path):
     photo(tmp_path / "Images" / "a.png")
     assert len(table.load(write(tmp_path / "boxes.csv", f"{HEADER}a.png,0,0,9,9,cat\n"), "all")) == 1
+
+
+def test_a_missing_first_photo_is_one_missing_photo(tmp_path):
+    photo(tmp_path / "images" / "b.png")
+    path = write(tmp_path / "boxes.csv", HEADER + "a.png,0,0,9,9,cat\nb.png,0,0,9,9,cat\n")
+    with pytest.raises(FileNotFoundError, match=r"image is missing: .*images/a\.png"):
+        table.load(path, "all")
+    found = table.load(path, "all", skip_bad=True)
+    assert ([r.id for r in found], list(found.bad)) == (["b"], ["a"])
