@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -33,6 +34,8 @@ from detection.weights.half_precision import Arrays, from_half, to_half
 
 if TYPE_CHECKING:
     from data.records import FileId
+
+log = logging.getLogger(__name__)
 
 FORMAT = 2
 MODEL, SVMS, HEAD, REGRESSORS = "model.json", "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
@@ -91,7 +94,10 @@ class Model:
 
     def with_inference(self, name: str) -> Model:
         """Return the same model with another way from scores to detections, see `Config.with_inference`."""
-        return replace(self, config=self.config.with_inference(name))
+        config = self.config.with_inference(name)
+        if config.test.voting and self.regression is None:
+            log.warning("inference %s: the model has no box regressors, so windows vote as they are", name)
+        return replace(self, config=config)
 
     def summary(self) -> dict[str, Any]:
         """Return all settings as plain values, for reports and model.json."""

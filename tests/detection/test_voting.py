@@ -62,7 +62,11 @@ def test_every_window_is_regressed_before_suppression(body, photo):
     assert after.boxes.min() >= 0
 
 
-def test_a_model_without_regressors_votes_with_its_windows(body, photo):
+def test_a_model_without_regressors_votes_with_its_windows(body, photo, caplog):
+    trained(body).with_inference("fast")
+    assert not caplog.text
+    trained(body, regressors=False).with_inference("fast")
+    assert "inference fast: the model has no box regressors, so windows vote as they are" in caplog.text
     pyramid, boxes = features.compute_pyramid(photo, body, SCALES), windows(200)
     judgement = judge(Evidence(pyramid, boxes, with_voting(trained(body, regressors=False))))
     np.testing.assert_array_equal(judgement.regressed(np.arange(5), 0), boxes[:5])
