@@ -61,8 +61,8 @@ def splits(root: Path) -> dict[str, Path]:
     files = [root] if root.is_file() and root.suffix.lower() == ".csv" else sorted(root.glob("*.csv"))
     if len(files) != 1:
         return {p.stem: p for p in files}
-    named = sorted({row.split for row in _rows(files[0])} - {""})
-    return dict.fromkeys(named, files[0]) if named else {"all": files[0]}
+    columns = sorted({row.split for row in _rows(files[0])} - {""})
+    return dict.fromkeys(columns, files[0]) if columns else {"all": files[0]}
 
 
 def load(

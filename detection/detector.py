@@ -142,12 +142,12 @@ class SPPDetector:
         pyramid = features.compute_pyramid(photo, self.body, scales)
         if test.voting:
             mirrored = self._mirrored(photo, scales) if test.voting.mirror else None
-            judgement = Evidence(pyramid, windows, model, mirrored=mirrored).judgement()
-            return replace(voting.vote(judgement, test, test.voting), classes=self.classes, photo=photo)
-        placed = features.place(pyramid, windows, pooling, scale_index, model.fc)
-        scores = placed.scores(model.svms.scores)  # pools and scores in blocks; pool5 of all windows is never held
-        rows, found = postprocessing.select(windows, scores, test)
-        found = postprocessing.tighten(found, rows, placed, model.regression, test.nms_iou)
+            found = voting.vote(Evidence(pyramid, windows, model, mirrored=mirrored).judgement(), test, test.voting)
+        else:
+            placed = features.place(pyramid, windows, pooling, scale_index, model.fc)
+            scores = placed.scores(model.svms.scores)  # pools and scores in blocks; pool5 of all windows is never held
+            rows, found = postprocessing.select(windows, scores, test)
+            found = postprocessing.tighten(found, rows, placed, model.regression, test.nms_iou)
         return replace(found, classes=self.classes, photo=photo, category_ids=model.category_ids)
 
     def detect_many(

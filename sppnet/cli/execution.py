@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from detection.files import MARK
+from detection.files import MARK, write_atomically
 from sppnet.cli.console import print_any_text, start_logging
 from sppnet.cli.flags import make_parser
 from sppnet.cli.output_checks import check_outputs, written_files
@@ -116,8 +116,22 @@ def _record(prog: str, settings: Settings) -> Path | None:
     if not folder:
         return None
     path = Path(folder) / f"{prog.removeprefix('sppnet ').replace(' ', '-')}.yaml"
+    if _is_unmarked_record(path, settings):
+        write_atomically(path, [f"# {MARK}\n".encode(), path.read_bytes()])
     check_file(path)
     return path
+
+
+def _is_unmarked_record(path: Path, settings: Settings) -> bool:
+    """Whether a file was written by a version that did not mark its files: nearly all settings, as YAML dumps them."""
+    try:
+        text = path.read_text("utf-8")
+        values = yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    known = settings.to_dict().keys()
+    complete = isinstance(values, dict) and values.keys() <= known and len(values) >= 0.8 * len(known)
+    return complete and text == yaml.safe_dump(values, sort_keys=False)
 
 
 def _interrupted(settings: Settings, written: Sequence[Path]) -> str:

@@ -26,14 +26,13 @@ from sppnet.settings.detector import (
     ExtractProposalsSettings,
     FeatureSettings,
     FinetuneSettings,
-    MiniVOCSettings,
     ReportSettings,
     ServeSettings,
     SVMSettings,
     TestSettings,
     TrainSettings,
-    WeightsCommandSettings,
 )
+from sppnet.settings.setup import MiniVOCSettings, WeightsCommandSettings
 from sppnet.settings.views import (
     BinViewSettings,
     ChannelViewSettings,

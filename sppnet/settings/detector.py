@@ -378,26 +378,3 @@ class EvaluateProposalsSettings(RunSettings):
     plot: Path | None = option(
         None, "draw the recall curves into a .png, .svg or .pdf file", metavar="FILE", writes="file"
     )
-
-
-@dataclass(frozen=True)
-class MiniVOCSettings(SeedSettings):
-    """Settings of `sppnet minivoc`."""
-
-    MAIN: ClassVar = ("train", "test", "seed")
-
-    folder: Path = option(Path("datasets/minivoc"), "folder to write", metavar="DIR", positional=True, writes="folder")
-    train: int = option(120, "training images", metavar="N")
-    test: int = option(60, "test images", metavar="N")
-
-
-@dataclass(frozen=True)
-class WeightsCommandSettings(Settings):
-    """Settings of `sppnet weights`."""
-
-    MAIN: ClassVar = ("archive",)
-
-    names: tuple[str, ...] | None = option(
-        None, "networks (default: all, or all in --archive)", metavar="NAME", positional=True
-    )
-    archive: Path | None = option(None, "a distribution file downloaded by other means", metavar="FILE")

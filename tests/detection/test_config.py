@@ -2,10 +2,13 @@
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 
-from detection.config import PAPER, PRESETS, RELEASED, Config
+from detection import config
+from detection.config import INFERENCE, PAPER, PRESETS, RELEASED, Config
+from sppnet.settings import shared
 
 
 @pytest.mark.parametrize("config", [PAPER, RELEASED, PAPER.with_scales((688,)), PAPER.with_inference("best")])
@@ -22,6 +25,11 @@ def test_presets_differ_as_published():
 
 def test_models_without_voting_do_not_state_it():
     assert "voting" not in PAPER.to_dict()["test"]
+
+
+def test_settings_and_configurations_know_the_same_names():
+    assert tuple(INFERENCE) == get_args(config.Inference) == get_args(shared.Inference)
+    assert get_args(config.Precision) == get_args(shared.Precision)
 
 
 def test_a_way_of_inference_keeps_the_threshold():

@@ -86,7 +86,9 @@ def test_mirrored_evidence_gives_a_mirrored_photo_the_mirrored_answer(body, phot
 
 def test_a_detector_looks_at_the_mirror_image_where_its_model_says_so(body, photo):
     model, boxes = with_voting(trained(body), mirror=True), windows(80)
+    model = replace(model, notes={"category_ids": [5, 90, 17]})
     found = SPPDetector(body, model).detect(photo, boxes)
+    assert (found.classes, tuple(found.category_ids), found.photo is photo) == (("a", "b", "c"), (5, 90, 17), True)
     pyramids = [features.compute_pyramid(p, body, SCALES) for p in (photo, np.ascontiguousarray(photo[:, ::-1]))]
     expected = detect_windows(Evidence(pyramids[0], boxes, model, mirrored=pyramids[1]))[1]
     np.testing.assert_array_equal(found.scores, expected.scores)

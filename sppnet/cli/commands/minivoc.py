@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sppnet.settings.detector import MiniVOCSettings
+from sppnet.settings.setup import MiniVOCSettings
 
 SETTINGS = MiniVOCSettings
 

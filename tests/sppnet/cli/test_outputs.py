@@ -107,6 +107,16 @@ def test_settings_of_other_origin_in_a_run_folder_are_kept(work, capsys):
     assert record.read_text() == "metric: area  # my choice\n"
 
 
+def test_settings_that_an_earlier_version_wrote_are_replaced(work):
+    record = work.run / "stage-test-net.yaml"
+    first, rest = record.read_text().split("\n", 1)
+    assert first.startswith("# ")
+    record.write_text(rest)
+    assert run(["stage", "test-net", *work.data, "--metric", "area"]) == 0
+    assert record.read_text().startswith(first)
+    assert yaml.safe_load(record.read_text())["metric"] == "area"
+
+
 @pytest.mark.parametrize("name", ["pictures/test_00000.png", "train.json", "report.html", "train.yaml"])
 def test_training_into_a_folder_of_other_files_keeps_them(name, work, weights, capsys, monkeypatch):
     path = work.run / name
