@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -165,12 +165,26 @@ def _run(tasks: Sequence[_Task], workers: int) -> Generator[_Done, None, None]:
     with ProcessPoolExecutor(min(workers, len(tasks)), context=context, initializer=_worker_setup()) as pool:
         while True:
             room = QUEUE * workers - len(running)
-            running |= {pool.submit(_do, task) for task in itertools.islice(waiting, room)}
+            with _interrupts_held():  # submitting starts the workers
+                running |= {pool.submit(_do, task) for task in itertools.islice(waiting, room)}
             if not running:
                 break
             done, running = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 yield future.result()
+
+
+@contextmanager
+def _interrupts_held() -> Generator[None, None, None]:
+    """Hold Ctrl-C back until the end of the block. Processes started in it never get it, not even while they import."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _worker_setup() -> Callable[[], None]:

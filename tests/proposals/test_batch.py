@@ -296,3 +296,13 @@ def test_wrong_settings_and_workers_are_named(records, tmp_path):
         ProposalSettings(source="slow")
     with pytest.raises(ValueError, match="workers: expected at least 1, got 0"):
         compute(records, tmp_path / "boxes.npz", workers=0)
+
+
+def test_workers_get_no_interrupt_while_they_start():
+    code = "import time; print('started', flush=True); time.sleep(0.5); print('finished')"
+    with batch._interrupts_held():
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signal.SIGINT)
+    assert (process.communicate(timeout=60)[0], process.returncode) == ("finished\n", 0)
