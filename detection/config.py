@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
@@ -65,13 +66,25 @@ class BoxRegressionConfig:
 
 
 @dataclass(frozen=True)
+class View:
+    """How a photo is looked at: its size, relative to that in training, and whether it is mirrored."""
+
+    scale: float = 1.0  # factor on the short sides of the training
+    mirror: bool = False
+
+    def scales(self, trained: Sequence[int]) -> tuple[int, ...]:
+        """Return the short sides of this view, in pixels."""
+        return tuple(round(self.scale * side) for side in trained)
+
+
+@dataclass(frozen=True)
 class VotingConfig:
-    """Regression before suppression, box voting, mirrored evidence: see `detection.voting`."""
+    """Regression before suppression, box voting, several views of a photo: see `detection.voting`."""
 
     windows: int = 300  # per class, the best-scored, which are regressed, suppressed and vote
     iou: float = 0.5  # smallest overlap of a voter with the box that it votes for
     sharpness: float = 2.0  # a vote weighs exp(sharpness * score)
-    mirror: bool = False  # scores and targets are means over the photo and its mirror image
+    views: tuple[View, ...] = (View(),)  # scores and targets of a window are means over these
 
 
 @dataclass(frozen=True)
@@ -102,6 +115,11 @@ class Config:
         """Return the same configuration with other short sides, in pixels."""
         return replace(self, pooling=replace(self.pooling, scales=scales))
 
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The views of a photo that its detections are made from."""
+        return self.test.voting.views if self.test.voting else (View(),)
+
     def with_inference(self, name: str) -> Config:
         """Return the same configuration with one of the three ways of `INFERENCE`; the score threshold stays.
 
@@ -127,8 +145,7 @@ class Config:
             KeyError, TypeError: a field is missing or unknown.
         """
         pooling, finetune = ({k: _tuples(v) for k, v in values[part].items()} for part in ("pooling", "finetune"))
-        voting = values["test"].get("voting")
-        test = TestConfig(**{**values["test"], "voting": VotingConfig(**voting) if voting else None})
+        test = TestConfig(**{**values["test"], "voting": _voting(values["test"].get("voting"))})
         return cls(
             values["preset"],
             values["precision"],
@@ -138,6 +155,12 @@ class Config:
             BoxRegressionConfig(**values["bbox"]),
             test,
         )
+
+
+def _voting(values: dict[str, Any] | None) -> VotingConfig | None:
+    if values is None:
+        return None
+    return VotingConfig(**{**values, "views": tuple(View(**view) for view in values["views"])})
 
 
 def _tuples(value: Any) -> Any:
@@ -158,6 +181,6 @@ PRESETS = {config.preset: config for config in (PAPER, RELEASED)}
 INFERENCE = {
     "paper": TestConfig(),
     "fast": TestConfig(voting=VotingConfig()),
-    "best": TestConfig(voting=VotingConfig(mirror=True)),
+    "best": TestConfig(voting=VotingConfig(views=(View(0.7), View(1.25, mirror=True)))),
 }
 """Three ways from scores to detections. "paper" suppresses, regresses and suppresses again, as the authors' program."""

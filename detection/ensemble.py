@@ -40,18 +40,18 @@ class Evidence:
     """What one model sees of an image.
 
     Attributes:
-        pyramid: feature maps of the model's network.
+        pyramid: feature maps of the model's network, of the first view of the image.
         boxes: float32 (R, 4), image pixels.
         model: SVMs and box regressors.
         softmax: classifier that scores the features instead of the SVMs; None: the SVMs score.
-        mirrored: feature maps of the mirrored image, for models whose voting looks at it.
+        others: feature maps of further views of the image, for models whose voting has several.
     """
 
     pyramid: FeaturePyramid
     boxes: NDArray[np.float32]
     model: Model
     softmax: SoftmaxClassifier | None = None
-    mirrored: FeaturePyramid | None = None
+    others: Sequence[FeaturePyramid] = ()
 
     def scored(self) -> ScoredWindows:
         """Pool and score the windows."""
@@ -59,13 +59,9 @@ class Evidence:
         return ScoredWindows(self.boxes, windows.scores((self.softmax or self.model.svms).scores), windows)
 
     def judgement(self) -> Judgement:
-        """Score and regress the windows; means over the image and its mirror image, if that is given."""
-        scores, targets = self._scores_and_targets(self.pyramid, self.boxes)
-        if self.mirrored is not None:
-            boxes = mirror(self.boxes, self.pyramid.image_size[1])
-            other_scores, other_targets = self._scores_and_targets(self.mirrored, boxes)
-            other_targets[:, :, 0] *= -1  # dx
-            scores, targets = (scores + other_scores) / np.float32(2), (targets + other_targets) / np.float32(2)
+        """Score and regress the windows; scores and targets are means over the views."""
+        views = [self._scores_and_targets(pyramid) for pyramid in (self.pyramid, *self.others)]
+        scores, targets = (np.sum(parts, axis=0) / np.float32(len(views)) for parts in zip(*views, strict=True))
         regression, size = self.model.regression, self.pyramid.image_size
 
         def regressed(rows: NDArray[np.int64], k: int) -> NDArray[np.floating]:
@@ -75,10 +71,8 @@ class Evidence:
 
         return Judgement(self.boxes, scores, regressed)
 
-    def _scores_and_targets(
-        self, pyramid: FeaturePyramid, boxes: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the scores (R, K) and the targets (R, P, 4) of windows, which are pooled once."""
+    def _scores_and_targets(self, pyramid: FeaturePyramid) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the scores (R, K) and the targets (R, P, 4) of the windows on one view, where they are pooled once."""
         model, scorer, k = self.model, self.softmax or self.model.svms, len(self.model.classes)
 
         def work(pooled: spp.Array) -> NDArray[np.float32]:
@@ -87,8 +81,12 @@ class Evidence:
                 parts.append(model.regression.targets(pooled).reshape(len(pooled), -1))
             return np.concatenate(parts, axis=1)
 
+        boxes = mirror(self.boxes, pyramid.image_size[1]) if pyramid.mirrored else self.boxes
         found = features.place(pyramid, boxes, model.config.pooling, fc=model.fc).of_pooled(work)
-        return found[:, :k], found[:, k:].reshape(len(boxes), -1, 4)
+        scores, targets = found[:, :k], found[:, k:].reshape(len(boxes), -1, 4)
+        if pyramid.mirrored:
+            targets[:, :, 0] *= -1  # dx
+        return scores, targets
 
 
 def detect_windows(*evidence: Evidence, combine: Combine = "union") -> tuple[Detections, Detections]:

@@ -37,6 +37,7 @@ class FeaturePyramid:
         image_size: (H, W) of the image, in pixels.
         stride: pixels of the resized image between neighbouring cells.
         center: pixel of the resized image at the centre of cell 0.
+        mirrored: the maps are those of the mirror image, in which windows lie mirrored.
     """
 
     maps: Sequence[spp.Array]
@@ -44,6 +45,7 @@ class FeaturePyramid:
     image_size: tuple[int, int]
     stride: int
     center: float
+    mirrored: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,13 +141,16 @@ def needed_scales(
     return tuple(pooling.scales[i] for i in used) or pooling.scales[:1], index
 
 
-def compute_pyramid(image: NDArray[np.uint8], body: ConvBody, scales: Sequence[int]) -> FeaturePyramid:
+def compute_pyramid(
+    image: NDArray[np.uint8], body: ConvBody, scales: Sequence[int], mirrored: bool = False
+) -> FeaturePyramid:
     """Run the convolutions once per scale.
 
     Args:
         image: uint8 RGB (H, W, 3).
         body: the convolutions; the maps lie on their device, on the CPU as numpy arrays.
         scales: short sides in pixels; elongated images are resized to shorter ones, see `image.short_side_for`.
+        mirrored: convolve the mirror image.
 
     Raises:
         ValueError: the image is too small or too elongated for the network.
@@ -154,10 +159,11 @@ def compute_pyramid(image: NDArray[np.uint8], body: ConvBody, scales: Sequence[i
     sides = tuple(pixels.short_side_for(size, scale) for scale in scales)
     if sides != tuple(scales) and min(sides) < body.min_input:
         raise ValueError(f"image of {size[1]} x {size[0]} pixels: too elongated for {body.name}; crop it")
+    image = np.ascontiguousarray(image[:, ::-1]) if mirrored else image
     maps = [body.conv5(pixels.resize_short_side(image, side)).half().float() for side in sides]
     if body.device.type == "cpu":
-        return FeaturePyramid([m.numpy() for m in maps], sides, size, body.stride, body.center)
-    return FeaturePyramid(maps, sides, size, body.stride, body.center)
+        return FeaturePyramid([m.numpy() for m in maps], sides, size, body.stride, body.center, mirrored)
+    return FeaturePyramid(maps, sides, size, body.stride, body.center, mirrored)
 
 
 def locate(
@@ -295,4 +301,5 @@ def load_pyramid(cache: FeatureCache, image_id: str) -> FeaturePyramid:
         (height, width),
         manifest["stride"],
         manifest["center"],
+        manifest.get("mirrored", False),
     )

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from data import datasets, voc
 from data.records import Dataset
 from detection.cache import FeatureCache
-from detection.config import PRESETS, Config
+from detection.config import PRESETS, Config, View
 from sppnet.settings.detector import NetworkSettings, ProposalSettings, PyramidSettings
 from sppnet.settings.shared import DatasetSettings, RunSettings
 
@@ -173,11 +173,14 @@ class Run:
             raise ValueError(f"{self.folder}: has proposals of {', '.join(there)}; say which with --proposals")
         return self.folder / "proposals" / (named or source or (*there, DEFAULT_PROPOSALS)[0]) / f"{split}.npz"
 
-    def features(self, backbone: str, config: Config, mirrored: bool = False) -> Path:
-        """Folder with the conv5 maps of one network at some scales, of the photos or of their mirror images."""
-        kind = "mirrored-features" if mirrored else "features"
+    def features(self, backbone: str, config: Config, view: View | None = None) -> Path:
+        """Folder with the conv5 maps of one network at the scales of a configuration, of one view of the photos."""
+        view = view or View()
         precision = () if config.precision == "fp32" else (config.precision,)
-        return self.folder / kind / "-".join([backbone.replace(":", "-"), *map(str, config.pooling.scales), *precision])
+        parts = [backbone.replace(":", "-"), *map(str, view.scales(config.pooling.scales)), *precision]
+        kind = "mirrored-features" if view.mirror else "features"
+        # Training finds its scales by what lies in `features`, so other sizes, which only tests see, lie elsewhere.
+        return self.folder / (kind if view.scale == 1 else f"resized-{kind}") / "-".join(parts)
 
     def model(self, name: str = "model") -> Path:
         """Folder of one of the run's models."""

@@ -13,7 +13,7 @@ from data.records import Dataset, ImageRecord
 from detection import features, memory, network
 from detection import image as pixels
 from detection.cache import FeatureCache, check_space, clear, estimate
-from detection.config import Config
+from detection.config import Config, View
 from detection.photo_record import PhotoRecord
 from sppnet.detector.photos import refuse_changed
 from sppnet.progress import log, progress
@@ -24,9 +24,9 @@ MEASURED_IMAGES = 5  # images after which the size of the cache can be estimated
 
 
 def extract_features(
-    run: Run, datasets: Mapping[str, Dataset], settings: FeatureSettings, mirrored: bool = False
+    run: Run, datasets: Mapping[str, Dataset], settings: FeatureSettings, view: View | None = None
 ) -> tuple[FeatureCache, dict[str, str]]:
-    """Convolve every image of the data sets, or its mirror image, that is not in the cache or was replaced since.
+    """Convolve every image of the data sets that is not in the cache or was replaced since.
 
     An image in several splits is convolved once. A split with other photos under the ids of a split before it gets a
     cache of its own, a folder within the other.
@@ -35,7 +35,7 @@ def extract_features(
         run: keeps the cache.
         datasets: split -> images.
         settings: network, scales, device.
-        mirrored: convolve mirror images, into a cache of their own.
+        view: what is convolved, into a cache of its own; None: the images as they are.
 
     Returns:
         the cache, and id -> reason of the images left out on request.
@@ -45,12 +45,13 @@ def extract_features(
     """
     name, config = configuration(settings)
     body = network.build(name, settings.weights or "pretrained", settings.device, config.precision)
-    scales = config.pooling.scales
-    folder = run.features(name, config, mirrored)
+    view = view or View()
+    scales = view.scales(config.pooling.scales)
+    folder = run.features(name, config, view)
     if settings.overwrite:
         for old in (folder, *(path.parent for path in folder.glob("*/manifest.json"))):
             clear(old)
-    manifest = features.cache_manifest(body, scales, config.preset, mirrored)
+    manifest = features.cache_manifest(body, scales, config.preset, view.mirror)
     cache = FeatureCache(folder, manifest)
     bad: dict[str, str] = {}
     caches = _by_cache(folder, datasets)
@@ -58,7 +59,7 @@ def extract_features(
         if part != folder and not part.is_dir():
             _remove_doubtful(cache, records)
     for part, records in caches.items():
-        what = "mirror images" if mirrored else "images"
+        what = "mirror images" if view.mirror else "images"
         log.info("features of %d %s at short sides %s: %s", len(records), what, ", ".join(map(str, scales)), part)
         bad |= _fill(FeatureCache(part, manifest), records, body, run.skip_bad)
     return cache, bad
@@ -132,9 +133,8 @@ def _convolve(record: ImageRecord, body: network.ConvBody, cache: FeatureCache, 
     """Convolve one image into the cache; return why it cannot be read, if it may be skipped."""
     try:
         photo = pixels.read(record.path, record.size)
-        if cache.manifest.get("mirrored"):
-            photo = np.ascontiguousarray(photo[:, ::-1])
-        pyramid = features.compute_pyramid(photo, body, cache.manifest["scales"])
+        mirrored = cache.manifest.get("mirrored", False)
+        pyramid = features.compute_pyramid(photo, body, cache.manifest["scales"], mirrored)
     except (OSError, ValueError) as error:
         if not skip_bad:
             raise
@@ -144,27 +144,29 @@ def _convolve(record: ImageRecord, body: network.ConvBody, cache: FeatureCache, 
 
 
 def open_features(
-    run: Run, split: str, name: str, config: Config, weights: str | None = None, mirrored: bool = False
+    run: Run, split: str, name: str, config: Config, weights: str | None = None, view: View | None = None
 ) -> FeatureCache:
-    """Open the run's cache of a split's images, of one network at some scales.
+    """Open the run's cache of one view of a split's images, of one network at some scales.
 
     Args:
         run: holds the cache.
         split: of the data set.
         name: of the network.
-        config: scales and precision.
+        config: scales of the training and precision.
         weights: hash that the network's weights must have; None: any.
-        mirrored: the cache of mirror images.
+        view: None: the images as they are.
 
     Raises:
-        FileNotFoundError: there is no cache of this network at these scales.
+        FileNotFoundError: there is no cache of this network and view at these scales.
         ValueError: it is of other weights.
     """
-    folder = run.features(name, config, mirrored)
+    view = view or View()
+    folder = run.features(name, config, view)
     if not (folder / "manifest.json").is_file():
+        further = "" if view == View() else " and --inference best" if view.scale != 1 else " and --mirror"
         raise FileNotFoundError(
             f"{folder}: no such features; run `sppnet stage extract-features` with the same --backbone, --scales and "
-            "--precision" + " and --mirror" * mirrored
+            f"--precision{further}"
         )
     if (own := own_cache(folder, split)).is_dir():
         folder = own

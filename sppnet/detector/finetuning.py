@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from detection.config import FinetuneConfig
+from detection.config import FinetuneConfig, View
 from detection.files import write_atomically
 from detection.finetune import CHECKPOINT, FinetuneOptions, Finetuning, WindowClassifier
 from detection.network import resolve_device
@@ -108,7 +108,8 @@ def _initial(s: FinetuneSettings, data: TrainingSet) -> WindowClassifier:
 
 def _mirrored(run: Run, data: TrainingSet, train: TrainingImages) -> TrainingImages:
     """The mirror images of the training images."""
-    cache = open_features(run, run.train_split, data.images.cache.manifest["network"], data.config, mirrored=True)
+    network, view = data.images.cache.manifest["network"], View(mirror=True)
+    cache = open_features(run, run.train_split, network, data.config, view=view)
     refuse_changed(cache.photos, data.dataset, "mirrored features")
     pooling = data.config.pooling
     return TrainingImages(train.records, train.proposals, cache, pooling, train.n_classes, mirrored=True)

@@ -104,15 +104,12 @@ class _TestImages:
         self.tested = tested
         self.proposals, self.made = load_proposals(run, dataset, split, settings, trained.proposals)
         name, config, weights = trained.network, trained.config, trained.weights_hash
-        voting = config.test.voting
-        self.cache = open_features(run, split, name, config, weights)
-        self.mirrored = open_features(run, split, name, config, weights, True) if voting and voting.mirror else None
-        self.photos = PhotoRecord(self.cache.photos).known
+        self.caches = [open_features(run, split, name, config, weights, view) for view in config.views]
+        self.photos = PhotoRecord(self.caches[0].photos).known
 
     def evidence(self, image_id: str) -> Evidence:
-        pyramid = features.load_pyramid(self.cache, image_id)
-        mirrored = features.load_pyramid(self.mirrored, image_id) if self.mirrored else None
-        return Evidence(pyramid, self.proposals[image_id], self.tested.model, self.tested.softmax, mirrored)
+        first, *others = (features.load_pyramid(cache, image_id) for cache in self.caches)
+        return Evidence(first, self.proposals[image_id], self.tested.model, self.tested.softmax, others)
 
     def key(self, with_boxes: bool = False) -> dict[str, Any]:
         """All that decides the detections but photos and boxes; files from before photos were noted include boxes."""
@@ -125,7 +122,7 @@ class _TestImages:
                 digest.update(file.read_bytes())
         for boxes in self.proposals.values() if with_boxes else ():
             digest.update(boxes.tobytes())
-        return {"inputs": digest.hexdigest(), "proposals": self.made, "features": self.cache.manifest}
+        return {"inputs": digest.hexdigest(), "proposals": self.made, "features": self.caches[0].manifest}
 
     def origin(self, image_id: str) -> Origin:
         """What an image's detections are made from."""
@@ -192,7 +189,7 @@ def detect_split(
     images = [_TestImages(tested, dataset, split, settings) for tested in models]
     records = list(dataset)
     for i in images:
-        for cache in filter(None, (i.cache, i.mirrored)):
+        for cache in i.caches:
             there = {r.id for r in usable_records(run, dataset, i.proposals, cache)}
             records = [r for r in records if r.id in there]
     saved = _SavedDetections(run, split, name, images, [r.id for r in records], combine)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from detection.config import PAPER, View
 from detection.model import load
 from detection.network import resolve_device
 from detection.networks.bfloat16 import has_bfloat16
@@ -89,16 +90,14 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
     datasets = {run.train_split: train, run.test_split: run.dataset(run.test_split, train.classes)}
     check_pictures(run.folder / PICTURES, datasets[run.test_split], SHOWN)
     tunes = s.features != "pool5" and s.head is None
-    to_mirror = [run.train_split] * (tunes and s.mirror) + [run.test_split] * (s.inference == "best")
-    clock = _Clock(4 + s.bbox_regression + tunes + bool(to_mirror))
+    views = _views(run, s, tunes and s.mirror)
+    clock = _Clock(3 + len(views) + s.bbox_regression + tunes)
     with clock.stage("windows"):
         for split in datasets:
             extract_proposals(run, split, s)
-    with clock.stage("features"):
-        extract_features(run, datasets, s)
-    if to_mirror:
-        with clock.stage("mirrored features"):
-            extract_features(run, {split: datasets[split] for split in to_mirror}, s, mirrored=True)
+    for view, splits in views.items():
+        with clock.stage(_features_of(view)):
+            extract_features(run, {split: datasets[split] for split in splits}, s, view)
     if tunes:
         with clock.stage("fully connected layers"):
             finetune(run, s)
@@ -115,6 +114,20 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
     with clock.stage("test"):
         scores = _test(run, s, test, name)
     return Training(run, model, name.rstrip("-"), scores, clock.seconds)
+
+
+def _views(run: Run, s: TrainSettings, mirror: bool) -> dict[View, list[str]]:
+    """View -> the splits whose features of that view are needed, that of the training first."""
+    views = {View(): [run.train_split]} | ({View(mirror=True): [run.train_split]} if mirror else {})
+    for view in PAPER.with_inference(s.inference or "paper").views:
+        views.setdefault(view, []).append(run.test_split)
+    return views
+
+
+def _features_of(view: View) -> str:
+    """Name of the stage that convolves a view."""
+    size = "" if view.scale == 1 else f" at {view.scale:g} times the size"
+    return "mirrored " * view.mirror + "features" + size
 
 
 def _state_inference(folder: Path, inference: Inference) -> None:

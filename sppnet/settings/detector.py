@@ -11,6 +11,7 @@ from sppnet.settings.base import Settings, option
 from sppnet.settings.shared import (
     DatasetSettings,
     DeviceSettings,
+    Inference,
     InferenceSettings,
     Metric,
     MetricSettings,
@@ -121,7 +122,10 @@ class FeatureSettings(
 
     MAIN: ClassVar = ("data", "voc2007", "run", "backbone", "scales")
 
-    mirror: bool = option(False, "also convolve mirror images, for fine-tuning with --mirror and for --inference best")
+    mirror: bool = option(False, "also convolve mirror images, for fine-tuning with --mirror")
+    inference: Inference | None = option(
+        None, "also convolve the test images as this way of inference looks at them, for test-net --inference"
+    )
 
 
 @dataclass(frozen=True)
@@ -201,7 +205,7 @@ class TestSettings(TestSplitSettings, ProposalSettings, InferenceSettings, Overw
 
 
 @dataclass(frozen=True)
-class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, InferenceSettings, MetricSettings):
+class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettings):
     """Settings of `sppnet train` and `sppnet.train_detector`: all stages, defaults for small data sets."""
 
     MAIN: ClassVar = ("data", "run", "backbone", "scales", "features")
@@ -214,6 +218,9 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, InferenceSet
         None, "precision of the convolutions (default: bf16 where the device is faster with it)"
     )
     mirror: bool = option(False, "fine-tune on mirror images too; with --features fc6 or fc7")
+    inference: Inference | None = option(
+        None, "how the detector is used and tested, as in `sppnet detect` (default: paper)"
+    )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import get_args
 import pytest
 
 from detection import config
-from detection.config import INFERENCE, PAPER, PRESETS, RELEASED, Config
+from detection.config import INFERENCE, PAPER, PRESETS, RELEASED, Config, View
 from sppnet.settings import shared
 
 
@@ -32,10 +32,16 @@ def test_settings_and_configurations_know_the_same_names():
     assert get_args(config.Precision) == get_args(shared.Precision)
 
 
+def test_a_view_has_the_scales_of_the_training_times_its_factor():
+    assert View(0.7).scales((688, 480)) == (482, 336)
+    assert View(mirror=True).scales((688,)) == (688,)
+
+
 def test_a_way_of_inference_keeps_the_threshold():
     picky = replace(PAPER, test=replace(PAPER.test, score_threshold=0.1))
     best = picky.with_inference("best")
-    assert (best.test.score_threshold, best.test.voting.mirror) == (0.1, True)
+    assert (best.test.score_threshold, best.views) == (0.1, (View(0.7), View(1.25, mirror=True)))
+    assert picky.with_inference("fast").views == picky.views == (View(),)
     assert best.with_inference("paper") == picky
     with pytest.raises(ValueError, match="inference: expected paper, fast, best, got 'bets'"):
         PAPER.with_inference("bets")

@@ -6,7 +6,7 @@ import numpy as np
 
 from detection import features
 from detection.boxes import iou, mirror
-from detection.config import PAPER, TestConfig, VotingConfig
+from detection.config import PAPER, TestConfig, View, VotingConfig
 from detection.detector import SPPDetector
 from detection.ensemble import Evidence, detect_windows, judge
 from detection.voting import Judgement, vote, weighted_means
@@ -73,24 +73,35 @@ def test_a_model_without_regressors_votes_with_its_windows(body, photo, caplog):
 
 
 def test_mirrored_evidence_gives_a_mirrored_photo_the_mirrored_answer(body, photo):
-    other, boxes, model = np.ascontiguousarray(photo[:, ::-1]), windows(50), with_voting(trained(body), mirror=True)
-    pyramids = [features.compute_pyramid(p, body, SCALES) for p in (photo, other)]
-    one = judge(Evidence(pyramids[0], boxes, model, mirrored=pyramids[1]))
-    two = judge(Evidence(pyramids[1], mirror(boxes, 220), model, mirrored=pyramids[0]))
-    alone = judge(Evidence(pyramids[0], boxes, model))
+    boxes, model = windows(50), with_voting(trained(body))
+    pyramids = [[features.compute_pyramid(p, body, SCALES, m) for m in (False, True)] for p in (photo, photo[:, ::-1])]
+    one, two = (
+        judge(Evidence(first, b, model, others=others))
+        for (first, *others), b in zip(pyramids, (boxes, mirror(boxes, 220)), strict=True)
+    )
+    alone = judge(Evidence(pyramids[0][0], boxes, model))
     np.testing.assert_allclose(one.scores, two.scores, rtol=1e-5, atol=1e-5)
     assert not np.allclose(one.scores, alone.scores, atol=1e-3)
     rows = np.arange(50)
     np.testing.assert_allclose(one.regressed(rows, 0), mirror(two.regressed(rows, 0), 220), atol=1e-3)
 
 
-def test_a_detector_looks_at_the_mirror_image_where_its_model_says_so(body, photo):
-    model, boxes = with_voting(trained(body), mirror=True), windows(80)
+def test_scores_and_targets_are_means_over_the_views(body, photo):
+    boxes, model = windows(50), with_voting(trained(body, regressors=False))
+    pyramids = [features.compute_pyramid(photo, body, [side]) for side in (150, 180, 240)]
+    alone = [judge(Evidence(p, boxes, model)).scores for p in pyramids]
+    together = judge(Evidence(pyramids[0], boxes, model, others=pyramids[1:])).scores
+    np.testing.assert_allclose(together, np.mean(alone, axis=0), rtol=1e-5, atol=1e-5)
+
+
+def test_a_detector_takes_the_views_that_its_model_states(body, photo):
+    views = (View(0.75), View(1.25, mirror=True))
+    model, boxes = with_voting(trained(body), views=views), windows(80)
     model = replace(model, notes={"category_ids": [5, 90, 17]})
     found = SPPDetector(body, model).detect(photo, boxes)
     assert (found.classes, tuple(found.category_ids), found.photo is photo) == (("a", "b", "c"), (5, 90, 17), True)
-    pyramids = [features.compute_pyramid(p, body, SCALES) for p in (photo, np.ascontiguousarray(photo[:, ::-1]))]
-    expected = detect_windows(Evidence(pyramids[0], boxes, model, mirrored=pyramids[1]))[1]
+    first, other = (features.compute_pyramid(photo, body, v.scales(SCALES), v.mirror) for v in views)
+    expected = detect_windows(Evidence(first, boxes, model, others=[other]))[1]
     np.testing.assert_array_equal(found.scores, expected.scores)
     np.testing.assert_array_equal(found.boxes, expected.boxes)
 

@@ -16,6 +16,7 @@ __all__ = ["SETTINGS", "resolve", "run"]
 
 def run(settings: FeatureSettings) -> dict[str, Any]:
     """Return the number of images with features, their folder and size, and the images left out."""
+    from detection.config import PAPER, View
     from sppnet.detector.features import extract_features
     from sppnet.detector.proposals import extract_proposals
     from sppnet.progress import log_left_out
@@ -30,7 +31,10 @@ def run(settings: FeatureSettings) -> dict[str, Any]:
     for _, unreadable in searched.values():
         bad = unreadable | bad
     if settings.mirror:
-        extract_features(run, datasets, settings, mirrored=True)
+        extract_features(run, datasets, settings, View(mirror=True))
+    for view in PAPER.with_inference(settings.inference or "paper").views:
+        if view != View():
+            extract_features(run, {run.test_split: datasets[run.test_split]}, settings, view)
     log_left_out(bad)
     images = len({record.id for dataset in datasets.values() for record in dataset} - set(bad))
     n_bytes = cache.bytes_per_image() * images

@@ -3,6 +3,7 @@
 import numpy as np
 
 from detection import SPPDetector
+from detection.config import View
 from detection.detection_table import load_npz
 from detection.model import load
 from tests import commands
@@ -12,16 +13,16 @@ def regressed(work, name=""):
     return load_npz(work.run / "detections" / f"test-{name}regressed.npz")[0]
 
 
-def test_the_mirror_image_needs_its_features(work, capsys):
+def test_views_need_their_features(work, capsys):
     assert commands.test_net([*work.data, "--inference", "best"]) == 1
     error = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     assert "no such features; run `sppnet stage extract-features`" in error
-    assert error.endswith("and --mirror")
+    assert error.endswith("and --inference best")
 
 
 def test_each_way_has_its_own_detections(work):
     before = regressed(work)
-    assert commands.extract_features([*work.extract, "--mirror"]) == 0
+    assert commands.extract_features([*work.extract, "--inference", "best"]) == 0
     for name in ("fast", "best", "paper"):
         assert commands.test_net([*work.data, "--inference", name]) == 0
     paper, fast, best = (regressed(work, f"{name}-") for name in ("paper", "fast", "best"))
@@ -33,8 +34,8 @@ def test_each_way_has_its_own_detections(work):
 def test_a_training_states_how_its_detector_is_used(work, weights, capsys):
     argv = [*work.extract, "--backbone", "alexnet", "--precision", "fp32", "--inference", "best"]
     assert commands.train(argv) == 0
-    assert load(work.run / "model").config.test.voting.mirror is True
-    assert "mirrored features" in capsys.readouterr().err
+    assert load(work.run / "model").config.views == (View(0.7), View(1.25, mirror=True))
+    assert "mirrored features at 1.25 times the size" in capsys.readouterr().err
     photo = next((work.devkit / "VOC2007" / "JPEGImages").iterdir())
     stated = SPPDetector.from_pretrained(work.run / "model", weights=weights)
     as_in_the_paper = SPPDetector.from_pretrained(work.run / "model", weights=weights, inference="paper")
