@@ -80,7 +80,7 @@ class SPPClassifier:
 
         Args:
             name_or_dir: folder of a classifier that `sppnet classifier train` or `train-network` wrote; or a network:
-                "alexnet", "vgg16", "lite0", "lite2", "torchvision:NAME" or "timm:NAME".
+                "alexnet", "vgg16", "lite0", "lite1", "lite2", "torchvision:NAME" or "timm:NAME".
             device: "auto", "cpu", "cuda" or "cuda:N".
             weights: convolutions that the folder does not hold: "pretrained" (fetched on first use), or a file.
             precision: "fp32" or "bf16", used by the convolutions.

@@ -159,5 +159,6 @@ NETWORKS = {
     "zf5": BodyEntry(_zf5, CAFFE_128, beyond=("fc",), conv4="relu4"),
     "zf5-small": BodyEntry(partial(_zf5, (32, 64, 96, 96, 64), True), CAFFE_128, conv4="relu4"),
     "lite0": BodyEntry(partial(_efficientnet_lite, 1.0, 1.0), EFFICIENTNET_LITE),
+    "lite1": BodyEntry(partial(_efficientnet_lite, 1.0, 1.1), EFFICIENTNET_LITE),
     "lite2": BodyEntry(partial(_efficientnet_lite, 1.1, 1.2), EFFICIENTNET_LITE),
 }

