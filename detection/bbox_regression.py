@@ -1,6 +1,7 @@
-"""Bounding-box regression: from the pool5 features of a window to the box of the object that it overlaps.
+"""Bounding-box regression: from the features of a window to the box of the object that it overlaps.
 
-One ridge regression per class, with whitened targets (paper section 4.1; bbox_regression/*.m).
+One ridge regression per class, with whitened targets (paper section 4.1; bbox_regression/*.m). Features are pool5, as
+in the paper, or those of fully connected layers.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from detection.training.images import TrainingImages
 from detection.training.ridge import RidgeSystem, system_bytes
 
 if TYPE_CHECKING:
+    from detection.networks.fc_head import FcFeatures
     from detection.training.regressor_checkpoint import RegressorParts
 
 log = logging.getLogger(__name__)
@@ -59,9 +61,13 @@ class BoxRegressors:
     Args:
         regressors: one per class; None leaves the boxes of the class unchanged.
         feature_scale: factor on the features.
+        fc: fully connected layers that turn pool5 into the features; None: the features are pool5.
     """
 
-    def __init__(self, regressors: Sequence[BoxRegressor | None], feature_scale: float) -> None:
+    def __init__(
+        self, regressors: Sequence[BoxRegressor | None], feature_scale: float, fc: FcFeatures | None = None
+    ) -> None:
+        self.fc = fc
         present = [r for r in regressors if r is not None]
         self.n_classes = len(regressors)
         self._place = np.full(len(regressors), -1)  # index of each class among those present, or -1
@@ -69,12 +75,16 @@ class BoxRegressors:
         self._weights = np.concatenate([r.weights[:-1] for r in present], axis=1) * np.float32(feature_scale)  # (D, 4P)
         self._bias = np.concatenate([r.weights[-1] + r.mean for r in present]).astype(np.float32)
 
-    def targets(self, features: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32]:
+    def targets(self, pool5: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32]:
         """Return the targets of the P classes that have a regressor: float32 (N, P, 4).
 
         Args:
-            features: float32 (N, D), unscaled, an array or a tensor on any device.
+            pool5: float32 (N, D), an array or a tensor on any device.
         """
+        return self.targets_of(self.fc(pool5) if self.fc else pool5)
+
+    def targets_of(self, features: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32]:
+        """Return `targets` of the unscaled features that the layers have made."""
         if isinstance(features, torch.Tensor):
             found = (features @ torch.from_numpy(self._weights).to(features.device)).cpu().numpy()
         else:
@@ -203,7 +213,7 @@ def fit_all(
     Each regressor is the one that `fit` gives for the windows of its class in the order of the images.
 
     Args:
-        images: the training images, with pool5 as their features.
+        images: the training images with their features, pool5 or those of fully connected layers.
         config: the smallest overlap and the ridge.
         feature_scale: factor on the features.
         difficult: use the windows of difficult objects too.
@@ -221,7 +231,7 @@ def fit_all(
     for k in range(images.n_classes):
         if found[k] is not None or not counts[k]:
             on_class(k)
-    length = images.pooled_length
+    length = images.feature_length
     groups = _groups({k: system_bytes(n, length) for k, n in enumerate(counts) if n and found[k] is None}, memory)
     for number, group in enumerate(groups, 1):
         log.info("box regression: pass %d of %d over the features, %d classes", number, len(groups), len(group))

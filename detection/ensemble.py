@@ -76,9 +76,11 @@ class Evidence:
         model, scorer, k = self.model, self.softmax or self.model.svms, len(self.model.classes)
 
         def work(pooled: spp.Array) -> NDArray[np.float32]:
-            parts = [scorer.scores(model.fc(pooled) if model.fc else pooled)]
+            seen = model.fc(pooled) if model.fc else pooled
+            parts = [scorer.scores(seen)]
             if model.regression:
-                parts.append(model.regression.targets(pooled).reshape(len(pooled), -1))
+                regressed = model.regression.targets_of(seen if model.regression.fc else pooled)
+                parts.append(regressed.reshape(len(pooled), -1))
             return np.concatenate(parts, axis=1)
 
         boxes = mirror(self.boxes, pyramid.image_size[1]) if pyramid.mirrored else self.boxes

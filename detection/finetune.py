@@ -28,23 +28,29 @@ from detection.training.batches import Block, WindowBatches
 log = logging.getLogger(__name__)
 CHECKPOINT, FORMAT = "finetune.pt", 3
 NEW_LAYER_STD = 0.01  # standard deviation of the softmax layer's initial weights
+BOX_LAYER_STD = 0.001  # of the box layer's; Fast R-CNN, section 4.1
+TARGET_STD = (0.1, 0.1, 0.2, 0.2)  # by which targets are divided for the box loss; Fast R-CNN's program
 BIAS_RATE = 2.0  # factor on the learning rate of biases; the authors' network definition
 
 
 class WindowClassifier(nn.Module):
-    """fc6, fc7 and a (K + 1)-way softmax layer, background first.
+    """fc6, fc7 and a (K + 1)-way softmax layer, background first; optionally a layer that regresses boxes.
 
     Args:
         head: fc6 and fc7 with their initial weights.
         n_classes: K.
+        boxes: add the layer that regresses boxes, with four outputs per class (Fast R-CNN, section 2.1).
     """
 
-    def __init__(self, head: FcHead, n_classes: int) -> None:
+    def __init__(self, head: FcHead, n_classes: int, boxes: bool = False) -> None:
         super().__init__()
         self.head = head
         self.fc8 = nn.Linear(head.fc7.out_features, n_classes + 1)
-        nn.init.normal_(self.fc8.weight, std=NEW_LAYER_STD)
-        nn.init.zeros_(self.fc8.bias)
+        self.fc_boxes = nn.Linear(head.fc7.out_features, 4 * n_classes) if boxes else None
+        for layer, std in ((self.fc8, NEW_LAYER_STD), (self.fc_boxes, BOX_LAYER_STD)):
+            if layer is not None:
+                nn.init.normal_(layer.weight, std=std)
+                nn.init.zeros_(layer.bias)
 
     def forward(self, pool5: torch.Tensor) -> torch.Tensor:
         """Return logits: float32 (R, D) -> (R, K + 1)."""
@@ -62,6 +68,7 @@ class FinetuneOptions:
         seed: random seed of dropout.
         validate_every: iterations between two validations, each followed by a checkpoint.
         bfloat16: compute products in bfloat16 on devices that have it.
+        box_loss: weight of the box loss, for classifiers with a box layer.
     """
 
     folder: Path
@@ -69,6 +76,7 @@ class FinetuneOptions:
     seed: int
     validate_every: int
     bfloat16: bool = True
+    box_loss: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -176,8 +184,11 @@ class Finetuning:
         torch.manual_seed(self.options.seed * 1_000_003 + self.iteration)  # a resumed run repeats the dropout
         pool5, labels = self._tensors(block, j)
         with autocast(self.options.device, self.options.bfloat16):
-            logits = self.model(pool5)
+            fc7 = self.model.head(pool5)
+            logits = self.model.fc8(fc7)
         loss = nn.functional.cross_entropy(logits.float(), labels)
+        if self.model.fc_boxes is not None:
+            loss = loss + self.options.box_loss * self._box_loss(fc7, labels, block.targets[j])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -190,6 +201,18 @@ class Finetuning:
         self.iteration += 1
         self._sums += value * len(labels), float((logits.argmax(1) == labels).sum()), len(labels)
         return value
+
+    def _box_loss(self, fc7: torch.Tensor, labels: torch.Tensor, targets: NDArray[np.float32]) -> torch.Tensor:
+        """Smooth L1 loss of the positives' boxes, summed over coordinates; mean over all windows of the batch.
+
+        Source: Fast R-CNN, section 2.3.
+        """
+        assert self.model.fc_boxes is not None
+        wanted = torch.from_numpy(targets / np.array(TARGET_STD, np.float32)).to(fc7.device)  # (P, 4)
+        with autocast(self.options.device, self.options.bfloat16):
+            found = self.model.fc_boxes(fc7[: len(wanted)])
+        found = found.float().unflatten(1, (-1, 4))[torch.arange(len(wanted)), labels[: len(wanted)] - 1]
+        return nn.functional.smooth_l1_loss(found, wanted, reduction="sum") / len(labels)
 
     def _validate(self) -> None:
         """Add a point to the curve; keep the weights if they are the best so far."""

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMATS = (2, 3)  # in format 2, box regressors see pool5
+FORMAT = FORMATS[-1]
 MODEL, SVMS, HEAD, REGRESSORS = "model.json", "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
 CARD = "card.json"  # origin and scores, beside the other files of a packed model
 
@@ -54,9 +55,9 @@ class Model:
         svms: the classifiers of all classes.
         regressors: one per class, None for a class without training windows; empty before box regression is trained.
         bbox_feature_scale: factor on the features before regression.
+        bbox_on_fc: the features of the regressors are those of the SVMs; False: pool5.
         notes: how the model was trained, for reports.
         fc: fully connected layers that turn pool5 into the features of the SVMs; None: the features are pool5.
-            Regressors always use pool5.
         proposals: how the training windows were made, as stated in their file.
     """
 
@@ -70,6 +71,7 @@ class Model:
     notes: dict[str, Any] = field(default_factory=dict)
     fc: FcFeatures | None = None
     proposals: dict[str, Any] = field(default_factory=dict)
+    bbox_on_fc: bool = False
 
     @property
     def pooled_length(self) -> int:
@@ -86,7 +88,7 @@ class Model:
         """The regressors of all classes; None if there is none."""
         if all(r is None for r in self.regressors):
             return None
-        return BoxRegressors(self.regressors, self.bbox_feature_scale)
+        return BoxRegressors(self.regressors, self.bbox_feature_scale, self.fc if self.bbox_on_fc else None)
 
     def with_scales(self, scales: Sequence[int]) -> Model:
         """Return the same model for photos resized to other short sides, in pixels, than in training."""
@@ -111,6 +113,7 @@ class Model:
             "svm_feature_scale": self.svms.feature_scale,
             "bbox_feature_scale": self.bbox_feature_scale,
             "box_regression": bool(self.regressors),
+            **({"bbox_features": self.fc.layer} if self.fc and self.bbox_on_fc else {}),
             "notes": self.notes,
         }
 
@@ -138,7 +141,7 @@ class Model:
                 write_atomically(folder / name, [data])
             else:
                 (folder / name).unlink(missing_ok=True)
-        settings = {"format": FORMAT, **self.summary(), "sha256": hashes}
+        settings = {"format": FORMAT if self.bbox_on_fc else FORMAT - 1, **self.summary(), "sha256": hashes}
         write_atomically(folder / MODEL, [(json.dumps(settings, indent=1) + "\n").encode()])
 
 
@@ -154,7 +157,7 @@ def load(folder: Path) -> Model:
         raise FileNotFoundError(f"{path}: no such model; run `sppnet train`, or name another folder")
     try:
         settings = json.loads(path.read_text())
-        if settings["format"] != FORMAT:
+        if settings["format"] not in FORMATS:
             raise ValueError(f"expected format {FORMAT}, got {settings['format']}")
         parts = {name: _read(folder / name, sha256) for name, sha256 in settings["sha256"].items()}
         svms, classes, layer = parts[SVMS], tuple(settings["classes"]), settings["features"]
@@ -171,6 +174,7 @@ def load(folder: Path) -> Model:
             settings["notes"],
             _features(parts, folder, layer, config.precision),
             settings["proposals"],
+            "bbox_features" in settings,
         )
     except (KeyError, TypeError, ValueError, SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"{folder}: damaged model ({error}); train it again") from error

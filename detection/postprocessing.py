@@ -73,9 +73,9 @@ def regress(
     if not len(rows):
         return boxes
     positions, which = np.unique(windows.group[rows], return_inverse=True)
-    targets = features.apply_pooled(regression.targets, windows.pyramid, windows.cells[positions], windows.levels)[
-        which
-    ]  # (N, P, 4)
+    cells, own_threads = windows.cells[positions], regression.fc is not None
+    found_targets = features.apply_pooled(regression.targets, windows.pyramid, cells, windows.levels, own_threads)
+    targets = found_targets[which]  # (N, P, 4)
     return clip(regression.apply(boxes, found.labels, targets), windows.pyramid.image_size).astype(np.float32)
 
 

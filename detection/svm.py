@@ -154,8 +154,7 @@ class _Miner:
         found = svm_checkpoint.load(options.folder, key)
         if found is None:
             scale = config.feature_norm / mean_norm(images)
-            dim = images.pool(0, np.zeros((0, 4), np.float32)).shape[1]
-            miner = cls(images, config, options, scale, dim)
+            miner = cls(images, config, options, scale, images.feature_length)
             miner.add_positives()
         else:
             miner = cls(images, config, options, found.feature_scale, found.state.weights.shape[1])

@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.bbox_regression import encode
 from detection.config import FinetuneConfig
 from detection.training.images import TrainingImages
 
@@ -27,10 +29,12 @@ class Block:
     Attributes:
         features: float16 (B, P + N, D), pool5; positives first.
         labels: int64 (B, P + N), 0 for negatives, k + 1 for class k.
+        targets: float32 (B, P, 4), from each positive to its object, see `bbox_regression.encode`.
     """
 
     features: NDArray[np.float16]
     labels: NDArray[np.int64]
+    targets: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -43,11 +47,13 @@ class _Candidates:
     Attributes:
         positives: int32 (P,), rows of the image's labelled boxes.
         labels: int16 (P,), labels of the positives, 1..K.
+        objects: int32 (P,), the object that each positive overlaps most.
         negatives: int32 (N,), rows of the image's labelled boxes.
     """
 
     positives: NDArray[np.int32]
     labels: NDArray[np.int16]
+    objects: NDArray[np.int32]
     negatives: NDArray[np.int32]
 
 
@@ -94,7 +100,10 @@ class WindowBatches:
         low, high = config.negative_iou
         negatives = np.flatnonzero(usable & (best >= low) & (best < high))
         labels = labelled.overlaps[positives].argmax(axis=1) + 1 if len(positives) else np.zeros(0)
-        return _Candidates(positives.astype(np.int32), labels.astype(np.int16), negatives.astype(np.int32))
+        objects = labelled.gt_overlaps[positives].argmax(axis=1) if len(positives) else np.zeros(0)
+        return _Candidates(
+            positives.astype(np.int32), labels.astype(np.int16), objects.astype(np.int32), negatives.astype(np.int32)
+        )
 
     def classes(self) -> set[int]:
         """Return the classes that have a positive window."""
@@ -107,34 +116,49 @@ class WindowBatches:
         positives = [self._candidates[i].positives for _, i in chosen]
         negatives = [self._candidates[i].negatives for _, i in chosen]
         labels = [self._candidates[i].labels for _, i in chosen]
+        objects = [self._candidates[i].objects for _, i in chosen]
         background = [np.full(len(n), BACKGROUND, np.int16) for n in negatives]
-        parts = [
-            self._draw(rng, positives, labels, config.positives),
-            self._draw(rng, negatives, background, config.negatives),
-        ]
+        found = self._draw(rng, config.positives, positives, labels, objects)
+        parts = [found[:3], self._draw(rng, config.negatives, negatives, background)]
         place, row, label = np.concatenate(parts, axis=2)  # each (B, P + N)
         pooled = self._pool(chosen, place.ravel(), row.ravel(), rng)
-        return Block(pooled.reshape(*label.shape, -1), label)
+        return Block(pooled.reshape(*label.shape, -1), label, self._targets(chosen, found))
 
-    def _draw(
-        self, rng: np.random.Generator, rows: list[NDArray[np.int32]], labels: list[NDArray[np.int16]], count: int
-    ) -> NDArray[np.int64]:
+    def _draw(self, rng: np.random.Generator, count: int, *columns: list[NDArray[Any]]) -> NDArray[np.int64]:
         """Draw the windows of all batches in random order, without replacement unless there are too few.
 
         Args:
             rng: random generator.
-            rows: per image, the rows of its labelled boxes that can be drawn.
-            labels: per image, the labels of these rows.
             count: number of windows per batch.
+            columns: what is known of the windows that can be drawn, each per image: rows of its labelled boxes,
+                labels, objects.
 
         Returns:
-            int64 (3, B, count): index of the image, row of its labelled boxes, label.
+            int64 (1 + columns, B, count): index of the image, and the columns.
         """
-        place = np.repeat(np.arange(len(rows)), [len(r) for r in rows])
-        everything = np.stack([place, np.concatenate(rows), np.concatenate(labels)]).astype(np.int64)
+        place = np.repeat(np.arange(len(columns[0])), [len(r) for r in columns[0]])
+        everything = np.stack([place, *(np.concatenate(column) for column in columns)]).astype(np.int64)
         wanted, there = count * self.batches, len(place)
         drawn = np.concatenate([rng.permutation(there) for _ in range(-(-wanted // there))])[:wanted]
-        return everything[:, rng.permutation(drawn)].reshape(3, self.batches, count)
+        return everything[:, rng.permutation(drawn)].reshape(len(everything), self.batches, count)
+
+    def _targets(self, chosen: list[tuple[int, int]], positives: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the targets of drawn positives: float32 (B, P, 4).
+
+        Args:
+            chosen: (source, image) pairs.
+            positives: int64 (4, B, P), the pair, the row of the labelled boxes, the label and the object of each.
+        """
+        place, row, _, item = positives.reshape(4, -1)
+        targets = np.empty((len(place), 4), np.float32)
+        for n in np.unique(place).tolist():
+            source, index = chosen[n]
+            images, mine = self.sources[source], np.flatnonzero(place == n)
+            objects = images.records[index].boxes[item[mine]]
+            targets[mine] = encode(images.boxes(index)[row[mine]], objects)
+            if images.mirrored:
+                targets[mine, 0] *= -1  # dx
+        return targets.reshape(*positives.shape[1:], 4)
 
     def _images(self, rng: np.random.Generator) -> list[tuple[int, int]]:
         """Return (source, image) pairs in random order, as many as have enough windows to draw from, or all."""

@@ -98,6 +98,11 @@ class TrainingImages:
         pyramid = features.load_pyramid(self.cache, self.records[0].id)
         return int(pyramid.maps[0].shape[0]) * sum(n * n for n in self.pooling.levels)
 
+    @property
+    def feature_length(self) -> int:
+        """Length of a window's features."""
+        return int(self.pool(0, np.zeros((0, 4), np.float32)).shape[1])
+
     def boxes(self, index: int) -> NDArray[np.float32]:
         """Return the windows of image `index` without overlaps: float32 (G + R, 4), objects first."""
         record = self.records[index]

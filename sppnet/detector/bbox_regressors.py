@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 from detection import model
 from detection.bbox_regression import BoxRegressor, fit_all
+from detection.networks.fc_head import FcFeatures
 from detection.training import regressor_checkpoint
 from detection.training.fingerprint import fingerprint
 from detection.training.images import TrainingImages, mean_norm
@@ -21,11 +23,11 @@ from sppnet.settings.detector import BboxRegressorSettings, SVMSettings
 def train_bbox_regressors(
     run: Run, settings: BboxRegressorSettings | SVMSettings, trained: TrainedSVMs | None = None
 ) -> model.Model:
-    """Train one regressor per class on pool5, or find them trained.
+    """Train one regressor per class, or find them trained.
 
     Args:
         run: holds the model; keeps the regressors in it.
-        settings: name of the model, memory.
+        settings: name of the model, features, memory.
         trained: the SVMs and their images; None: they are loaded from the run.
 
     Raises:
@@ -37,7 +39,9 @@ def train_bbox_regressors(
     with exclusive(folder):
         found = trained.model if trained else model.load(folder)
         images = trained.images if trained else training_images_of(run, found, settings)
+        images.fc = _fc_features(found, settings)
         if found.regressors and not settings.overwrite:
+            _check_features(found, settings, folder)
             log.info("box regressors are trained already: %s", folder)
             return found
         result = _with_regressors(run, found, images, settings)
@@ -70,7 +74,26 @@ def _with_regressors(
                 on_class=lambda k: bar.update(),
             )
     notes = trained.notes | {"regression": key}
-    return replace(trained, regressors=tuple(regressors), bbox_feature_scale=scale, notes=notes)
+    on_fc = images.fc is not None
+    return replace(trained, regressors=tuple(regressors), bbox_feature_scale=scale, notes=notes, bbox_on_fc=on_fc)
+
+
+def _check_features(found: model.Model, settings: BboxRegressorSettings | SVMSettings, folder: Path) -> None:
+    """Check that a model's regressors have learned from what settings say."""
+    there = "fc" if found.bbox_on_fc else "pool5"
+    if settings.bbox_features != there:
+        raise ValueError(
+            f"{folder}: holds box regressors with --bbox-features {there}; give that, or --overwrite, or another --run"
+        )
+
+
+def _fc_features(trained: model.Model, settings: BboxRegressorSettings | SVMSettings) -> FcFeatures | None:
+    """The layers whose features the regressors see; None for pool5."""
+    if settings.bbox_features == "pool5":
+        return None
+    if trained.fc is None:
+        raise ValueError("--bbox-features fc: the SVMs learned from pool5, so there is no such layer")
+    return trained.fc
 
 
 def _regressors_of(run: Run, key: str, before: str) -> list[BoxRegressor | None]:

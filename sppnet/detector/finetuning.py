@@ -65,7 +65,7 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
         held_out = WindowBatches([validation], replace(tuned, random_scale=False), VALIDATION_BATCHES, seed=s.seed)
         _warn_of_missing(data.dataset.classes, batches)
         model = _initial(s, data)
-        options = FinetuneOptions(run.head, resolve_device(s.device), s.seed, s.validate_every)
+        options = FinetuneOptions(run.head, resolve_device(s.device), s.seed, s.validate_every, box_loss=s.box_loss)
         training = Finetuning(model, batches, [held_out.block(0)], tuned, options, notes["training"])
         with progress(training.iterations, 0, "it", "fine-tuning") as bar:
             training.run(lambda done, loss: _show(bar, done, loss))
@@ -88,12 +88,14 @@ def _notes(s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig) -> dic
         "validation": s.validation,
         "block": s.block,
         "seed": s.seed,
+        **({"box_loss": s.box_loss} if s.box_loss else {}),
         "finetune": asdict(tuned),
     }
 
 
 def _options(s: FinetuneSettings, tuned: FinetuneConfig) -> tuple[object, ...]:
-    return tuned, s.start, s.width, s.mirror, s.validation, s.difficult, s.block, s.seed
+    options = (tuned, s.start, s.width, s.mirror, s.validation, s.difficult, s.block, s.seed)
+    return (*options, s.box_loss) if s.box_loss else options
 
 
 def _initial(s: FinetuneSettings, data: TrainingSet) -> WindowClassifier:
@@ -103,7 +105,7 @@ def _initial(s: FinetuneSettings, data: TrainingSet) -> WindowClassifier:
     head = fc_initialization.build(s.start, images.pooled_length, network, levels, s.width, s.seed)
     with torch.random.fork_rng():
         torch.manual_seed(s.seed)
-        return WindowClassifier(head, images.n_classes)
+        return WindowClassifier(head, images.n_classes, boxes=s.box_loss > 0)
 
 
 def _mirrored(run: Run, data: TrainingSet, train: TrainingImages) -> TrainingImages:

@@ -16,7 +16,7 @@ from detection.networks import fc_initialization
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.training import svm_checkpoint
 from detection.training.fingerprint import changed_data, data_digests, fingerprint
-from detection.training.images import TrainingImages
+from detection.training.images import TrainingImages, feature_sample
 from sppnet.detector.finetuning import HEAD
 from sppnet.detector.training_images import TrainingSet, open_training_set
 from sppnet.progress import advance, log, progress
@@ -33,7 +33,7 @@ class TrainedSVMs:
 
     Attributes:
         model: the detector without its convolutions.
-        images: what it was trained on, with pool5 features, for the stages that follow.
+        images: what it was trained on, with the features of the SVMs, for the stages that follow.
     """
 
     model: model.Model
@@ -62,7 +62,6 @@ def train_svms(run: Run, settings: SVMSettings) -> TrainedSVMs:
         trained = None if settings.overwrite else _finished(run, settings, data, notes)
         if trained is None:
             trained = _train(run, settings, data, notes)
-    data.images.fc = None  # regressors see pool5
     return TrainedSVMs(trained, data.images)
 
 
@@ -104,6 +103,7 @@ def _notes(s: SVMSettings, data: TrainingSet) -> dict[str, Any]:
         "max_negatives_per_image": s.max_negatives_per_image,
         "solver": s.solver,
         "seed": s.seed,
+        **({"energy": s.energy} if s.energy is not None else {}),
     }
 
 
@@ -115,18 +115,21 @@ def _fc_features(run: Run, images: TrainingImages, s: SVMSettings, precision: Pr
     """The fully connected layers that --features asks for."""
     tuned = run.head / HEAD
     if s.features == "pool5":
-        if s.head:
-            raise ValueError("--head goes with --features fc6 or fc7; SVMs on pool5 use no such layers")
+        if given := next((name for name in ("head", "energy") if getattr(s, name) is not None), None):
+            raise ValueError(f"--{given} goes with --features fc6 or fc7; SVMs on pool5 use no such layers")
         return None
-    if s.head == "random":
-        return FcFeatures(FcHead.random(images.pooled_length, seed=s.seed), s.features, precision)
     if not (s.head or tuned.is_file()):
         raise ValueError(
             f"--features {s.features} needs layers: run `sppnet stage finetune`, or give --head FILE|imagenet|random"
         )
-    network, levels = images.cache.manifest["network"], images.pooling.levels
-    head = fc_initialization.build(s.head or str(tuned), images.pooled_length, network, levels)
-    return FcFeatures(head.eval(), s.features, precision)
+    if s.head == "random":
+        head = FcHead.random(images.pooled_length, seed=s.seed)
+    else:
+        network, levels = images.cache.manifest["network"], images.pooling.levels
+        head = fc_initialization.build(s.head or str(tuned), images.pooled_length, network, levels).eval()
+    if s.energy is not None:
+        head = head.compressed(feature_sample(images), s.energy)
+    return FcFeatures(head, s.features, precision)
 
 
 def _finished(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]) -> model.Model | None:

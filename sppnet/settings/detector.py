@@ -66,7 +66,7 @@ class NetworkSettings(Settings):
 
     backbone: str | None = option(
         None,
-        "convolutions: alexnet, vgg16, lite0, lite2, zf5 (with --weights), torchvision:NAME or timm:NAME "
+        "convolutions: alexnet, vgg16, lite0, lite1, lite2, zf5 (with --weights), torchvision:NAME or timm:NAME "
         "(default: alexnet, or what the run has)",
         metavar="NAME",
     )
@@ -144,6 +144,9 @@ class FinetuneSettings(LearningSettings, SeedSettings, OverwriteSettings, Device
     validate_every: int = option(500, "iterations between validations", metavar="N", minimum=1)
     block: int = option(100, "batches pooled at a time", metavar="N", minimum=1)
     difficult: bool = option(True, "use difficult objects as positives")
+    box_loss: float = option(
+        0.0, "weight of a loss of regressed boxes beside that of classes (as Fast R-CNN's); 0: none", minimum=0
+    )
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,18 @@ class MemorySettings(Settings):
 
 
 @dataclass(frozen=True)
-class SVMSettings(LearningSettings, ModelNameSettings, MemorySettings, SeedSettings, OverwriteSettings):
+class BboxFeatureSettings(Settings):
+    """What box regressors learn from."""
+
+    bbox_features: Literal["pool5", "fc"] = option(
+        "pool5", "what box regressors learn from: pool5, as in the paper, or fc, the same layer as the SVMs"
+    )
+
+
+@dataclass(frozen=True)
+class SVMSettings(
+    LearningSettings, BboxFeatureSettings, ModelNameSettings, MemorySettings, SeedSettings, OverwriteSettings
+):
     """Settings of `sppnet stage train-svms`."""
 
     MAIN: ClassVar = ("data", "voc2007", "run", "features", "memory")
@@ -165,6 +179,13 @@ class SVMSettings(LearningSettings, ModelNameSettings, MemorySettings, SeedSetti
         "fc6 and fc7, for --features fc6 or fc7 (default: the fine-tuned ones of the run)",
         metavar="FILE|imagenet|random",
     )
+    energy: float | None = option(
+        None,
+        "share of the variance of fc6 and fc7 to keep, for smaller and faster layers that the SVMs then learn from",
+        metavar="SHARE",
+        above=0,
+        maximum=1,
+    )
     solver: Literal["shared", "liblinear"] = option(
         "shared", "shared trains all classes on one copy of the rows, liblinear is scikit-learn's LinearSVC"
     )
@@ -174,9 +195,16 @@ class SVMSettings(LearningSettings, ModelNameSettings, MemorySettings, SeedSetti
     difficult: bool = option(True, "use difficult objects as positives")
     bbox_regression: bool = option(True, "also train box regressors")
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.features == "pool5" and self.bbox_features == "fc":
+            raise ValueError("bbox_features: fc goes with features fc6 or fc7; SVMs on pool5 use no such layer")
+
 
 @dataclass(frozen=True)
-class BboxRegressorSettings(TrainSplitSettings, ProposalSettings, ModelNameSettings, MemorySettings, OverwriteSettings):
+class BboxRegressorSettings(
+    TrainSplitSettings, ProposalSettings, BboxFeatureSettings, ModelNameSettings, MemorySettings, OverwriteSettings
+):
     """Settings of `sppnet stage train-bbox-regressors`."""
 
     MAIN: ClassVar = ("data", "voc2007", "run", "model_name", "memory")
@@ -211,7 +239,7 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
     MAIN: ClassVar = ("data", "run", "backbone", "scales", "features")
 
     backbone: str | None = option(
-        "lite0", "convolutions: lite0, lite2, alexnet, vgg16, torchvision:NAME or timm:NAME", metavar="NAME"
+        "lite0", "convolutions: lite0, lite1, lite2, alexnet, vgg16, torchvision:NAME or timm:NAME", metavar="NAME"
     )
     scales: tuple[int, ...] | None = option((688,), "short sides in pixels", metavar="N", minimum=1)
     precision: Precision | None = option(

@@ -78,7 +78,7 @@ class SyntheticImages(TrainingImages):
         reads: how often the features of each image were asked for.
     """
 
-    pooled_length = DIM
+    pooled_length = feature_length = DIM
 
     def __init__(self, *args):
         super().__init__(*args)

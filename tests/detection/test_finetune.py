@@ -13,9 +13,9 @@ from detection.networks.fc_head import FcHead, NormalizedHead
 from tests.detection.training.test_batches import CONFIG, make_batches
 
 
-def training(images, folder, config=CONFIG, seed=0, validate_every=30, key="k", head=FcHead):
+def training(images, folder, config=CONFIG, seed=0, validate_every=30, key="k", head=FcHead, boxes=False):
     torch.manual_seed(7)
-    model = WindowClassifier(head(40, 128), images.n_classes)
+    model = WindowClassifier(head(40, 128), images.n_classes, boxes)
     options = FinetuneOptions(folder, torch.device("cpu"), seed, validate_every, bfloat16=False)
     batches = make_batches(images, config)
     return Finetuning(model, batches, [make_batches(images, seed=9).block(0)], config, options, key)
@@ -103,6 +103,29 @@ def test_the_softmax_layer_starts_near_zero_with_background_beside_the_classes()
     assert model(torch.zeros(2, 8)).shape == (2, 4)
     assert model.fc8.weight.std().item() == pytest.approx(0.01, rel=0.1)
     assert not model.fc8.bias.any()
+
+
+def test_the_box_loss_is_smooth_l1_of_the_class_of_each_positive(images, tmp_path):
+    run = training(images, tmp_path, boxes=True)
+    layer = run.model.fc_boxes
+    torch.nn.init.zeros_(layer.weight)
+    with torch.no_grad():
+        layer.bias.copy_(torch.arange(4.0 * images.n_classes))
+    targets = np.array([[0.1, 0.2, 0.6, 0.8], [0.35, 0, 0, 0]], np.float32)  # divided by 0.1, 0.1, 0.2, 0.2: 1 2 3 4
+    loss = run._box_loss(torch.rand(8, 128), torch.tensor([1, 2, 0, 0, 0, 0, 0, 0]), targets)
+    expected = (1 - 0.5) * 4 + (0.5**2 / 2 + (5 - 0.5) + (6 - 0.5) + (7 - 0.5))
+    assert loss.item() == pytest.approx(expected / 8, rel=1e-5)
+
+
+def test_layers_learn_boxes_beside_classes_and_the_classes_alone_as_before(images, tmp_path):
+    alone, both = training(images, tmp_path / "alone"), training(images, tmp_path / "both", boxes=True)
+    start = both.model.fc_boxes.weight.detach().clone()
+    alone.run()
+    both.run()
+    assert both.curve[-1].loss > alone.curve[-1].loss  # that of the boxes is added
+    assert both.curve[-1].validation_ap > 0.5
+    assert not torch.equal(both.model.fc_boxes.weight, start)
+    assert alone.model.fc_boxes is None
 
 
 def test_training_works_in_bfloat16(images, tmp_path, bfloat16):

@@ -1,10 +1,18 @@
 """The model folder: saving, loading, half precision, damage."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from detection import model
+from detection.bbox_regression import BoxRegressor
+from detection.boxes import clip
 from detection.detector import SPPDetector
+from detection.ensemble import Evidence, detect_windows
+from detection.features import compute_pyramid, place
+from detection.networks.fc_head import FcFeatures, FcHead
+from detection.svm import LinearDetectors
 from detection.weights import half_precision
 from tests.detection.conftest import trained, windows
 
@@ -33,6 +41,37 @@ def test_a_class_without_positives_keeps_its_bias_of_minus_infinity(body, tmp_pa
     whole.svms.bias[1] = -np.inf
     whole.save(tmp_path, half=True)
     assert model.load(tmp_path).svms.bias.tolist() == [0, -np.inf, 0]
+
+
+def on_fc(body):
+    """A model whose SVMs and regressors see fc7 of random layers."""
+    rng, whole = np.random.default_rng(2), trained(body)
+    fc = FcFeatures(FcHead.random(body.channels * 50, 32), "fc7")
+    svms = LinearDetectors(rng.standard_normal((3, 32)).astype(np.float32), np.zeros(3, np.float32), 1.0)
+    weights = (rng.standard_normal((33, 4)) / 5).astype(np.float32)
+    regressors = (BoxRegressor(weights, np.zeros(4)), None, BoxRegressor(weights[::-1].copy(), np.ones(4) / 9))
+    return replace(whole, svms=svms, regressors=regressors, fc=fc, bbox_on_fc=True)
+
+
+def test_regressors_may_see_the_layer_of_the_svms(body, photo, tmp_path):
+    whole, boxes = on_fc(body), windows(60)
+    whole.save(tmp_path)
+    again = model.load(tmp_path)
+    assert again.bbox_on_fc
+    assert again.summary()["bbox_features"] == "fc7"
+    pyramid = compute_pyramid(photo, body, whole.config.pooling.scales)
+    placed = place(pyramid, boxes, whole.config.pooling)
+    fc7 = whole.fc(placed.rows(slice(None)))[placed.group]
+    targets = whole.regressors[2].apply(fc7 * np.float32(whole.bbox_feature_scale), boxes)
+    expected = clip(targets, pyramid.image_size)
+    evidence = Evidence(pyramid, boxes, again)
+    np.testing.assert_allclose(evidence.judgement().regressed(np.arange(60), 2), expected, atol=1e-2)
+    found = SPPDetector(body, again).detect(photo, boxes)  # suppresses first
+    after = detect_windows(evidence)[1]
+    np.testing.assert_allclose(found.boxes, after.boxes, atol=1e-2)
+    third = found[found.labels == 2].boxes
+    assert len(third) > 0
+    assert min(np.abs(expected - box).max(axis=1).min() for box in third) < 1e-2
 
 
 @pytest.mark.parametrize("name", ["svms.safetensors", "bbox_regressors.safetensors"])

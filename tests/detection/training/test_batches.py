@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from detection.bbox_regression import decode
 from detection.config import FinetuneConfig
 from detection.training.batches import WindowBatches
 
@@ -89,6 +90,22 @@ def test_random_scales_are_used_only_if_asked_for(images, monkeypatch):
     seen.clear()
     make_batches(images).block(0)
     assert all(scale is None for scale in seen)
+
+
+def test_targets_lead_from_positives_to_the_objects_that_they_overlap_most(images):
+    block = make_batches(images).block(0)
+    for found, targets in zip(rows_of(images, block), block.targets, strict=True):
+        for (i, row), target in zip(found, targets, strict=False):
+            labelled = images.labelled_boxes(i)
+            gt_box = images.records[i].boxes[labelled.gt_overlaps[row].argmax()]
+            np.testing.assert_allclose(decode(labelled.boxes[[row]], target)[0], gt_box, atol=1e-3)
+
+
+def test_targets_of_mirrored_images_point_the_other_way(images):
+    plain = make_batches(images).block(0).targets
+    images.mirrored = True
+    mirrored = make_batches(images).block(0).targets
+    np.testing.assert_array_equal(mirrored, plain * np.array([-1, 1, 1, 1], np.float32))
 
 
 def test_images_without_positives_are_one_clear_error(images):

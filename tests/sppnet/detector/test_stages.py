@@ -5,12 +5,14 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from data import minivoc
 from detection import network, svm
 from detection.detection_table import load_npz
 from detection.model import load
 from detection.networks.fc_head import FcHead
+from detection.networks.low_rank import LowRankLinear
 from detection.training.batches import WindowBatches
 from tests import commands
 
@@ -35,6 +37,21 @@ def test_workers_do_not_change_the_proposals(work, finished):
     for split in ("trainval", "test"):
         name = f"proposals/ss/{split}.npz"
         assert (work.run / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_threads_do_not_change_the_features(work, finished):
+    shutil.rmtree(work.run / "features")
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert commands.extract_features(work.extract) == 0
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+    made = {path: path.read_bytes() for path in work.run.rglob("features/*/*") if path.name != "photos.json"}
+    assert len(made) > 10
+    for path, data in made.items():
+        assert data == (finished / path.relative_to(work.run)).read_bytes()
 
 
 @pytest.mark.parametrize("flags", [["--max-negatives-per-image", "1"], ["--solver", "liblinear"]])
@@ -251,6 +268,39 @@ def test_fine_tuned_layers_go_into_svms_and_softmax_scores(tuned, tmp_path):
     scores = np.concatenate([d.scores for d in found.values()])
     assert 0.001 < scores.min() <= scores.max() < 1
     assert set(json.loads(out.read_text())["result"]) == {"windows", "regressed", "configuration"}
+
+
+def test_svms_and_regressors_learn_from_smaller_layers(tuned, capsys):
+    flags = [*tuned.data, "--features", "fc7", "--energy", "0.9", "--bbox-features", "fc", "--overwrite"]
+    assert commands.train_svms(flags) == 0
+    model = load(tuned.run / "model")
+    assert isinstance(model.fc.head.fc6, LowRankLinear)
+    assert model.bbox_on_fc
+    assert {r.weights.shape for r in model.regressors if r} == {(25, 4)}
+    assert model.notes["energy"] == 0.9
+    assert commands.test_net([*tuned.data, "--inference", "fast"]) == 0
+    capsys.readouterr()
+    assert commands.train_svms([*tuned.data, "--features", "fc7", "--energy", "0.9"]) == 1
+    assert "holds box regressors with --bbox-features fc; give that" in capsys.readouterr().err
+    assert commands.train_svms([*tuned.data, "--features", "fc7", "--energy", "0.5"]) == 1
+    assert "holds a model of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--energy", "0.9"], "--energy goes with --features fc6 or fc7"),
+        (["--bbox-features", "fc"], "bbox_features: fc goes with features fc6 or fc7"),
+    ],
+)
+def test_what_needs_layers_says_so(work, capsys, flags, words):
+    assert commands.train_svms([*work.data, *flags]) == 1
+    assert words in capsys.readouterr().err
+
+
+def test_regressors_on_layers_need_layers(work, capsys):
+    assert commands.train_bbox_regressors([*work.data, "--bbox-features", "fc", "--overwrite"]) == 1
+    assert "--bbox-features fc: the SVMs learned from pool5" in capsys.readouterr().err
 
 
 def test_finished_layers_are_kept_and_others_refused(tuned, capsys):
