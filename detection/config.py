@@ -120,6 +120,12 @@ class Config:
         """The views of a photo that its detections are made from."""
         return self.test.voting.views if self.test.voting else (View(),)
 
+    @property
+    def inference(self) -> str | None:
+        """The name of this way of inference, whatever its threshold; None if it has none."""
+        test = replace(self.test, score_threshold=TestConfig.score_threshold)
+        return next((name for name, named in INFERENCE.items() if named == test), None)
+
     def with_inference(self, name: str) -> Config:
         """Return the same configuration with one of the three ways of `INFERENCE`; the score threshold stays.
 

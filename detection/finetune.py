@@ -134,7 +134,9 @@ class Finetuning:
         self.model, self.batches, self.validation = model.to(options.device), batches, validation
         self.config, self.options = config, options
         self.key = hashlib.sha256(repr((FORMAT, key, config, options.seed, batches.batches)).encode()).hexdigest()
-        self.optimizer = torch.optim.SGD(_groups(model, config), lr=config.schedule[0][1], momentum=config.momentum)
+        self.optimizer = torch.optim.SGD(
+            _groups(model, config), lr=config.schedule[0][1], momentum=config.momentum, fused=True
+        )
         self.iteration = 0
         self.curve: list[CurvePoint] = []
         self.best: dict[str, torch.Tensor] = {}

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -81,10 +82,15 @@ class LinearDetectors:
         Args:
             features: float32 (N, D), unscaled, an array or a tensor on any device.
         """
-        weights = self.weights.T * np.float32(self.feature_scale)  # (D, K)
         if isinstance(features, torch.Tensor):
-            return (features @ torch.from_numpy(weights).to(features.device)).cpu().numpy() + self.bias
-        return features @ weights + self.bias
+            weights = torch.from_numpy(self._scaled_weights).to(features.device)
+            return (features @ weights).cpu().numpy() + self.bias
+        return features @ self._scaled_weights + self.bias
+
+    @cached_property
+    def _scaled_weights(self) -> NDArray[np.float32]:
+        """Weights of unscaled features: float32 (D, K)."""
+        return self.weights.T * np.float32(self.feature_scale)
 
 
 def train(

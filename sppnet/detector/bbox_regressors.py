@@ -8,6 +8,7 @@ from pathlib import Path
 
 from detection import model
 from detection.bbox_regression import BoxRegressor, fit_all
+from detection.config import PRESETS, BoxRegressionConfig
 from detection.networks.fc_head import FcFeatures
 from detection.training import regressor_checkpoint
 from detection.training.fingerprint import fingerprint
@@ -18,6 +19,8 @@ from sppnet.detector.training_images import training_images_of
 from sppnet.progress import log, progress
 from sppnet.run import Run, exclusive
 from sppnet.settings.detector import BboxRegressorSettings, SVMSettings
+
+FC_MIN_IOU = 0.6  # smallest overlap of a training window where regressors see fully connected layers; chosen on `val`
 
 
 def train_bbox_regressors(
@@ -41,7 +44,7 @@ def train_bbox_regressors(
         images = trained.images if trained else training_images_of(run, found, settings)
         images.fc = _fc_features(found, settings)
         if found.regressors and not settings.overwrite:
-            _check_features(found, settings, folder)
+            _check_same(found, settings, folder)
             log.info("box regressors are trained already: %s", folder)
             return found
         result = _with_regressors(run, found, images, settings)
@@ -54,8 +57,8 @@ def train_bbox_regressors(
 def _with_regressors(
     run: Run, trained: model.Model, images: TrainingImages, settings: BboxRegressorSettings | SVMSettings
 ) -> model.Model:
-    """The model with regressors; those of another model of the run are used if they learned from the same pool5."""
-    config = trained.config
+    """The model with regressors; those of another model of the run are used if they learned from the same features."""
+    config = replace(trained.config, bbox=_bbox_config(trained, settings))
     scale = config.bbox.feature_norm / mean_norm(images)
     options = (scale, config.bbox)
     key = fingerprint(images, config.svm, options)
@@ -74,16 +77,30 @@ def _with_regressors(
                 on_class=lambda k: bar.update(),
             )
     notes = trained.notes | {"regression": key}
-    on_fc = images.fc is not None
-    return replace(trained, regressors=tuple(regressors), bbox_feature_scale=scale, notes=notes, bbox_on_fc=on_fc)
+    return replace(
+        trained,
+        config=config,
+        regressors=tuple(regressors),
+        bbox_feature_scale=scale,
+        notes=notes,
+        bbox_on_fc=images.fc is not None,
+    )
 
 
-def _check_features(found: model.Model, settings: BboxRegressorSettings | SVMSettings, folder: Path) -> None:
+def _bbox_config(trained: model.Model, settings: BboxRegressorSettings | SVMSettings) -> BoxRegressionConfig:
+    """The constants of the model's preset with the smallest overlap that settings ask for."""
+    published = PRESETS[trained.config.preset].bbox
+    default = FC_MIN_IOU if settings.bbox_features == "fc" else published.min_iou
+    return replace(published, min_iou=default if settings.bbox_min_iou is None else settings.bbox_min_iou)
+
+
+def _check_same(found: model.Model, settings: BboxRegressorSettings | SVMSettings, folder: Path) -> None:
     """Check that a model's regressors have learned from what settings say."""
-    there = "fc" if found.bbox_on_fc else "pool5"
-    if settings.bbox_features != there:
+    there = "fc" if found.bbox_on_fc else "pool5", found.config.bbox.min_iou
+    if (settings.bbox_features, _bbox_config(found, settings).min_iou) != there:
         raise ValueError(
-            f"{folder}: holds box regressors with --bbox-features {there}; give that, or --overwrite, or another --run"
+            f"{folder}: holds box regressors with --bbox-features {there[0]} and --bbox-min-iou {there[1]:g}; give "
+            "these, or --overwrite, or another --run"
         )
 
 

@@ -7,12 +7,13 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from detection import model
+from detection.config import Config
 from detection.detector import SPPDetector
 from detection.files import write_atomically
 from detection.model import CARD, HEAD, MODEL, REGRESSORS, SVMS, Model
@@ -46,15 +47,22 @@ def pack_model(run: Run, settings: ExportModelSettings) -> dict[str, Any]:
     if s.to.exists() and source.exists() and s.to.samefile(source):
         raise ValueError(f"--to {s.to}: is the run's own model; name another folder")
     _check_destination(s.to)
-    scores = read_scores(s.report) if s.report else None
+    reports = {read_inference(path): read_scores(path) for path in s.report or ()}
     trained = model.load(source)
+    if s.inference:
+        trained = trained.with_inference(s.inference)
+    if reports and trained.config.inference not in reports:
+        raise ValueError(
+            f"--report: measured {', '.join(map(str, reports))} inference, but the model is packed for "
+            f"{trained.config.inference}; test with that, or give another --inference"
+        )
     if s.energy is not None:
         trained = _compressed(run, trained, s)
     s.to.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{s.to.name}.", dir=s.to.parent) as name:
         packed = Path(name)
         trained.save(packed, half=True)
-        card = _card(run, s, trained, packed, scores)
+        card = _card(run, s, trained, packed, reports)
         write_atomically(packed / CARD, [(json.dumps(card, indent=1) + "\n").encode()])
         s.to.mkdir(exist_ok=True)
         for file in (CARD, SVMS, REGRESSORS, HEAD, MODEL):
@@ -79,8 +87,9 @@ def _check_destination(folder: Path) -> None:
 
 
 def _card(
-    run: Run, s: ExportModelSettings, trained: Model, packed: Path, scores: dict[str, Any] | None
+    run: Run, s: ExportModelSettings, trained: Model, packed: Path, reports: Mapping[str | None, dict[str, Any]]
 ) -> dict[str, Any]:
+    used = trained.config.inference
     detector = SPPDetector.from_pretrained(packed, device=s.device, weights=s.weights or "pretrained")
     return {
         "trained_on": {"data": trained.notes["data"], "images": trained.notes["images"]},
@@ -93,12 +102,20 @@ def _card(
         "proposals": trained.proposals,
         "commands": list(s.command or ()),
         "commit": _commit(),
-        "scores": scores,
+        "inference": used,
+        "scores": reports.get(used),
+        "other_inference": {str(name): _figures(scores) for name, scores in reports.items() if name != used},
         "seconds_per_image": _seconds(detector, [r.path for r in run.dataset(run.test_split)]),
         "processor": environment.processor(),
         "bytes": sum(file.stat().st_size for file in packed.iterdir()),
         "licence": s.licence,
     }
+
+
+def _figures(scores: dict[str, Any]) -> dict[str, Any]:
+    """The figures of the last stage, without those of single classes."""
+    last = list(scores.values())[-1]
+    return {name: value for name, value in last.items() if name != "ap"}
 
 
 def _compressed(run: Run, trained: Model, s: ExportModelSettings) -> Model:
@@ -129,6 +146,19 @@ def read_scores(path: Path) -> dict[str, Any]:
     if metrics - {"voc07"}:
         raise ValueError(f"{path}: scored with --metric area, but cards state 11-point AP; test with --metric voc07")
     return scores
+
+
+def read_inference(path: Path) -> str | None:
+    """The way of inference that a report of `sppnet stage test-net --json` measured; None if it has no name.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is something else.
+    """
+    try:
+        return Config.from_dict(json.loads(path.read_text("utf-8"))["result"]["configuration"][0]["config"]).inference
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(f"{path}: not a report of test-net --json ({error})") from error
 
 
 def _seconds(detector: SPPDetector, photos: Sequence[Path]) -> float:

@@ -163,6 +163,14 @@ class BboxFeatureSettings(Settings):
     bbox_features: Literal["pool5", "fc"] = option(
         "pool5", "what box regressors learn from: pool5, as in the paper, or fc, the same layer as the SVMs"
     )
+    bbox_min_iou: float | None = option(
+        None,
+        "smallest overlap of a window with its object that box regressors learn from (default: 0.5, as in the paper; "
+        "0.6 with --bbox-features fc)",
+        metavar="IOU",
+        above=0,
+        below=1,
+    )
 
 
 @dataclass(frozen=True)
@@ -380,7 +388,10 @@ class ExportModelSettings(
     energy: float | None = option(
         None, "share of the variance of fc6 and fc7 to keep, for smaller layers", metavar="SHARE"
     )
-    report: Path | None = option(None, "output of `sppnet stage test-net --json`, for the card", metavar="JSON")
+    inference: Inference | None = option(None, "how the packed detector is used (default: what the model states)")
+    report: tuple[Path, ...] | None = option(
+        None, "outputs of `sppnet stage test-net --json`, for the card; one per way of inference", metavar="JSON"
+    )
     command: tuple[str, ...] | None = option(None, "commands that trained the model, for the card", metavar="TEXT")
     licence: str | None = option(None, "notes on the licences of data and convolutions, for the card", metavar="TEXT")
 

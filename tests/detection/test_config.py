@@ -43,5 +43,7 @@ def test_a_way_of_inference_keeps_the_threshold():
     assert (best.test.score_threshold, best.views) == (0.1, (View(0.7), View(1.25, mirror=True)))
     assert picky.with_inference("fast").views == picky.views == (View(),)
     assert best.with_inference("paper") == picky
+    assert (best.inference, picky.inference) == ("best", "paper")
+    assert replace(PAPER, test=replace(PAPER.test, nms_iou=0.4)).inference is None
     with pytest.raises(ValueError, match="inference: expected paper, fast, best, got 'bets'"):
         PAPER.with_inference("bets")

@@ -275,13 +275,13 @@ def test_svms_and_regressors_learn_from_smaller_layers(tuned, capsys):
     assert commands.train_svms(flags) == 0
     model = load(tuned.run / "model")
     assert isinstance(model.fc.head.fc6, LowRankLinear)
-    assert model.bbox_on_fc
+    assert (model.bbox_on_fc, model.config.bbox.min_iou) == (True, 0.6)
     assert {r.weights.shape for r in model.regressors if r} == {(25, 4)}
     assert model.notes["energy"] == 0.9
     assert commands.test_net([*tuned.data, "--inference", "fast"]) == 0
     capsys.readouterr()
     assert commands.train_svms([*tuned.data, "--features", "fc7", "--energy", "0.9"]) == 1
-    assert "holds box regressors with --bbox-features fc; give that" in capsys.readouterr().err
+    assert "holds box regressors with --bbox-features fc and --bbox-min-iou 0.6; give these" in capsys.readouterr().err
     assert commands.train_svms([*tuned.data, "--features", "fc7", "--energy", "0.5"]) == 1
     assert "holds a model of" in capsys.readouterr().err
 

@@ -1,6 +1,7 @@
 """`sppnet export model`: packed detectors and their cards."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,24 @@ def test_another_report_than_of_test_net_is_refused_before_anything_is_written(w
     assert export_model([*argv, "--report", str(tmp_path / "other.json")]) == 1
     assert "not a report of test-net --json" in capsys.readouterr().err
     assert not (tmp_path / "packed").exists()
+
+
+def test_a_card_gives_the_scores_of_several_ways_of_inference(work, weights, capsys):
+    reports = [str(work.run / f"{name}.json") for name in ("paper", "fast")]
+    for path in reports:
+        assert commands.test_net([*work.data, "--inference", Path(path).stem, "--json", path]) == 0
+    packed = work.run / "packed"
+    argv = [*work.data, "--to", str(packed), "--weights", str(weights)]
+    assert export_model([*argv, "--inference", "fast", "--report", *reports]) == 0
+    assert load(packed).config.inference == "fast"
+    card = json.loads((packed / "card.json").read_text())
+    paper, fast = (json.loads(Path(path).read_text())["result"]["regressed"] for path in reports)
+    assert (card["inference"], card["scores"]["regressed"]["voc07_map"]) == ("fast", fast["mean_ap"])
+    other = {"voc07_map": paper["mean_ap"], "coco_ap": paper["coco"]["ap"]}
+    assert card["other_inference"] == {"paper": other}
+    capsys.readouterr()
+    assert export_model([*argv, "--inference", "best", "--report", *reports]) == 1
+    assert "--report: measured paper, fast inference, but the model is packed for best" in capsys.readouterr().err
 
 
 def test_the_runs_own_model_is_not_overwritten(work, weights, capsys):
