@@ -59,9 +59,20 @@ class Evidence:
         return ScoredWindows(self.boxes, windows.scores((self.softmax or self.model.svms).scores), windows)
 
     def judgement(self) -> Judgement:
-        """Score and regress the windows; scores and targets are means over the views."""
-        views = [self._scores_and_targets(pyramid) for pyramid in (self.pyramid, *self.others)]
-        scores, targets = (np.sum(parts, axis=0) / np.float32(len(views)) for parts in zip(*views, strict=True))
+        """Score and regress the windows; scores and targets are means over the views.
+
+        Windows that no class ranks high on the first view are not pooled on the others; they score minus infinity.
+        """
+        scores, targets = self._scores_and_targets(self.pyramid, self.boxes)
+        if self.others:
+            kept = self._ranked_high(scores)
+            for pyramid in self.others:
+                more_scores, more_targets = self._scores_and_targets(pyramid, self.boxes[kept])
+                scores[kept] += more_scores
+                targets[kept] += more_targets
+            views = np.float32(1 + len(self.others))
+            scores, targets = scores / views, targets / views
+            scores[np.setdiff1d(np.arange(len(scores)), kept)] = -np.inf
         regression, size = self.model.regression, self.pyramid.image_size
 
         def regressed(rows: NDArray[np.int64], k: int) -> NDArray[np.floating]:
@@ -71,8 +82,16 @@ class Evidence:
 
         return Judgement(self.boxes, scores, regressed)
 
-    def _scores_and_targets(self, pyramid: FeaturePyramid) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the scores (R, K) and the targets (R, P, 4) of the windows on one view, where they are pooled once."""
+    def _ranked_high(self, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Return the windows, ascending, that are among the best-scored of some class."""
+        voting = self.model.config.test.voting
+        count = voting.looked_at_again if voting else len(scores)
+        return np.unique(np.argsort(-scores, axis=0, kind="stable")[:count])
+
+    def _scores_and_targets(
+        self, pyramid: FeaturePyramid, boxes: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the scores (R, K) and the targets (R, P, 4) of windows on one view, where they are pooled once."""
         model, scorer, k = self.model, self.softmax or self.model.svms, len(self.model.classes)
 
         def work(pooled: spp.Array) -> NDArray[np.float32]:
@@ -83,7 +102,7 @@ class Evidence:
                 parts.append(regressed.reshape(len(pooled), -1))
             return np.concatenate(parts, axis=1)
 
-        boxes = mirror(self.boxes, pyramid.image_size[1]) if pyramid.mirrored else self.boxes
+        boxes = mirror(boxes, pyramid.image_size[1]) if pyramid.mirrored else boxes
         found = features.place(pyramid, boxes, model.config.pooling, fc=model.fc).of_pooled(work)
         scores, targets = found[:, :k], found[:, k:].reshape(len(boxes), -1, 4)
         if pyramid.mirrored:

@@ -94,6 +94,19 @@ def test_scores_and_targets_are_means_over_the_views(body, photo):
     np.testing.assert_allclose(together, np.mean(alone, axis=0), rtol=1e-5, atol=1e-5)
 
 
+def test_windows_that_no_class_ranks_high_are_dropped_after_the_first_view(body, photo):
+    boxes, model = windows(50), with_voting(trained(body), looked_at_again=8)
+    first, other = (features.compute_pyramid(photo, body, [side]) for side in (150, 240))
+    alone = judge(Evidence(first, boxes, model)).scores
+    everything = judge(Evidence(first, boxes, with_voting(trained(body)), others=[other])).scores
+    scores = judge(Evidence(first, boxes, model, others=[other])).scores
+    high = np.unique(np.argsort(-alone, axis=0)[:8])
+    assert 8 <= len(high) <= 24
+    np.testing.assert_allclose(scores[high], everything[high], rtol=1e-5)
+    assert (np.delete(scores, high, axis=0) == -np.inf).all()
+    assert np.isfinite(alone).all()
+
+
 def test_a_detector_takes_the_views_that_its_model_states(body, photo):
     views = (View(0.75), View(1.25, mirror=True))
     model, boxes = with_voting(trained(body), views=views), windows(80)
