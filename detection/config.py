@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
@@ -72,9 +73,27 @@ class View:
     scale: float = 1.0  # factor on the short sides of the training
     mirror: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.scale:g}{'m' * self.mirror}"
+
     def scales(self, trained: Sequence[int]) -> tuple[int, ...]:
         """Return the short sides of this view, in pixels."""
         return tuple(round(self.scale * side) for side in trained)
+
+    @classmethod
+    def parse(cls, text: str) -> View:
+        """Read a view from its factor, followed by m if it is mirrored: "1", "1m", "0.7".
+
+        Raises:
+            ValueError: the text is something else.
+        """
+        found = re.fullmatch(r"(\d*\.?\d+)(m?)", text)
+        if not found or not 0.1 <= float(found[1]) <= 10:
+            raise ValueError(f"view: expected a factor from 0.1 to 10, with m if mirrored, as 0.7 or 1m; got {text!r}")
+        return cls(float(found[1]), found[2] == "m")
+
+
+PHOTO_AND_MIRROR_IMAGE = (View(), View(mirror=True))
 
 
 @dataclass(frozen=True)
@@ -113,6 +132,7 @@ class Config:
     svm: SVMConfig = field(default_factory=SVMConfig)
     bbox: BoxRegressionConfig = field(default_factory=BoxRegressionConfig)
     test: TestConfig = field(default_factory=TestConfig)
+    best_views: tuple[View, ...] = PHOTO_AND_MIRROR_IMAGE  # what inference "best" looks at
 
     def with_scales(self, scales: tuple[int, ...]) -> Config:
         """Return the same configuration with other short sides, in pixels."""
@@ -126,24 +146,30 @@ class Config:
     @property
     def inference(self) -> str | None:
         """The name of this way of inference, whatever its threshold; None if it has none."""
-        test = replace(self.test, score_threshold=TestConfig.score_threshold)
-        return next((name for name, named in INFERENCE.items() if named == test), None)
+        return next((name for name in INFERENCE if self.with_inference(name) == self), None)
 
     def with_inference(self, name: str) -> Config:
-        """Return the same configuration with one of the three ways of `INFERENCE`; the score threshold stays.
+        """Return the same configuration with one of the three ways of `INFERENCE`.
+
+        The score threshold stays, and "best" looks at `best_views`.
 
         Raises:
             ValueError: there is no way of this name.
         """
         if name not in INFERENCE:
             raise ValueError(f"inference: expected {', '.join(INFERENCE)}, got {name!r}")
-        return replace(self, test=replace(INFERENCE[name], score_threshold=self.test.score_threshold))
+        test = replace(INFERENCE[name], score_threshold=self.test.score_threshold)
+        if name == "best":
+            test = replace(test, voting=VotingConfig(views=self.best_views))
+        return replace(self, test=test)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         values = asdict(self)
         if self.test.voting is None:
             del values["test"]["voting"]  # as models were written before there was voting
+        if self.best_views == PHOTO_AND_MIRROR_IMAGE:
+            del values["best_views"]
         return values
 
     @classmethod
@@ -163,13 +189,18 @@ class Config:
             SVMConfig(**values["svm"]),
             BoxRegressionConfig(**values["bbox"]),
             test,
+            _views(values["best_views"]) if "best_views" in values else PHOTO_AND_MIRROR_IMAGE,
         )
+
+
+def _views(values: Sequence[dict[str, Any]]) -> tuple[View, ...]:
+    return tuple(View(**view) for view in values)
 
 
 def _voting(values: dict[str, Any] | None) -> VotingConfig | None:
     if values is None:
         return None
-    return VotingConfig(**{**values, "views": tuple(View(**view) for view in values["views"])})
+    return VotingConfig(**{**values, "views": _views(values["views"])})
 
 
 def _tuples(value: Any) -> Any:
@@ -190,6 +221,6 @@ PRESETS = {config.preset: config for config in (PAPER, RELEASED)}
 INFERENCE = {
     "paper": TestConfig(),
     "fast": TestConfig(voting=VotingConfig()),
-    "best": TestConfig(voting=VotingConfig(views=(View(0.7), View(1.25, mirror=True)))),
+    "best": TestConfig(voting=VotingConfig(views=PHOTO_AND_MIRROR_IMAGE)),
 }
 """Three ways from scores to detections. "paper" suppresses, regresses and suppresses again, as the authors' program."""

@@ -91,8 +91,8 @@ class SPPDetector:
                 convolutions of 688 alone. On VOC 2007, models trained at 688 gain 2 to 5 mAP; on data where the
                 size of an object in the photo tells its class, they lose.
             inference: "paper" suppresses windows and then regresses them; "fast" regresses first and lets all windows
-                of an object vote for its box; "best" also takes the means over two views, the photo at 0.7
-                times the size of the training and its mirror image at 1.25 times, at twice the convolutions. None:
+                of an object vote for its box; "best" also takes the means over several views, those
+                that the model states or the photo and its mirror image, at two or more times the convolutions. None:
                 what the model states.
 
         Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from data.records import Dataset, ImageRecord
 from detection import features, memory, network, parallel
 from detection import image as pixels
 from detection.cache import FeatureCache, check_space, clear, estimate
-from detection.config import Config, View
+from detection.config import PAPER, Config, View
 from detection.photo_record import PhotoRecord
 from sppnet.detector.photos import refuse_changed
 from sppnet.progress import log, progress
@@ -64,6 +65,12 @@ def extract_features(
         log.info("features of %d %s at short sides %s: %s", len(records), what, ", ".join(map(str, scales)), part)
         bad |= _fill(FeatureCache(part, manifest), records, body, run.skip_bad)
     return cache, bad
+
+
+def views_of(settings: FeatureSettings) -> tuple[View, ...]:
+    """The views that the inference of settings looks at; of "paper" if they name none."""
+    best_views = tuple(View.parse(view) for view in settings.views)
+    return replace(PAPER, best_views=best_views).with_inference(settings.inference or "paper").views
 
 
 def _by_cache(folder: Path, datasets: Mapping[str, Dataset]) -> dict[Path, list[ImageRecord]]:
@@ -170,7 +177,10 @@ def open_features(
     view = view or View()
     folder = run.features(name, config, view)
     if not (folder / "manifest.json").is_file():
-        further = "" if view == View() else " and --inference best" if view.scale != 1 else " and --mirror"
+        views = " ".join(map(str, config.best_views))
+        further = (
+            "" if view == View() else " and --mirror" if view.scale == 1 else f", --inference best --views {views}"
+        )
         raise FileNotFoundError(
             f"{folder}: no such features; run `sppnet stage extract-features` with the same --backbone, --scales and "
             f"--precision{further}"

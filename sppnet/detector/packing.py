@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from detection import model
-from detection.config import Config
+from detection.config import Config, View
 from detection.detector import SPPDetector
 from detection.files import write_atomically
 from detection.model import CARD, HEAD, MODEL, REGRESSORS, SVMS, Model
@@ -49,6 +49,9 @@ def pack_model(run: Run, settings: ExportModelSettings) -> dict[str, Any]:
     _check_destination(s.to)
     reports = {read_inference(path): read_scores(path) for path in s.report or ()}
     trained = model.load(source)
+    if s.views:
+        views = tuple(View.parse(view) for view in s.views)
+        trained = replace(trained, config=replace(trained.config, best_views=views))
     if s.inference:
         trained = trained.with_inference(s.inference)
     if reports and trained.config.inference not in reports:

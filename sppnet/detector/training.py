@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from detection.config import PAPER, View
+from detection.config import View
 from detection.model import load
 from detection.network import resolve_device
 from detection.networks.bfloat16 import has_bfloat16
 from sppnet.detector.bbox_regressors import train_bbox_regressors
-from sppnet.detector.features import extract_features
+from sppnet.detector.features import extract_features, views_of
 from sppnet.detector.finetuning import finetune
 from sppnet.detector.proposals import extract_proposals
 from sppnet.detector.scoring import TestScores, score_detections
@@ -108,7 +108,7 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
             train_bbox_regressors(run, s, trained)
     model = run.model(s.model_name)
     if s.inference:
-        _state_inference(model, s.inference)
+        _state_inference(model, s, s.inference)
     test = TestSettings(model=(model,), proposals=s.proposals, max_boxes=s.max_boxes, overwrite=s.overwrite)
     name = detections_name(test)
     with clock.stage("test"):
@@ -119,7 +119,7 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
 def _views(run: Run, s: TrainSettings, mirror: bool) -> dict[View, list[str]]:
     """View -> the splits whose features of that view are needed, that of the training first."""
     views = {View(): [run.train_split]} | ({View(mirror=True): [run.train_split]} if mirror else {})
-    for view in PAPER.with_inference(s.inference or "paper").views:
+    for view in views_of(s):
         views.setdefault(view, []).append(run.test_split)
     return views
 
@@ -130,10 +130,11 @@ def _features_of(view: View) -> str:
     return "mirrored " * view.mirror + "features" + size
 
 
-def _state_inference(folder: Path, inference: Inference) -> None:
+def _state_inference(folder: Path, s: TrainSettings, inference: Inference) -> None:
     """Let the model in a folder state how it is used."""
     found = load(folder)
-    stated = found.with_inference(inference)
+    best_views = tuple(View.parse(view) for view in s.views)
+    stated = replace(found, config=replace(found.config, best_views=best_views)).with_inference(inference)
     if stated.config != found.config:
         stated.save(folder)
 

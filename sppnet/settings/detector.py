@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from detection.config import View
 from sppnet.settings.base import Settings, option
 from sppnet.settings.shared import (
     DatasetSettings,
@@ -26,6 +27,10 @@ from sppnet.settings.shared import (
 
 BUNDLED = "lite0-voc2007"  # the detector that is used where none is named
 Order = Literal["yxyx", "xyxy"]
+VIEWS_HELP = (
+    "what inference best looks at: sizes of the photo, relative to the training's, with m if mirrored; sizes such as "
+    "0.7 1.25m suit objects of any size, 1 1m objects whose size in the photo is informative"
+)
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,12 @@ class FeatureSettings(
     inference: Inference | None = option(
         None, "also convolve the test images as this way of inference looks at them, for test-net --inference"
     )
+    views: tuple[str, ...] = option(("1", "1m"), VIEWS_HELP, metavar="VIEW")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for view in self.views:
+            View.parse(view)
 
 
 @dataclass(frozen=True)
@@ -389,6 +400,13 @@ class ExportModelSettings(
         None, "share of the variance of fc6 and fc7 to keep, for smaller layers", metavar="SHARE"
     )
     inference: Inference | None = option(None, "how the packed detector is used (default: what the model states)")
+    views: tuple[str, ...] | None = option(None, VIEWS_HELP + " (default: what the model states)", metavar="VIEW")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for view in self.views or ():
+            View.parse(view)
+
     report: tuple[Path, ...] | None = option(
         None, "outputs of `sppnet stage test-net --json`, for the card; one per way of inference", metavar="JSON"
     )

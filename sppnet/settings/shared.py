@@ -100,5 +100,5 @@ class InferenceSettings(Settings):
     inference: Inference | None = option(
         None,
         "paper suppresses windows, then regresses them; fast regresses first, and all windows of an object vote for "
-        "its box; best also looks at the photo in two sizes, one mirrored (default: what the model states)",
+        "its box; best also takes means over several views, such as the mirror image (default: what the model states)",
     )

@@ -11,7 +11,16 @@ from detection.config import INFERENCE, PAPER, PRESETS, RELEASED, Config, View
 from sppnet.settings import shared
 
 
-@pytest.mark.parametrize("config", [PAPER, RELEASED, PAPER.with_scales((688,)), PAPER.with_inference("best")])
+@pytest.mark.parametrize(
+    "config",
+    [
+        PAPER,
+        RELEASED,
+        PAPER.with_scales((688,)),
+        PAPER.with_inference("best"),
+        replace(PAPER, best_views=(View(0.7), View(1.25, mirror=True))).with_inference("fast"),
+    ],
+)
 def test_configurations_survive_json(config):
     assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
@@ -32,6 +41,14 @@ def test_settings_and_configurations_know_the_same_names():
     assert get_args(config.Precision) == get_args(shared.Precision)
 
 
+def test_views_are_read_as_they_are_written():
+    for view, text in ((View(), "1"), (View(mirror=True), "1m"), (View(0.7), "0.7"), (View(1.25, True), "1.25m")):
+        assert (str(view), View.parse(text)) == (text, view)
+    for text in ("", "m", "0", "-1", "1.5x", "20", "1 m"):
+        with pytest.raises(ValueError, match=r"view: expected a factor from 0\.1 to 10"):
+            View.parse(text)
+
+
 def test_a_view_has_the_scales_of_the_training_times_its_factor():
     assert View(0.7).scales((688, 480)) == (482, 336)
     assert View(mirror=True).scales((688,)) == (688,)
@@ -40,7 +57,9 @@ def test_a_view_has_the_scales_of_the_training_times_its_factor():
 def test_a_way_of_inference_keeps_the_threshold():
     picky = replace(PAPER, test=replace(PAPER.test, score_threshold=0.1))
     best = picky.with_inference("best")
-    assert (best.test.score_threshold, best.views) == (0.1, (View(0.7), View(1.25, mirror=True)))
+    assert (best.test.score_threshold, best.views) == (0.1, (View(), View(mirror=True)))
+    sizes = (View(0.7), View(1.25, mirror=True))
+    assert replace(picky, best_views=sizes).with_inference("fast").with_inference("best").views == sizes
     assert picky.with_inference("fast").views == picky.views == (View(),)
     assert best.with_inference("paper") == picky
     assert (best.inference, picky.inference) == ("best", "paper")

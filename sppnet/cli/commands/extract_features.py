@@ -16,8 +16,8 @@ __all__ = ["SETTINGS", "resolve", "run"]
 
 def run(settings: FeatureSettings) -> dict[str, Any]:
     """Return the number of images with features, their folder and size, and the images left out."""
-    from detection.config import PAPER, View
-    from sppnet.detector.features import extract_features
+    from detection.config import View
+    from sppnet.detector.features import extract_features, views_of
     from sppnet.detector.proposals import extract_proposals
     from sppnet.progress import log_left_out
     from sppnet.run import Run
@@ -32,7 +32,7 @@ def run(settings: FeatureSettings) -> dict[str, Any]:
         bad = unreadable | bad
     if settings.mirror:
         extract_features(run, datasets, settings, View(mirror=True))
-    for view in PAPER.with_inference(settings.inference or "paper").views:
+    for view in views_of(settings):
         if view != View():
             extract_features(run, {run.test_split: datasets[run.test_split]}, settings, view)
     log_left_out(bad)

@@ -17,7 +17,7 @@ def test_views_need_their_features(work, capsys):
     assert commands.test_net([*work.data, "--inference", "best"]) == 1
     error = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     assert "no such features; run `sppnet stage extract-features`" in error
-    assert error.endswith("and --inference best")
+    assert error.endswith("and --mirror")
 
 
 def test_each_way_has_its_own_detections(work):
@@ -33,13 +33,37 @@ def test_each_way_has_its_own_detections(work):
 
 def test_a_training_states_how_its_detector_is_used(work, weights, capsys):
     argv = [*work.extract, "--backbone", "alexnet", "--precision", "fp32", "--inference", "best"]
-    assert commands.train(argv) == 0
-    assert load(work.run / "model").config.views == (View(0.7), View(1.25, mirror=True))
+    assert commands.train([*argv, "--views", "0.7", "1.25m"]) == 0
+    config = load(work.run / "model").config
+    assert config.views == config.best_views == (View(0.7), View(1.25, mirror=True))
     assert "mirrored features at 1.25 times the size" in capsys.readouterr().err
     photo = next((work.devkit / "VOC2007" / "JPEGImages").iterdir())
     stated = SPPDetector.from_pretrained(work.run / "model", weights=weights)
     as_in_the_paper = SPPDetector.from_pretrained(work.run / "model", weights=weights, inference="paper")
     assert not np.array_equal(stated.detect(photo).scores, as_in_the_paper.detect(photo).scores)
+
+
+def test_a_packed_model_states_its_views(work, weights, capsys):
+    views, packed = ["--views", "0.8", "1.2m"], work.run / "packed"
+    argv = [*work.data, "--to", str(packed), "--weights", str(weights), "--inference", "fast"]
+    assert commands.command("export model")([*argv, *views]) == 0
+    assert load(packed).config.views == (View(),)
+    test = [*work.data, "--model", str(packed), "--inference", "best"]
+    assert commands.test_net(test) == 1
+    assert "--inference best --views 0.8 1.2m" in capsys.readouterr().err
+    assert commands.extract_features([*work.extract, "--inference", "best", *views]) == 0
+    assert commands.test_net(test) == 0
+    photo = next((work.devkit / "VOC2007" / "JPEGImages").iterdir())
+    fast, best = (SPPDetector.from_pretrained(packed, weights=weights, inference=i) for i in (None, "best"))
+    assert best.model.config.views == (View(0.8), View(1.2, mirror=True))
+    assert not np.array_equal(fast.detect(photo).scores, best.detect(photo).scores)
+
+
+def test_views_that_are_none_are_refused(work, capsys):
+    assert commands.extract_features([*work.extract, "--inference", "best", "--views", "0.7", "half"]) == 1
+    assert "view: expected a factor from 0.1 to 10, with m if mirrored, as 0.7 or 1m; got 'half'" in (
+        capsys.readouterr().err
+    )
 
 
 def test_detections_in_files_have_no_inference(work, capsys):
