@@ -133,6 +133,8 @@ def test_svms_score_the_heads_features_and_box_regression_uses_pool5(pyramid, bo
     seen = []
 
     class Regression:
+        fc = None
+
         def targets(self, vectors):
             seen.append(vectors.copy())
             return np.zeros((len(vectors), 3, 4), np.float32)
