@@ -104,9 +104,7 @@ class VotingConfig:
     iou: float = 0.5  # smallest overlap of a voter with the box that it votes for
     sharpness: float = 2.0  # a vote weighs exp(sharpness * score)
     views: tuple[View, ...] = (View(),)  # scores and targets of a window are means over these
-    looked_at_again: int = (
-        150  # per class, the best-scored on the first view; other windows are dropped before the next
-    )
+    looked_at_again: int = 150  # per class, the best-scored on the first view; others are not pooled on further views
 
 
 @dataclass(frozen=True)

@@ -213,7 +213,8 @@ class Finetuning:
         wanted = torch.from_numpy(targets / np.array(TARGET_STD, np.float32)).to(fc7.device)  # (P, 4)
         with autocast(self.options.device, self.options.bfloat16):
             found = self.model.fc_boxes(fc7[: len(wanted)])
-        found = found.float().unflatten(1, (-1, 4))[torch.arange(len(wanted)), labels[: len(wanted)] - 1]
+        rows = torch.arange(len(wanted), device=fc7.device)
+        found = found.float().unflatten(1, (-1, 4))[rows, labels[: len(wanted)] - 1]
         return nn.functional.smooth_l1_loss(found, wanted, reduction="sum") / len(labels)
 
     def _validate(self) -> None:

@@ -23,7 +23,6 @@ from sppnet.detector.testing import TestedModel, check_pictures, detect_split, d
 from sppnet.progress import log
 from sppnet.run import Run
 from sppnet.settings.detector import TestSettings, TrainSettings
-from sppnet.settings.shared import Inference
 
 PICTURES = "pictures"  # folder in the run
 SHOWN = 12  # photos whose detections are drawn
@@ -107,8 +106,7 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
         with clock.stage("box regressors"):
             train_bbox_regressors(run, s, trained)
     model = run.model(s.model_name)
-    if s.inference:
-        _state_inference(model, s, s.inference)
+    _state_inference(model, s)
     test = TestSettings(model=(model,), proposals=s.proposals, max_boxes=s.max_boxes, overwrite=s.overwrite)
     name = detections_name(test)
     with clock.stage("test"):
@@ -130,11 +128,12 @@ def _features_of(view: View) -> str:
     return "mirrored " * view.mirror + "features" + size
 
 
-def _state_inference(folder: Path, s: TrainSettings, inference: Inference) -> None:
-    """Let the model in a folder state how it is used."""
+def _state_inference(folder: Path, s: TrainSettings) -> None:
+    """Let the model in a folder state how it is used, and what inference "best" looks at."""
     found = load(folder)
-    best_views = tuple(View.parse(view) for view in s.views)
-    stated = replace(found, config=replace(found.config, best_views=best_views)).with_inference(inference)
+    stated = replace(found, config=replace(found.config, best_views=tuple(View.parse(view) for view in s.views)))
+    inference = s.inference or found.config.inference
+    stated = stated.with_inference(inference) if inference else stated
     if stated.config != found.config:
         stated.save(folder)
 

@@ -43,6 +43,13 @@ def test_a_training_states_how_its_detector_is_used(work, weights, capsys):
     assert not np.array_equal(stated.detect(photo).scores, as_in_the_paper.detect(photo).scores)
 
 
+def test_a_training_states_the_views_of_best_whatever_its_own_way(work):
+    argv = [*work.extract, "--backbone", "alexnet", "--precision", "fp32", "--views", "0.7", "1.25m"]
+    assert commands.train(argv) == 0
+    config = load(work.run / "model").config
+    assert (config.inference, config.best_views) == ("paper", (View(0.7), View(1.25, mirror=True)))
+
+
 def test_a_packed_model_states_its_views(work, weights, capsys):
     views, packed = ["--views", "0.8", "1.2m"], work.run / "packed"
     argv = [*work.data, "--to", str(packed), "--weights", str(weights), "--inference", "fast"]
