@@ -92,6 +92,11 @@ class View:
             raise ValueError(f"view: expected a factor from 0.1 to 10, with m if mirrored, as 0.7 or 1m; got {text!r}")
         return cls(float(found[1]), found[2] == "m")
 
+    @classmethod
+    def parse_all(cls, texts: Sequence[str]) -> tuple[View, ...]:
+        """Read several views, see `parse`."""
+        return tuple(map(cls.parse, texts))
+
 
 PHOTO_AND_MIRROR_IMAGE = (View(), View(mirror=True))
 
@@ -157,8 +162,8 @@ class Config:
         if name not in INFERENCE:
             raise ValueError(f"inference: expected {', '.join(INFERENCE)}, got {name!r}")
         test = replace(INFERENCE[name], score_threshold=self.test.score_threshold)
-        if name == "best":
-            test = replace(test, voting=VotingConfig(views=self.best_views))
+        if name == "best" and test.voting:
+            test = replace(test, voting=replace(test.voting, views=self.best_views))
         return replace(self, test=test)
 
     def to_dict(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save
 
 from detection.bbox_regression import BoxRegressor, BoxRegressors
-from detection.config import Config, Precision
+from detection.config import Config, Precision, View
 from detection.files import write_atomically
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.svm import LinearDetectors
@@ -93,6 +93,10 @@ class Model:
     def with_scales(self, scales: Sequence[int]) -> Model:
         """Return the same model for photos resized to other short sides, in pixels, than in training."""
         return replace(self, config=self.config.with_scales(tuple(scales)))
+
+    def with_views(self, views: tuple[View, ...]) -> Model:
+        """Return the same model with other views that inference "best" looks at."""
+        return replace(self, config=replace(self.config, best_views=views))
 
     def with_inference(self, name: str) -> Model:
         """Return the same model with another way from scores to detections, see `Config.with_inference`."""

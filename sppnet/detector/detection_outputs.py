@@ -23,7 +23,7 @@ from sppnet.files import GrowingTable, write_picture
 from sppnet.json_report import ITEMS, CommandReport
 from sppnet.output_files import DETECTION_COLUMNS, check_name
 from sppnet.progress import log, progress
-from sppnet.settings.detector import DetectSettings
+from sppnet.settings.commands import DetectSettings
 
 QUALITY = 92  # of JPEG files
 Records = list[dict[str, Any]]

@@ -69,8 +69,8 @@ def extract_features(
 
 def views_of(settings: FeatureSettings) -> tuple[View, ...]:
     """The views that the inference of settings looks at; of "paper" if they name none."""
-    best_views = tuple(View.parse(view) for view in settings.views)
-    return replace(PAPER, best_views=best_views).with_inference(settings.inference or "paper").views
+    config = replace(PAPER, best_views=View.parse_all(settings.views)) if settings.views else PAPER
+    return config.with_inference(settings.inference or "paper").views
 
 
 def _by_cache(folder: Path, datasets: Mapping[str, Dataset]) -> dict[Path, list[ImageRecord]]:
@@ -109,7 +109,7 @@ def _fill(
 ) -> dict[str, str]:
     """Convolve the images that are not in the cache; return id -> reason of those that are left out.
 
-    On a CPU every thread convolves an image of its own: one and a half times as fast as all threads on one image.
+    On a CPU every thread convolves an image of its own, which is faster than all threads on one image.
     """
     _remove_changed(cache, records)
     todo = [record for record in records if record.id not in cache]

@@ -10,7 +10,7 @@ from data.folders import files_below
 from data.media import Source
 from detection.pictures import video
 from sppnet.output_files import check_folder, check_name, identities
-from sppnet.settings.detector import DetectSettings
+from sppnet.settings.commands import DetectSettings
 
 _CROP = re.compile(r"(.+)-\d+")
 

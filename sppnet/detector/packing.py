@@ -22,7 +22,7 @@ from sppnet import environment
 from sppnet.detector.testing import STAGES
 from sppnet.detector.training_images import training_images_of
 from sppnet.run import Run
-from sppnet.settings.detector import ExportModelSettings
+from sppnet.settings.commands import ExportModelSettings
 
 TIMED_PHOTOS = 10
 
@@ -49,11 +49,9 @@ def pack_model(run: Run, settings: ExportModelSettings) -> dict[str, Any]:
     _check_destination(s.to)
     reports = {read_inference(path): read_scores(path) for path in s.report or ()}
     trained = model.load(source)
-    if s.views:
-        views = tuple(View.parse(view) for view in s.views)
-        trained = replace(trained, config=replace(trained.config, best_views=views))
-    if s.inference:
-        trained = trained.with_inference(s.inference)
+    inference = s.inference or trained.config.inference
+    trained = trained.with_views(View.parse_all(s.views)) if s.views else trained
+    trained = trained.with_inference(inference) if inference else trained
     if reports and trained.config.inference not in reports:
         raise ValueError(
             f"--report: measured {', '.join(map(str, reports))} inference, but the model is packed for "

@@ -21,7 +21,8 @@ from sppnet.detector.proposals import coco_names
 from sppnet.output_files import check_name
 from sppnet.progress import log
 from sppnet.run import Run
-from sppnet.settings.detector import EvaluateProposalsSettings, ProposalSettings
+from sppnet.settings.commands import EvaluateProposalsSettings
+from sppnet.settings.detector import ProposalSettings
 
 COLUMNS = ("recall .5", "recall .7", "AR", "overlap", "MABO", "boxes/img", "s/img")
 LEGEND = """\

@@ -131,8 +131,8 @@ def _features_of(view: View) -> str:
 def _state_inference(folder: Path, s: TrainSettings) -> None:
     """Let the model in a folder state how it is used, and what inference "best" looks at."""
     found = load(folder)
-    stated = replace(found, config=replace(found.config, best_views=tuple(View.parse(view) for view in s.views)))
     inference = s.inference or found.config.inference
+    stated = found.with_views(View.parse_all(s.views)) if s.views else found
     stated = stated.with_inference(inference) if inference else stated
     if stated.config != found.config:
         stated.save(folder)

@@ -24,7 +24,7 @@ from sppnet.server.detector_queue import DetectorQueue
 from sppnet.server.errors import RequestRefused
 from sppnet.server.parameters import agreed, known_names
 from sppnet.server.schemas import PROBLEMS, WRONG_NAME, DetectionResult, Health, ModelList
-from sppnet.settings.detector import DetectSettings
+from sppnet.settings.commands import DetectSettings
 
 PAGES = {"/": "page.html", "/docs": "api.html"}
 THRESHOLD = DetectSettings.score_threshold

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from sppnet.progress import log
-from sppnet.settings.detector import ServeSettings
+from sppnet.settings.commands import ServeSettings
 
 if TYPE_CHECKING:
     from sppnet.server.detector_queue import DetectorQueue

@@ -11,7 +11,7 @@ from typing import Any
 from detection import zoo
 from detection.model import CARD, MODEL
 from sppnet.errors import one_line
-from sppnet.settings.detector import BUNDLED
+from sppnet.settings.commands import BUNDLED
 
 
 @dataclass(frozen=True)

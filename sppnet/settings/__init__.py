@@ -14,20 +14,22 @@ from sppnet.settings.classifier import (
     NetworkTrainingSettings,
     RepresentationSettings,
 )
-from sppnet.settings.detector import (
-    BboxRegressorSettings,
+from sppnet.settings.commands import (
     CheckSettings,
-    DemoSettings,
     DetectSettings,
     EvaluateProposalsSettings,
     EvaluateSettings,
     ExportModelSettings,
     ExportOnnxSettings,
+    ReportSettings,
+    ServeSettings,
+)
+from sppnet.settings.detector import (
+    BboxRegressorSettings,
+    DemoSettings,
     ExtractProposalsSettings,
     FeatureSettings,
     FinetuneSettings,
-    ReportSettings,
-    ServeSettings,
     SVMSettings,
     TestSettings,
     TrainSettings,

@@ -1,4 +1,4 @@
-"""Settings of the stages and commands of detection: the only place with their defaults."""
+"""Settings of the stages of detection and of the training that runs them all."""
 
 from __future__ import annotations
 
@@ -10,26 +10,16 @@ from typing import ClassVar, Literal
 from detection.config import View
 from sppnet.settings.base import Settings, option
 from sppnet.settings.shared import (
-    DatasetSettings,
     DeviceSettings,
     Inference,
     InferenceSettings,
-    Metric,
     MetricSettings,
     OverwriteSettings,
     Precision,
-    RunSettings,
     SeedSettings,
     TestSplitSettings,
     TrainSplitSettings,
     WeightsSettings,
-)
-
-BUNDLED = "lite0-voc2007"  # the detector that is used where none is named
-Order = Literal["yxyx", "xyxy"]
-VIEWS_HELP = (
-    "what inference best looks at: sizes of the photo, relative to the training's, with m if mirrored; sizes such as "
-    "0.7 1.25m suit objects of any size, 1 1m objects whose size in the photo is informative"
 )
 
 
@@ -113,6 +103,24 @@ class ModelNameSettings(Settings):
 
 
 @dataclass(frozen=True)
+class ViewSettings(Settings):
+    """What inference "best" looks at."""
+
+    views: tuple[str, ...] | None = option(
+        None,
+        "what inference best looks at: sizes of the photo, relative to the training's, with m if mirrored; 0.7 1.25m "
+        "suits objects of any size, 1 1m objects whose size in the photo is informative (default: what the model has, "
+        "else 1 1m)",
+        metavar="VIEW",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.views:
+            View.parse_all(self.views)
+
+
+@dataclass(frozen=True)
 class ExtractProposalsSettings(TrainSplitSettings, TestSplitSettings, SearchSettings):
     """Settings of `sppnet stage extract-proposals`."""
 
@@ -121,7 +129,13 @@ class ExtractProposalsSettings(TrainSplitSettings, TestSplitSettings, SearchSett
 
 @dataclass(frozen=True)
 class FeatureSettings(
-    TrainSplitSettings, TestSplitSettings, NetworkSettings, SearchSettings, WeightsSettings, DeviceSettings
+    TrainSplitSettings,
+    TestSplitSettings,
+    NetworkSettings,
+    SearchSettings,
+    ViewSettings,
+    WeightsSettings,
+    DeviceSettings,
 ):
     """Settings of `sppnet stage extract-features`."""
 
@@ -131,12 +145,6 @@ class FeatureSettings(
     inference: Inference | None = option(
         None, "also convolve the test images as this way of inference looks at them, for test-net --inference"
     )
-    views: tuple[str, ...] = option(("1", "1m"), VIEWS_HELP, metavar="VIEW")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for view in self.views:
-            View.parse(view)
 
 
 @dataclass(frozen=True)
@@ -285,160 +293,3 @@ class DemoSettings(TrainSettings):
     run: Path | None = option(Path("runs/minivoc"), "folder of this run's files", metavar="DIR", writes="folder")
     backbone: str | None = option("alexnet", "convolutions, as in `sppnet train`", metavar="NAME")
     precision: Precision | None = option("fp32", "precision of the convolutions")
-
-
-@dataclass(frozen=True)
-class DetectSettings(InferenceSettings, WeightsSettings, DeviceSettings):
-    """Settings of `sppnet detect`."""
-
-    MAIN: ClassVar = ("model", "save", "csv", "score_threshold", "classes")
-
-    sources: tuple[str, ...] = option(
-        None,
-        "photos, folders, patterns or videos",
-        metavar="PHOTO|FOLDER|PATTERN|VIDEO",
-        positional=True,
-        required=True,
-    )
-    model: str = option(BUNDLED, "a bundled detector or a model folder", metavar="NAME|DIR")
-    save: Path | None = option(
-        None, "write photos and videos with boxes drawn into this folder", metavar="DIR", writes="folder"
-    )
-    csv: Path | None = option(None, "write one row per detection", metavar="FILE", writes="file")
-    crop: Path | None = option(
-        None, "write cut-out objects into this folder, one folder per class", metavar="DIR", writes="folder"
-    )
-    score_threshold: float = option(-0.5, "lowest SVM margin to keep", metavar="S")
-    classes: tuple[str, ...] | None = option(None, "keep only these classes", metavar="NAME")
-    scales: tuple[int, ...] | None = option(
-        None, "short sides in pixels (default: those of the training)", metavar="N", minimum=1
-    )
-
-
-@dataclass(frozen=True)
-class EvaluateSettings(DatasetSettings, InferenceSettings, WeightsSettings, DeviceSettings, MetricSettings):
-    """Settings of `sppnet evaluate`."""
-
-    MAIN: ClassVar = ("model", "comp4", "data", "voc2007", "split")
-
-    model: str | None = option(None, "evaluate this bundled detector or model folder", metavar="NAME|DIR")
-    comp4: Path | None = option(
-        None, "evaluate the result files comp4_det_SPLIT_CLASS.txt in this folder", metavar="DIR"
-    )
-    split: str | None = option(None, "split to evaluate on (default: test, or val)", metavar="NAME")
-    classes: tuple[str, ...] | None = option(
-        None, "names of all classes, if some occur in no annotation of the split", metavar="NAME"
-    )
-    iou: float = option(0.5, "lowest overlap of a correct detection", metavar="IOU", above=0, maximum=1)
-
-
-@dataclass(frozen=True)
-class CheckSettings(SeedSettings):
-    """Settings of `sppnet check`."""
-
-    MAIN: ClassVar = ("splits", "sheet", "photos")
-
-    data: Path = option(
-        None,
-        "labelled photos in VOC, COCO or YOLO layout, or a CSV table of boxes",
-        metavar="PATH",
-        positional=True,
-        required=True,
-    )
-    splits: tuple[str, ...] | None = option(
-        None, "splits to check (default: those for training and testing)", metavar="NAME"
-    )
-    sheet: Path | None = option(
-        None, "draw photos with their objects into this .png or .jpg file", metavar="FILE", writes="file"
-    )
-    photos: int = option(24, "photos on the sheet", metavar="N", minimum=1)
-
-
-@dataclass(frozen=True)
-class ReportSettings(RunSettings):
-    """Settings of `sppnet report`."""
-
-    MAIN: ClassVar = ("split", "detections", "metric", "out")
-    HIDDEN: ClassVar = ("skip_bad",)  # a report always goes on, and names what it left out
-
-    folder: Path | None = option(
-        None, "folder of a tested run (default: that of the data set)", metavar="RUN", positional=True
-    )
-    split: str | None = option(None, "split of the test (default: the run's, test, or val)", metavar="NAME")
-    detections: str | None = option(
-        None, "report another model than RUN/model, the NAME in detections/SPLIT-NAME-windows.npz", metavar="NAME"
-    )
-    metric: Metric | None = option(None, "11-point (voc07) or area average precision (default: the run's, or voc07)")
-    out: Path | None = option(None, "file to write (default: RUN/report.html)", metavar="FILE", writes="file")
-
-
-@dataclass(frozen=True)
-class ServeSettings(InferenceSettings, WeightsSettings, DeviceSettings):
-    """Settings of `sppnet serve`."""
-
-    MAIN: ClassVar = ("model", "host", "port")
-
-    model: tuple[str, ...] | None = option(
-        None, "model folders to offer besides the bundled detectors, the default first", metavar="NAME|DIR"
-    )
-    host: str = option("127.0.0.1", "address to listen on; 127.0.0.1 is this machine only", metavar="ADDRESS")
-    port: int = option(8000, "port to listen on; 0 picks a free one", metavar="N")
-    max_megabytes: int = option(20, "largest photo file, megabytes", metavar="N", minimum=1)
-    max_megapixels: int = option(50, "largest photo, megapixels", metavar="N", minimum=1)
-
-
-@dataclass(frozen=True)
-class ExportModelSettings(
-    TrainSplitSettings, TestSplitSettings, ProposalSettings, ModelNameSettings, WeightsSettings, DeviceSettings
-):
-    """Settings of `sppnet export model`."""
-
-    MAIN: ClassVar = ("to", "data", "voc2007", "run", "report")
-
-    to: Path = option(None, "folder of the packed model", metavar="DIR", required=True, writes="folder")
-    energy: float | None = option(
-        None, "share of the variance of fc6 and fc7 to keep, for smaller layers", metavar="SHARE"
-    )
-    inference: Inference | None = option(None, "how the packed detector is used (default: what the model states)")
-    views: tuple[str, ...] | None = option(None, VIEWS_HELP + " (default: what the model states)", metavar="VIEW")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for view in self.views or ():
-            View.parse(view)
-
-    report: tuple[Path, ...] | None = option(
-        None, "outputs of `sppnet stage test-net --json`, for the card; one per way of inference", metavar="JSON"
-    )
-    command: tuple[str, ...] | None = option(None, "commands that trained the model, for the card", metavar="TEXT")
-    licence: str | None = option(None, "notes on the licences of data and convolutions, for the card", metavar="TEXT")
-
-
-@dataclass(frozen=True)
-class ExportOnnxSettings(WeightsSettings):
-    """Settings of `sppnet export onnx`."""
-
-    MAIN: ClassVar = ("model", "to", "weights")
-
-    model: str = option(None, "a bundled detector or a model folder", metavar="NAME|DIR", required=True)
-    to: Path = option(None, "folder for body.onnx and head.onnx", metavar="DIR", required=True, writes="folder")
-
-
-@dataclass(frozen=True)
-class EvaluateProposalsSettings(RunSettings):
-    """Settings of `sppnet stage evaluate-proposals`."""
-
-    MAIN: ClassVar = ("data", "voc2007", "run", "proposals", "plot")
-
-    split: str | None = option(None, "split to measure on (default: test, or val)", metavar="NAME")
-    proposals: tuple[str, ...] | None = option(
-        None,
-        "sources of the run, or .npz, .mat or .json files of boxes, where {split} stands for the split "
-        "(default: all that the run has)",
-        metavar="SOURCE|FILE",
-    )
-    max_boxes: int | None = option(None, "use only the N best-ranked boxes per image (default: all)", metavar="N")
-    order: Order = option("yxyx", "column order of .mat files")
-    plot: Path | None = option(
-        None, "draw the recall curves into a .png, .svg or .pdf file", metavar="FILE", writes="file"
-    )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from sppnet.settings.base import Settings, option
-from sppnet.settings.detector import BUNDLED, Order
+from sppnet.settings.commands import BUNDLED, Order
 from sppnet.settings.shared import DeviceSettings, SeedSettings, WeightsSettings
 
 Box = tuple[float, float, float, float]

@@ -299,7 +299,10 @@ def test_wrong_settings_and_workers_are_named(records, tmp_path):
 
 
 def test_workers_get_no_interrupt_while_they_start():
-    code = "import time; print('started', flush=True); time.sleep(0.5); print('finished')"
+    code = (
+        "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "print('started', flush=True); time.sleep(0.5); print('finished')"
+    )
     with batch._interrupts_held():
         process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())

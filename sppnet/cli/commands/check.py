@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sppnet.errors import Incomplete
-from sppnet.settings.detector import CheckSettings
+from sppnet.settings.commands import CheckSettings
 
 if TYPE_CHECKING:
     from sppnet.dataset_check import SplitCheck

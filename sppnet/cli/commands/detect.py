@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sppnet.errors import complete
-from sppnet.settings.detector import DetectSettings
+from sppnet.settings.commands import DetectSettings
 
 if TYPE_CHECKING:
     from sppnet.json_report import CommandReport

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sppnet.settings.detector import EvaluateSettings
+from sppnet.settings.commands import EvaluateSettings
 
 SETTINGS = EvaluateSettings
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sppnet.settings.detector import EvaluateProposalsSettings
+from sppnet.settings.commands import EvaluateProposalsSettings
 
 SETTINGS = EvaluateProposalsSettings
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from sppnet.cli.resolving import resolve_run as resolve
-from sppnet.settings.detector import ExportModelSettings
+from sppnet.settings.commands import ExportModelSettings
 
 SETTINGS = ExportModelSettings
 __all__ = ["SETTINGS", "resolve", "run"]

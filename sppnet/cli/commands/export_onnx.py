@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-from sppnet.settings.detector import ExportOnnxSettings
+from sppnet.settings.commands import ExportOnnxSettings
 
 SETTINGS = ExportOnnxSettings
 

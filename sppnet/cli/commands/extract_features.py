@@ -23,6 +23,8 @@ def run(settings: FeatureSettings) -> dict[str, Any]:
     from sppnet.run import Run
     from sppnet.text import size
 
+    if settings.views and settings.inference != "best":
+        raise ValueError("--views: only with --inference best, which looks at them")
     run = Run.open(settings)
     splits = dict.fromkeys((run.train_split, run.test_split))
     searched = {split: extract_proposals(run, split, settings) for split in splits}

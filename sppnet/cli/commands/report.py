@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from sppnet.settings.detector import ReportSettings
+from sppnet.settings.commands import ReportSettings
 from sppnet.settings.shared import MetricSettings
 
 SETTINGS = ReportSettings

@@ -9,7 +9,7 @@ import functools
 import importlib.util
 from typing import Any
 
-from sppnet.settings.detector import ServeSettings
+from sppnet.settings.commands import ServeSettings
 
 SETTINGS = ServeSettings
 

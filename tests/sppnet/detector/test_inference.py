@@ -66,6 +66,11 @@ def test_a_packed_model_states_its_views(work, weights, capsys):
     assert not np.array_equal(fast.detect(photo).scores, best.detect(photo).scores)
 
 
+def test_views_that_nothing_looks_at_are_refused(work, capsys):
+    assert commands.extract_features([*work.extract, "--views", "0.7"]) == 1
+    assert "--views: only with --inference best" in capsys.readouterr().err
+
+
 def test_views_that_are_none_are_refused(work, capsys):
     assert commands.extract_features([*work.extract, "--inference", "best", "--views", "0.7", "half"]) == 1
     assert "view: expected a factor from 0.1 to 10, with m if mirrored, as 0.7 or 1m; got 'half'" in (

@@ -9,7 +9,7 @@ from PIL import Image
 from detection import SPPDetector, zoo
 from sppnet.server.detector_queue import DetectorQueue
 from sppnet.server.offered_detectors import OfferedDetector, offered_detectors
-from sppnet.settings.detector import BUNDLED
+from sppnet.settings.commands import BUNDLED
 from tests.sppnet.server.helpers import LIMITS, ask, claiming, encoded, site
 
 
