@@ -213,7 +213,8 @@ def fit_all(
     Each regressor is the one that `fit` gives for the windows of its class in the order of the images.
 
     Args:
-        images: the training images with their features, pool5 or those of fully connected layers.
+        images: the training images with their features, pool5 or those of fully connected layers. Of images in
+            several views, the windows of every view are examples.
         config: the smallest overlap and the ridge.
         feature_scale: factor on the features.
         difficult: use the windows of difficult objects too.
@@ -231,8 +232,8 @@ def fit_all(
     for k in range(images.n_classes):
         if found[k] is not None or not counts[k]:
             on_class(k)
-    length = images.feature_length
-    groups = _groups({k: system_bytes(n, length) for k, n in enumerate(counts) if n and found[k] is None}, memory)
+    length, rows = images.feature_length, counts * len(images.views)
+    groups = _groups({k: system_bytes(n, length) for k, n in enumerate(rows) if n and found[k] is None}, memory)
     for number, group in enumerate(groups, 1):
         log.info("box regression: pass %d of %d over the features, %d classes", number, len(groups), len(group))
         systems = _build_systems(images, windows, group, config.ridge, feature_scale)
@@ -272,11 +273,12 @@ def _build_systems(
         if not len(used):
             continue
         boxes, labels = images.boxes(index)[w.rows[used]], w.labels[used]
-        gt_boxes = images.records[index].boxes[w.objects[used]]
-        pooled = images.pool(index, boxes) * np.float32(feature_scale)  # (n, D)
-        for k in np.unique(labels).tolist():
-            mine = labels == k
-            systems[k].add(pooled[mine], encode(boxes[mine], gt_boxes[mine]))
+        targets = encode(boxes, images.records[index].boxes[w.objects[used]])
+        for view in images.views:
+            pooled = view.pool(index, boxes) * np.float32(feature_scale)  # (n, D)
+            seen = targets * (-1, 1, 1, 1) if view.mirrored else targets  # dx
+            for k in np.unique(labels).tolist():
+                systems[k].add(pooled[labels == k], seen[labels == k])
     return systems
 
 

@@ -105,6 +105,13 @@ def to_xywh(boxes: ArrayLike) -> Floats:
     return b
 
 
+def enlarge(boxes: ArrayLike, factor: float) -> Floats:
+    """Scale the width and height of boxes, (N, 4) xyxy, about their centres: float64 (N, 4), not clipped."""
+    b = as_boxes(boxes)
+    middle, half = (b[:, :2] + b[:, 2:]) / 2, (b[:, 2:] - b[:, :2]) * (factor / 2)
+    return np.hstack([middle - half, middle + half])
+
+
 def nms(boxes: ArrayLike, scores: ArrayLike, threshold: float, most: int | None = None) -> NDArray[np.int64]:
     """Suppress overlapping boxes by greedy non-maximum suppression.
 

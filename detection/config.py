@@ -23,6 +23,19 @@ class PoolingConfig:
     rule: ScaleRule = "paper"  # how the scale of a window is chosen and the window is scaled
     offset: float | None = None  # pixels by which windows shrink per side before rounding; None: centres inside
     levels: tuple[int, ...] = (1, 2, 3, 6)  # bins per side, in the order that fc6 was trained with
+    # Larger windows around each window, sizes relative to its sides, pooled beside it. Neither source has them.
+    context: tuple[float, ...] = field(default=(), repr=False)
+    context_levels: tuple[int, ...] = field(default=(1, 2, 3), repr=False)  # bins per side of each of them
+
+    @property
+    def pyramids(self) -> tuple[tuple[int, ...], ...]:
+        """The levels of the window, then those of each larger window around it."""
+        return (self.levels, *(self.context_levels for _ in self.context))
+
+    @property
+    def bins(self) -> int:
+        """Number of bins that a window is pooled to; a pooled vector has so many times the channels."""
+        return sum(n * n for levels in self.pyramids for n in levels)
 
 
 @dataclass(frozen=True)
@@ -173,6 +186,8 @@ class Config:
             del values["test"]["voting"]  # as models were written before there was voting
         if self.best_views == PHOTO_AND_MIRROR_IMAGE:
             del values["best_views"]
+        if not self.pooling.context:
+            del values["pooling"]["context"], values["pooling"]["context_levels"]
         return values
 
     @classmethod

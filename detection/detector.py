@@ -56,11 +56,12 @@ class SPPDetector:
                 f"model: trained on {model.network} with weights {model.weights_hash[:12]}, "
                 f"got {body.name} with {body.weights_hash[:12]}; load the weights it was trained on"
             )
-        levels = model.config.pooling.levels
-        if model.pooled_length != (pooled := body.channels * sum(n * n for n in levels)):
+        pooling = model.config.pooling
+        if model.pooled_length != (pooled := body.channels * pooling.bins):
             raise ValueError(
                 f"model: expects pooled vectors of length {model.pooled_length}, but {body.name} with pyramid levels "
-                f"{', '.join(map(str, levels))} gives {pooled}; use the network and the levels it was trained with"
+                f"{', '.join(map(str, pooling.levels))} gives {pooled}; use the network and the levels it was trained "
+                "with"
             )
         self.body = body
         self.model = model

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from detection import image as pixels
 from detection import spp
+from detection.boxes import clip, enlarge
 from detection.cache import FeatureCache
 from detection.config import PoolingConfig
 from detection.network import ConvBody
@@ -55,25 +56,33 @@ class Cells:
     Attributes:
         scale_index: int64 (R,), the map of each window.
         windows: int64 (R, 4), inclusive cells x0, y0, x1, y1 of that map.
+        context: int64 (R, N, 4), those of N larger windows around each window; None: there are none.
     """
 
     scale_index: NDArray[np.int64]
     windows: NDArray[np.int64]
+    context: NDArray[np.int64] | None = None
 
     def unique(self) -> tuple[Cells, NDArray[np.int64]]:
         """Return the U distinct positions, in order of first appearance, and the position of each window, int64 (R,).
 
         Windows on the same cells at the same scale have the same features.
         """
-        keys = np.column_stack([self.scale_index, self.windows])
+        keys = np.column_stack([self.scale_index, *self.regions])
         _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
         order = np.argsort(first)  # np.unique sorts by key
         rank = np.argsort(order)
         kept = first[order]
-        return Cells(self.scale_index[kept], self.windows[kept]), rank[inverse.reshape(-1)]
+        return self[kept], rank[inverse.reshape(-1)]
+
+    @property
+    def regions(self) -> tuple[NDArray[np.int64], ...]:
+        """What is pooled: the windows, then the larger windows around them, int64 (R, 4) each."""
+        return (self.windows, *(() if self.context is None else self.context.swapaxes(0, 1)))
 
     def __getitem__(self, rows: NDArray[Any] | slice) -> Cells:
-        return Cells(self.scale_index[rows], self.windows[rows])
+        context = None if self.context is None else self.context[rows]
+        return Cells(self.scale_index[rows], self.windows[rows], context)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,19 +93,19 @@ class PlacedWindows:
         pyramid: feature maps of the image.
         cells: the U distinct positions of the windows.
         group: int64 (R,), the position of each window, an index into `cells`.
-        levels: bins per side of each level of the pyramid pooling.
+        pooling: the levels of the pyramid pooling.
         fc: fully connected layers that turn pool5 into the features; None: the features are pool5.
     """
 
     pyramid: FeaturePyramid
     cells: Cells
     group: NDArray[np.int64]
-    levels: tuple[int, ...]
+    pooling: PoolingConfig
     fc: Callable[[spp.Array], spp.Array] | None = None
 
     def rows(self, positions: NDArray[np.int64] | slice) -> NDArray[np.float32]:
         """Return the unscaled features of some positions: float32 (n, D)."""
-        pool5 = pool(self.pyramid, self.cells[positions], self.levels)
+        pool5 = pool(self.pyramid, self.cells[positions], self.pooling)
         return np.asarray(self.fc(pool5) if self.fc else pool5)
 
     def scores(self, scorer: Callable[[spp.Array], NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -114,12 +123,43 @@ class PlacedWindows:
                 is done in torch then, because numpy's own threads would wait for torch's.
         """
         if self.fc is None:
-            return apply_pooled(work, self.pyramid, self.cells, self.levels)[self.group]
+            return apply_pooled(work, self.pyramid, self.cells, self.pooling)[self.group]
 
         def of_tensor(pooled: spp.Array) -> NDArray[np.float32]:
             return work(torch.as_tensor(pooled))
 
-        return apply_pooled(of_tensor, self.pyramid, self.cells, self.levels, own_threads=True)[self.group]
+        return apply_pooled(of_tensor, self.pyramid, self.cells, self.pooling, own_threads=True)[self.group]
+
+
+class PlacedViews:
+    """R windows of one image in several views, for example at two sizes; features are means over the views.
+
+    Args:
+        views: the same windows in each view.
+
+    Attributes:
+        group: int64 (R,), the position of each window; windows that share it lie on the same cells in every view.
+    """
+
+    def __init__(self, views: Sequence[Placed]) -> None:
+        self.views = views
+        keys = np.stack([view.group for view in views], axis=1)  # (R, V)
+        self._positions, inverse = np.unique(keys, axis=0, return_inverse=True)  # (U, V), the position in each view
+        self.group: NDArray[np.int64] = inverse.reshape(-1)
+
+    def rows(self, positions: NDArray[np.int64] | slice) -> NDArray[np.float32]:
+        """Return the unscaled features of some positions: float32 (n, D)."""
+        in_view = self._positions[positions].T  # (V, n)
+        mean: NDArray[np.float32] = np.mean([v.rows(mine) for v, mine in zip(self.views, in_view, strict=True)], axis=0)
+        return mean
+
+    def scores(self, scorer: Callable[[spp.Array], NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return an affine `scorer` of the unscaled features of every window, as `PlacedWindows.scores`."""
+        mean: NDArray[np.float32] = np.mean([view.scores(scorer) for view in self.views], axis=0)
+        return mean
+
+
+Placed: TypeAlias = PlacedWindows | PlacedViews
 
 
 def needed_scales(
@@ -177,14 +217,20 @@ def locate(
         pooling: how windows are scaled and projected.
         scale_index: (R,), the map of each window; None: the one that the pooling rule chooses.
     """
-    index = scale_index
+    size, index = pyramid.image_size, scale_index
     if index is None:
-        index = spp.choose_scales(boxes, pyramid.image_size, pyramid.scales, pooling.rule)
+        index = spp.choose_scales(boxes, size, pyramid.scales, pooling.rule)
     sides = np.asarray(pyramid.scales)[index]
-    boxes_scaled = spp.scale_boxes(boxes, pyramid.image_size, sides, pooling.rule)
     map_sizes = np.array([m.shape[1:] for m in pyramid.maps])[index]
-    windows = spp.project(boxes_scaled, map_sizes, pyramid.stride, pyramid.center, pooling.offset)
-    return Cells(index, windows)
+
+    def cells_of(region: ArrayLike) -> NDArray[np.int64]:
+        scaled = spp.scale_boxes(region, size, sides, pooling.rule)
+        return spp.project(scaled, map_sizes, pyramid.stride, pyramid.center, pooling.offset)
+
+    if not pooling.context:
+        return Cells(index, cells_of(boxes))
+    around = [cells_of(clip(enlarge(boxes, factor), size)) for factor in pooling.context]
+    return Cells(index, cells_of(boxes), np.stack(around, axis=1))
 
 
 def place(
@@ -196,19 +242,36 @@ def place(
 ) -> PlacedWindows:
     """Locate windows and find those on the same cells; arguments as of `locate` and `PlacedWindows`."""
     cells, group = locate(pyramid, boxes, pooling, scale_index).unique()
-    return PlacedWindows(pyramid, cells, group, pooling.levels, fc)
+    return PlacedWindows(pyramid, cells, group, pooling, fc)
 
 
-def pool(pyramid: FeaturePyramid, cells: Cells, levels: Sequence[int]) -> spp.Array:
-    """Return pool5 of R windows, (R, C * sum(n * n)), the channels of a bin together: array or tensor as the maps."""
-    return spp.pyramid_pool(pyramid.maps, cells.windows, cells.scale_index, levels, channels_last=True)
+def pool(
+    pyramid: FeaturePyramid,
+    cells: Cells,
+    pooling: PoolingConfig,
+    out: NDArray[np.float32] | None = None,
+    threads: int | None = None,
+) -> spp.Array:
+    """Pool R windows, and the larger windows around them if there are any.
+
+    Args:
+        pyramid: feature maps of the image.
+        cells: positions of the windows, see `locate`.
+        pooling: the levels.
+        out: float32 (R, C * bins), array to fill and return, only for maps that are arrays.
+        threads: number of threads, only for maps that are arrays; None: as many as torch uses.
+
+    Returns:
+        pool5, (R, C * bins), array or tensor as the maps: windows first, the channels of a bin together.
+    """
+    return spp.pool_regions(pyramid.maps, cells.regions, cells.scale_index, pooling.pyramids, out, threads, True)
 
 
 def apply_pooled(
     work: Callable[[spp.Array], NDArray[np.float32]],
     pyramid: FeaturePyramid,
     cells: Cells,
-    levels: Sequence[int],
+    pooling: PoolingConfig,
     own_threads: bool = False,
 ) -> NDArray[np.float32]:
     """Call `work` on the pool5 of R windows block by block, so that pool5 of all of them is never in memory.
@@ -217,14 +280,14 @@ def apply_pooled(
         work: float32 (N, D) -> float32 (N, ...), row by row; it must not keep its argument, whose memory is reused.
         pyramid: feature maps of the image.
         cells: positions of R windows.
-        levels: bins per side of each level of the pyramid pooling.
+        pooling: the levels of the pyramid pooling.
         own_threads: `work` runs threads of its own and is called by one thread. False: it is called by several
             threads at once, with BLAS limited to one thread each.
 
     Returns:
         float32 (R, ...).
     """
-    count, length = len(cells.windows), len(pyramid.maps[0]) * sum(n * n for n in levels)
+    count, length = len(cells.windows), len(pyramid.maps[0]) * pooling.bins
     own_threads |= isinstance(pyramid.maps[0], torch.Tensor)
     size = LARGE_BLOCK if own_threads else BLOCK
     memory, starts = threading.local(), range(0, max(count, 1), size)  # without windows one empty block
@@ -232,11 +295,11 @@ def apply_pooled(
     def block(start: int) -> NDArray[np.float32]:
         part = cells[slice(start, start + size)]
         if isinstance(pyramid.maps[0], torch.Tensor):
-            return work(pool(pyramid, part, levels))
+            return work(pool(pyramid, part, pooling))
         if not hasattr(memory, "rows"):
             memory.rows = np.empty((min(size, count), length), np.float32)
         out, threads = memory.rows[: len(part.windows)], None if own_threads else 1
-        return work(spp.pyramid_pool(pyramid.maps, part.windows, part.scale_index, levels, out, threads, True))
+        return work(pool(pyramid, part, pooling, out, threads))
 
     if own_threads:
         return np.concatenate([block(start) for start in starts])

@@ -74,7 +74,7 @@ def regress(
         return boxes
     positions, which = np.unique(windows.group[rows], return_inverse=True)
     cells, own_threads = windows.cells[positions], regression.fc is not None
-    found_targets = features.apply_pooled(regression.targets, windows.pyramid, cells, windows.levels, own_threads)
+    found_targets = features.apply_pooled(regression.targets, windows.pyramid, cells, windows.pooling, own_threads)
     targets = found_targets[which]  # (N, P, 4)
     return clip(regression.apply(boxes, found.labels, targets), windows.pyramid.image_size).astype(np.float32)
 

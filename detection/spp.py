@@ -148,18 +148,51 @@ def pyramid_pool(
     Raises:
         ValueError: a window is not inside its map, or shapes do not match.
     """
-    cells = np.asarray(windows, np.int64).reshape(-1, 4)
+    return pool_regions(maps, (windows,), scale_index, (levels,), out, threads, channels_last)
+
+
+def pool_regions(
+    maps: Sequence[Array],
+    regions: Sequence[ArrayLike],
+    scale_index: ArrayLike,
+    pyramids: Sequence[Sequence[int]],
+    out: NDArray[np.float32] | None = None,
+    threads: int | None = None,
+    channels_last: bool = False,
+) -> Array:
+    """Pool several regions per window, for example the window and a larger one around it, each as `pyramid_pool` does.
+
+    Args:
+        maps: one (C, h, w) map per scale: float32 arrays, or tensors on any device (gradients flow).
+        regions: N times (R, 4), inclusive cells x0, y0, x1, y1.
+        scale_index: (R,), the map of each window.
+        pyramids: levels of each of the N regions.
+        out, threads, channels_last: as of `pyramid_pool`.
+
+    Returns:
+        (R, C * bins), array or tensor as `maps`, the values of the first region first; bins are those of all regions.
+
+    Raises:
+        ValueError: a region is not inside its map, or shapes do not match.
+    """
+    places = [np.asarray(region, np.int64).reshape(-1, 4) for region in regions]
     index = np.asarray(scale_index, np.int64).reshape(-1)
-    _check(maps, cells, index, levels)
+    for cells, levels in zip(places, pyramids, strict=True):
+        _check(maps, cells, index, levels)
     tensors = [m for m in maps if isinstance(m, torch.Tensor)]
     if tensors:
-        return _pool_tensors(tensors, cells, index, levels, channels_last)
-    length = maps[0].shape[0] * sum(n * n for n in levels)
+        parts = zip(places, pyramids, strict=True)
+        return torch.cat([_pool_tensors(tensors, c, index, levels, channels_last) for c, levels in parts], dim=1)
+    bins = [sum(n * n for n in levels) for levels in pyramids]
+    shape = (len(index), maps[0].shape[0] * sum(bins))
     if out is None:
-        out = np.empty((len(cells), length), np.float32)
-    elif out.shape != (len(cells), length) or out.dtype != np.float32:
-        raise ValueError(f"out: expected float32 {(len(cells), length)}, got {out.dtype} {out.shape}")
-    return _pool_arrays([np.asarray(m) for m in maps], cells, index, levels, out, threads, channels_last)
+        out = np.empty(shape, np.float32)
+    elif out.shape != shape or out.dtype != np.float32:
+        raise ValueError(f"out: expected float32 {shape}, got {out.dtype} {out.shape}")
+    arrays, into = [np.asarray(m) for m in maps], out.reshape(len(out), sum(bins), len(maps[0]))
+    for i, (cells, levels) in enumerate(zip(places, pyramids, strict=True)):
+        _pool_arrays(arrays, cells, index, levels, into, sum(bins[:i]), threads, channels_last)
+    return out
 
 
 def _check(maps: Sequence[Array], cells: NDArray[np.int64], index: NDArray[np.int64], levels: Sequence[int]) -> None:
@@ -193,12 +226,13 @@ def _pool_arrays(
     index: NDArray[np.int64],
     levels: Sequence[int],
     out: NDArray[np.float32],
+    start: int,
     threads: int | None,
     channels_last: bool,
-) -> NDArray[np.float32]:
+) -> None:
+    """Pool one region per window into the bins of `out`, (R, bins, C), from number `start` on."""
     sides = np.array(levels, np.int64)
     source = np.array([_finer_level(levels, i) for i in range(len(levels))], np.int64)
-    bins = out.reshape(len(out), int((sides**2).sum()), len(maps[0]))  # (R, bins, C)
     for s, map_chw in enumerate(maps):
         rows = np.flatnonzero(index == s)
         map_hwc = np.ascontiguousarray(
@@ -206,10 +240,9 @@ def _pool_arrays(
         )  # channels last: one inner loop over all channels
 
         def work(first: int, last: int, m: NDArray[np.float32] = map_hwc, r: NDArray[np.int64] = rows) -> None:
-            _pool_kernel(m, cells, r[first:last], sides, source, bins, channels_last)
+            _pool_kernel(m, cells, r[first:last], sides, source, out, start, channels_last)
 
         for_each_chunk(work, len(rows), threads)
-    return out
 
 
 @numba.njit(cache=True, nogil=True)
@@ -220,11 +253,12 @@ def _pool_kernel(
     sides: NDArray[np.int64],
     source: NDArray[np.int64],
     out: NDArray[np.float32],
+    start: int,
     channels_last: bool,
 ) -> None:
-    """Fill `out[rows]`, (R, bins, C): finest levels first, coarser levels from their bins where the edges nest."""
-    first = np.zeros(len(sides) + 1, np.int64)
-    first[1:] = np.cumsum(sides * sides)
+    """Fill bins of `out[rows]`, (R, bins, C): finest levels first, coarser ones from theirs where the edges nest."""
+    first = np.full(len(sides) + 1, start, np.int64)
+    first[1:] += np.cumsum(sides * sides)
     finest_first = np.argsort(-sides)
     turned = np.empty(out.shape[1:], np.float32)
     for row in rows:

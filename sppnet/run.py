@@ -210,7 +210,7 @@ def configuration(settings: NetworkSettings, run: Run | None = None) -> tuple[st
     """The network and the constants that settings ask for.
 
     Args:
-        settings: backbone, preset, scales, precision, and pyramid levels if they have them.
+        settings: backbone, preset, scales, precision, and the pyramid if they have it.
         run: with it, settings without backbone and scales take both, and preset and precision unless they are set,
             from the run's features, if it has only one kind.
 
@@ -225,8 +225,9 @@ def configuration(settings: NetworkSettings, run: Run | None = None) -> tuple[st
             backbone, scales = manifest["network"], tuple(manifest["scales"])
             preset, precision = preset or manifest["preset"], precision or manifest.get("precision")
     config = replace(PRESETS[preset or "paper"], precision=precision or "fp32")
-    if isinstance(settings, PyramidSettings) and settings.levels:
-        config = replace(config, pooling=replace(config.pooling, levels=settings.levels))
+    if isinstance(settings, PyramidSettings):
+        given = {name: getattr(settings, name) for name in ("levels", "context") if getattr(settings, name)}
+        config = replace(config, pooling=replace(config.pooling, **given))
     return backbone or DEFAULT_BACKBONE, config.with_scales(scales) if scales else config
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch.hub import load_state_dict_from_url
 
+from detection.config import PAPER, PoolingConfig
 from detection.networks.fc_head import FcHead, NormalizedHead
 from detection.weights.state_dict import State, assign, read_state
 
@@ -16,7 +16,12 @@ CONV5_CHANNELS = {"alexnet": 256, "vgg16": 512}
 
 
 def build(
-    start: str, inputs: int, network: str, levels: Sequence[int] = (1, 2, 3, 6), width: int = 4096, seed: int = 0
+    start: str,
+    inputs: int,
+    network: str,
+    pooling: PoolingConfig = PAPER.pooling,
+    width: int = 4096,
+    seed: int = 0,
 ) -> FcHead:
     """Build fc6 and fc7 in training mode.
 
@@ -26,7 +31,7 @@ def build(
             state dict of torchvision's network or `FcHead`.
         inputs: length of a pooled vector.
         network: name of the backbone, for "imagenet".
-        levels: bins per side of each pyramid level. ImageNet's fc6 reads the last level, which must have 6.
+        pooling: the pyramid levels. ImageNet's fc6 reads the last level of the window, which must have 6 bins per side.
         width: outputs of fc6 and fc7, for "random".
         seed: random seed, for "random".
 
@@ -40,11 +45,11 @@ def build(
             return NormalizedHead(inputs, width).train()
     state = _download(network) if start == "imagenet" else read_state(Path(start))
     if "classifier.1.weight" in state or "classifier.0.weight" in state:
-        if levels[-1] != FINEST:
+        if pooling.levels[-1] != FINEST:
             raise ValueError(
                 f"{start}: its fc6 reads {FINEST} x {FINEST} bins; train with --levels that end in {FINEST}"
             )
-        state = from_torchvision(state, inputs)
+        state = from_torchvision(state, inputs, pooling.bins - sum(n * n for n in pooling.levels))
     if "fc6.weight" not in state or state["fc6.weight"].shape[1:] != (inputs,):
         got = tuple(state["fc6.weight"].shape) if "fc6.weight" in state else sorted(state)[:3]
         raise ValueError(
@@ -56,7 +61,7 @@ def build(
     return head.train()
 
 
-def from_torchvision(state: State, inputs: int) -> dict[str, torch.Tensor]:
+def from_torchvision(state: State, inputs: int, bins_after: int = 0) -> dict[str, torch.Tensor]:
     """Convert the fully connected layers of torchvision's AlexNet or VGG-16 to those of an `FcHead`.
 
     For a whole image, the head computes what the network's own layers compute, for VGG-16 approximately. The weights of
@@ -65,7 +70,8 @@ def from_torchvision(state: State, inputs: int) -> dict[str, torch.Tensor]:
 
     Args:
         state: state dict of the whole torchvision network.
-        inputs: length of a pooled vector, with the finest level last.
+        inputs: length of a pooled vector, with the finest level of the window last but for `bins_after`.
+        bins_after: number of bins of larger windows around the window; their weights are zero.
 
     Returns:
         State dict with fc6.weight (width, inputs), fc6.bias, fc7.weight and fc7.bias.
@@ -82,12 +88,13 @@ def from_torchvision(state: State, inputs: int) -> dict[str, torch.Tensor]:
         grid = torch.nn.functional.interpolate(grid, size=(FINEST, FINEST), mode="bilinear", align_corners=False)
         grid = grid * (side**2 / FINEST**2)
     columns = grid.permute(0, 2, 3, 1).flatten(1)  # (width, 36 * C): row, column, channel, as in pooled vectors
-    if columns.shape[1] > inputs or inputs % channels:
+    after = bins_after * channels
+    if columns.shape[1] + after > inputs or inputs % channels:
         raise ValueError(
             f"fc6: expected pooled vectors of {channels} channels, got length {inputs}; give layers of this network"
         )
     return {
-        "fc6.weight": torch.nn.functional.pad(columns, (inputs - columns.shape[1], 0)),
+        "fc6.weight": torch.nn.functional.pad(columns, (inputs - columns.shape[1] - after, after)),
         "fc6.bias": state[f"classifier.{first}.bias"],
         "fc7.weight": state[f"classifier.{second}.weight"],
         "fc7.bias": state[f"classifier.{second}.bias"],

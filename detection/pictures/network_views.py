@@ -36,16 +36,23 @@ class Bin:
         row: its row in the level.
         column: its column in the level.
         cells: x0, y0, x1, y1 in cells, inclusive.
+        size: of the pooled region, relative to the window: 1, or more for a larger window around it.
     """
 
     level: int
     row: int
     column: int
     cells: tuple[int, int, int, int]
+    size: float = 1.0
+
+    @property
+    def pyramid_level(self) -> str:
+        """The level in words."""
+        return f"{self.level} x {self.level}" + (f" of {self.size:g} times the window" if self.size != 1 else "")
 
 
-def bins_of(window: Sequence[int], levels: Sequence[int]) -> Iterator[Bin]:
-    """Yield the bins of a window (x0, y0, x1, y1 in cells, inclusive) in the order of pooled vectors."""
+def bins_of(window: Sequence[int], levels: Sequence[int], size: float = 1.0) -> Iterator[Bin]:
+    """Yield the bins of a region (x0, y0, x1, y1 in cells, inclusive) in the order of pooled vectors."""
     x0, y0, x1, y1 = window
     w, h = x1 - x0 + 1, y1 - y0 + 1
     for n in levels:
@@ -53,7 +60,16 @@ def bins_of(window: Sequence[int], levels: Sequence[int]) -> Iterator[Bin]:
             for column in range(n):
                 left, top = x0 + column * w // n, y0 + row * h // n
                 right, bottom = x0 - (-(column + 1) * w // n) - 1, y0 - (-(row + 1) * h // n) - 1
-                yield Bin(n, row, column, (left, top, right, bottom))
+                yield Bin(n, row, column, (left, top, right, bottom), size)
+
+
+def levels_of(cells: Cells, pooling: PoolingConfig) -> dict[str, list[Bin]]:
+    """Return the bins of each level of one window, and of the larger windows around it, in the order of its values."""
+    levels: dict[str, list[Bin]] = {}
+    for region, numbers, size in zip(cells.regions, pooling.pyramids, (1.0, *pooling.context), strict=True):
+        for b in bins_of(region[0].tolist(), numbers, size):
+            levels.setdefault(b.pyramid_level, []).append(b)
+    return levels
 
 
 def channel_sheet(
@@ -110,16 +126,17 @@ def bin_sheet(photo: Picture, box: ArrayLike, pyramid: FeaturePyramid, pooling: 
         for y in range(window[1], window[3] + 1)
         for x in range(window[0], window[2] + 1)
     ]
-    zoom = _Zoom.on(photo, np.vstack([whole, boxes]))
+    pooled = [extent(region[0].tolist(), pyramid, index) for region in cells.regions]
+    zoom = _Zoom.on(photo, np.vstack([*pooled, boxes]))
     tiles = [drawing.draw(zoom.photo, zoom(np.vstack([whole, boxes])), ["cells", "box"], colors=[FOR, AGAINST])]
     captions = [f"{across} x {down} cells at scale {pyramid.scales[index]}"]
-    for n in pooling.levels:
-        frames = zoom([extent(b.cells, pyramid, index) for b in bins_of(window, (n,))])
+    for level, bins in levels_of(cells, pooling).items():
+        frames = zoom([extent(b.cells, pyramid, index) for b in bins])
         picture = drawing.draw(zoom.photo, frames, [""] * len(frames), colors=[FOR] * len(frames))
         for x, y in zoom(np.tile(centres, 2))[:, :2]:  # one dot per cell
             cv2.circle(picture, (round(x), round(y)), 2, drawing.WHITE, -1, cv2.LINE_AA)
         tiles.append(picture)
-        captions.append(f"level {n} x {n}")
+        captions.append(f"level {level}")
     return tile(tiles, captions, 3), cells
 
 
@@ -136,9 +153,9 @@ def contributions(model: Model, pyramid: FeaturePyramid, cells: Cells, label: in
         label: label of the class.
 
     Returns:
-        float32 (B, C), one row per bin in the order of `bins_of` and one column per channel; and the score.
+        float32 (B, C), one row per bin in the order of `levels_of` and one column per channel; and the score.
     """
-    pooled = torch.as_tensor(features.pool(pyramid, cells, model.config.pooling.levels)).cpu().float()
+    pooled = torch.as_tensor(features.pool(pyramid, cells, model.config.pooling)).cpu().float()
     pooled.requires_grad_()
     svm_input = model.fc.head(pooled, model.fc.layer) if model.fc else pooled
     weights = torch.from_numpy(model.svms.weights[label] * np.float32(model.svms.feature_scale))
@@ -162,29 +179,32 @@ def evidence_sheet(
         strongest: number of (bin, channel) pairs to show, each over the channel's responses.
 
     Returns:
-        The sheet, uint8 RGB (H, W, 3), and one dictionary per pair: level, row, column, channel, and adds, its
-        contribution to the score.
+        The sheet, uint8 RGB (H, W, 3), and one dictionary per pair: level, row, column, channel, adds, its
+        contribution to the score, and size, for a larger window around the box.
     """
     pooling = model.config.pooling
     boxes = checked(np.asarray(box)[None], pyramid.image_size)
     cells = features.locate(pyramid, boxes, pooling)
-    index, bins = int(cells.scale_index[0]), list(bins_of(cells.windows[0].tolist(), pooling.levels))
+    index, levels = int(cells.scale_index[0]), levels_of(cells, pooling)
+    bins = [b for level in levels.values() for b in level]
     parts, score = contributions(model, pyramid, cells, label)
-    sums = parts.sum(axis=1)
+    sums = dict(zip(bins, parts.sum(axis=1).tolist(), strict=True))
+    strongest_sum = max(map(abs, sums.values()))
     tiles = [drawing.draw(photo, boxes, [model.classes[label]], [score])]
     captions = ["box and score"]
-    for n in pooling.levels:
-        shown = [(extent(b.cells, pyramid, index), s) for b, s in zip(bins, sums, strict=True) if b.level == n]
-        tiles.append(_signed(photo, shown, float(np.abs(sums).max())))
-        captions.append(f"level {n} x {n}: {sum(s for _, s in shown):+.2f}")
+    for name, level in levels.items():
+        shown = [(extent(b.cells, pyramid, index), sums[b]) for b in level]
+        tiles.append(_signed(photo, shown, strongest_sum))
+        captions.append(f"level {name}: {sum(s for _, s in shown):+.2f}")
     pairs = []
     for flat in np.argsort(-parts, axis=None, kind="stable")[:strongest].tolist():
         b, channel = bins[flat // parts.shape[1]], flat % parts.shape[1]
         added = float(parts.flat[flat])
         under = heat(photo, _array(pyramid.maps[index])[channel], pyramid, index)
         tiles.append(drawing.draw(under, [extent(b.cells, pyramid, index)], [""], colors=[drawing.WHITE]))
-        captions.append(f"channel {channel} in {b.level} x {b.level}: {added:+.3f}")
-        pairs.append({"level": b.level, "row": b.row, "column": b.column, "channel": channel, "adds": added})
+        captions.append(f"channel {channel} in {b.pyramid_level}: {added:+.3f}")
+        pair = {"level": b.level, "row": b.row, "column": b.column, "channel": channel, "adds": added}
+        pairs.append(pair if b.size == 1 else pair | {"size": b.size})
     return tile(tiles, captions, 4), pairs
 
 

@@ -29,6 +29,10 @@ def fingerprint(
             from before there were such records have a fingerprint without.
     """
     features = (POOLED, images.pooling, images.cache.manifest, images.fc.digest if images.fc else None)
+    if images.pooling.context:
+        features += (images.pooling.context, images.pooling.context_levels)
+    if len(images.views) > 1:
+        features += tuple((view.pooling, view.cache.manifest) for view in images.views)
     digest = hashlib.sha256(repr((asdict(config), options, *features)).encode())
     for record in images.records:
         digest.update(record.id.encode())

@@ -87,6 +87,11 @@ class TrainingImages:
     def __len__(self) -> int:
         return len(self.records)
 
+    @property
+    def views(self) -> Sequence[TrainingImages]:
+        """The images in each view."""
+        return (self,)
+
     def labelled_boxes(self, index: int) -> LabelledBoxes:
         """Return the windows of image `index` with their overlaps."""
         record = self.records[index]
@@ -96,7 +101,7 @@ class TrainingImages:
     def pooled_length(self) -> int:
         """Length of pool5; reads the maps of the first image."""
         pyramid = features.load_pyramid(self.cache, self.records[0].id)
-        return int(pyramid.maps[0].shape[0]) * sum(n * n for n in self.pooling.levels)
+        return int(pyramid.maps[0].shape[0]) * self.pooling.bins
 
     @property
     def feature_length(self) -> int:
@@ -123,12 +128,47 @@ class TrainingImages:
 
     def place(
         self, index: int, boxes: NDArray[np.float32], scale_index: NDArray[np.int64] | None = None
-    ) -> features.PlacedWindows:
+    ) -> features.Placed:
         """Return boxes of image `index` on its feature pyramid; arguments as of `pool`."""
         pyramid = features.load_pyramid(self.cache, self.records[index].id)
         if self.mirrored:
             boxes = mirror(boxes, pyramid.image_size[1])
         return features.place(pyramid, boxes, self.pooling, scale_index, self.fc)
+
+
+class ViewedImages(TrainingImages):
+    """The same training images in several views; the features of a window are means over these.
+
+    Args:
+        views: the images in each view, in the same order. Records, overlaps and the length of features are those of
+            the first.
+    """
+
+    def __init__(self, views: Sequence[TrainingImages]) -> None:
+        first = views[0]
+        self._views = views
+        super().__init__(first.records, first.proposals, first.cache, first.pooling, first.n_classes, first.fc)
+
+    @property
+    def views(self) -> Sequence[TrainingImages]:
+        """The images in each view."""
+        return self._views
+
+    @property
+    def fc(self) -> FcFeatures | None:
+        """Fully connected layers of all views."""
+        return self._views[0].fc
+
+    @fc.setter
+    def fc(self, fc: FcFeatures | None) -> None:
+        for view in self._views:
+            view.fc = fc
+
+    def place(
+        self, index: int, boxes: NDArray[np.float32], scale_index: NDArray[np.int64] | None = None
+    ) -> features.Placed:
+        """Return boxes of image `index` on the feature pyramids of all views; arguments as of `pool`."""
+        return features.PlacedViews([view.place(index, boxes, scale_index) for view in self._views])
 
 
 def feature_sample(

@@ -59,7 +59,7 @@ def _with_regressors(
 ) -> model.Model:
     """The model with regressors; those of another model of the run are used if they learned from the same features."""
     config = replace(trained.config, bbox=_bbox_config(trained, settings))
-    scale = config.bbox.feature_norm / mean_norm(images)
+    scale = config.bbox.feature_norm / mean_norm(images.views[0])
     options = (scale, config.bbox)
     key = fingerprint(images, config.svm, options)
     before = fingerprint(images, config.svm, options, with_photos=False)

@@ -69,7 +69,8 @@ def extract_features(
 
 def views_of(settings: FeatureSettings) -> tuple[View, ...]:
     """The views that the inference of settings looks at; of "paper" if they name none."""
-    config = replace(PAPER, best_views=View.parse_all(settings.views)) if settings.views else PAPER
+    named = settings.views or settings.train_views
+    config = replace(PAPER, best_views=View.parse_all(named)) if named else PAPER
     return config.with_inference(settings.inference or "paper").views
 
 
@@ -158,7 +159,13 @@ def _convolve(record: ImageRecord, body: network.ConvBody, cache: FeatureCache, 
 
 
 def open_features(
-    run: Run, split: str, name: str, config: Config, weights: str | None = None, view: View | None = None
+    run: Run,
+    split: str,
+    name: str,
+    config: Config,
+    weights: str | None = None,
+    view: View | None = None,
+    further: str = "",
 ) -> FeatureCache:
     """Open the run's cache of one view of a split's images, of one network at some scales.
 
@@ -169,6 +176,7 @@ def open_features(
         config: scales of the training and precision.
         weights: hash that the network's weights must have; None: any.
         view: None: the images as they are.
+        further: what makes features of the view, besides network and scales: settings of `extract-features`.
 
     Raises:
         FileNotFoundError: there is no cache of this network and view at these scales.
@@ -177,13 +185,9 @@ def open_features(
     view = view or View()
     folder = run.features(name, config, view)
     if not (folder / "manifest.json").is_file():
-        views = " ".join(map(str, config.best_views))
-        further = (
-            "" if view == View() else " and --mirror" if view.scale == 1 else f", --inference best --views {views}"
-        )
         raise FileNotFoundError(
             f"{folder}: no such features; run `sppnet stage extract-features` with the same --backbone, --scales and "
-            f"--precision{further}"
+            f"--precision{f', and {further}' if further and view != View() else ''}"
         )
     if (own := own_cache(folder, split)).is_dir():
         folder = own

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from detection.config import FinetuneConfig, View
+from detection.config import FinetuneConfig
 from detection.files import write_atomically
 from detection.finetune import CHECKPOINT, FinetuneOptions, Finetuning, WindowClassifier
 from detection.network import resolve_device
@@ -22,9 +22,7 @@ from detection.training.fingerprint import changed_data, data_digests, fingerpri
 from detection.training.images import TrainingImages
 from detection.weights.state_dict import write_state
 from sppnet.curves import write_curve
-from sppnet.detector.features import open_features
-from sppnet.detector.photos import refuse_changed
-from sppnet.detector.training_images import TrainingSet, open_training_set
+from sppnet.detector.training_images import TrainingSet, in_view, open_training_set, train_views_flag
 from sppnet.progress import advance, log, progress
 from sppnet.run import Run, exclusive
 from sppnet.settings.detector import FinetuneSettings
@@ -54,7 +52,8 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
     s, data = settings, open_training_set(run, settings)
     tuned = replace(data.config.finetune, schedule=parse_schedule(s.schedule, data.config.finetune))
     train, validation = _divide(data.images, s.validation, s.seed)
-    sources = [train, *([_mirrored(run, data, train)] if s.mirror else [])]
+    further = train_views_flag(s.learned_views) if s.train_views else "--mirror"
+    sources = [in_view(run, train, view, data.config, further) for view in s.learned_views]
     notes = _notes(s, data, tuned)
     before = fingerprint(data.images, data.config.svm, _options(s, tuned), with_photos=False)
     with exclusive(run.head):
@@ -84,6 +83,7 @@ def _notes(s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig) -> dic
         "start": s.start,
         "width": s.width,
         "mirror": s.mirror,
+        **({"train_views": list(s.train_views)} if s.train_views else {}),
         "difficult": s.difficult,
         "validation": s.validation,
         "block": s.block,
@@ -94,27 +94,19 @@ def _notes(s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig) -> dic
 
 
 def _options(s: FinetuneSettings, tuned: FinetuneConfig) -> tuple[object, ...]:
-    options = (tuned, s.start, s.width, s.mirror, s.validation, s.difficult, s.block, s.seed)
-    return (*options, s.box_loss) if s.box_loss else options
+    options: tuple[object, ...] = (tuned, s.start, s.width, s.mirror, s.validation, s.difficult, s.block, s.seed)
+    options += (s.box_loss,) if s.box_loss else ()
+    return (*options, s.learned_views) if s.train_views else options
 
 
 def _initial(s: FinetuneSettings, data: TrainingSet) -> WindowClassifier:
     """The layers to start from."""
-    images, levels = data.images, data.config.pooling.levels
+    images, pooling = data.images, data.config.pooling
     network = images.cache.manifest["network"]
-    head = fc_initialization.build(s.start, images.pooled_length, network, levels, s.width, s.seed)
+    head = fc_initialization.build(s.start, images.pooled_length, network, pooling, s.width, s.seed)
     with torch.random.fork_rng():
         torch.manual_seed(s.seed)
         return WindowClassifier(head, images.n_classes, boxes=s.box_loss > 0)
-
-
-def _mirrored(run: Run, data: TrainingSet, train: TrainingImages) -> TrainingImages:
-    """The mirror images of the training images."""
-    network, view = data.images.cache.manifest["network"], View(mirror=True)
-    cache = open_features(run, run.train_split, network, data.config, view=view)
-    refuse_changed(cache.photos, data.dataset, "mirrored features")
-    pooling = data.config.pooling
-    return TrainingImages(train.records, train.proposals, cache, pooling, train.n_classes, mirrored=True)
 
 
 def _warn_of_missing(classes: Sequence[str], batches: WindowBatches) -> None:

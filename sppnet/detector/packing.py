@@ -125,7 +125,7 @@ def _compressed(run: Run, trained: Model, s: ExportModelSettings) -> Model:
         raise ValueError(f"--energy {s.energy}: the model learned from pool5, it has no layers to compress")
     assert s.energy is not None
     images = training_images_of(run, trained, s)
-    head = trained.fc.head.compressed(feature_sample(images), s.energy)
+    head = trained.fc.head.compressed(feature_sample(images.views[0]), s.energy)
     fc = type(trained.fc)(head, trained.fc.layer, trained.fc.precision)
     return replace(trained, fc=fc, notes=trained.notes | {"energy": s.energy})
 

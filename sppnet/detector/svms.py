@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from detection import model, svm
-from detection.config import Precision
+from detection.config import Precision, View
 from detection.networks import fc_initialization
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.training import svm_checkpoint
 from detection.training.fingerprint import changed_data, data_digests, fingerprint
 from detection.training.images import TrainingImages, feature_sample
 from sppnet.detector.finetuning import HEAD
-from sppnet.detector.training_images import TrainingSet, open_training_set
+from sppnet.detector.training_images import TrainingSet, in_views, open_training_set
 from sppnet.progress import advance, log, progress
 from sppnet.run import Run, exclusive
 from sppnet.settings.detector import SVMSettings
@@ -53,8 +53,11 @@ def train_svms(run: Run, settings: SVMSettings) -> TrainedSVMs:
         RuntimeError: another process is training this model.
     """
     data = open_training_set(run, settings)
-    config = replace(data.config, svm=replace(data.config.svm, difficult=settings.difficult))
-    data = replace(data, config=config)
+    constants = replace(data.config.svm, difficult=settings.difficult, cost=settings.cost)
+    config = replace(data.config, svm=constants)
+    views = View.parse_all(settings.train_views or ())
+    config = replace(config, best_views=views) if views else config
+    data = replace(data, config=config, images=in_views(run, data.images, views, config))
     data.images.fc = _fc_features(run, data.images, settings, config.precision)
     notes = _notes(settings, data)
     folder = run.model(settings.model_name)
@@ -95,8 +98,10 @@ def _notes(s: SVMSettings, data: TrainingSet) -> dict[str, Any]:
         "data": data.dataset.name,
         "images": len(images),
         "proposals": data.proposals,
+        **({"train_views": list(map(str, View.parse_all(s.train_views)))} if s.train_views else {}),
         "features": images.cache.manifest,
         "levels": list(config.pooling.levels),
+        **({"context": list(config.pooling.context)} if config.pooling.context else {}),
         "layer": s.features,
         "head": images.fc.digest if images.fc else None,
         "svm": asdict(config.svm),
@@ -125,10 +130,10 @@ def _fc_features(run: Run, images: TrainingImages, s: SVMSettings, precision: Pr
     if s.head == "random":
         head = FcHead.random(images.pooled_length, seed=s.seed)
     else:
-        network, levels = images.cache.manifest["network"], images.pooling.levels
-        head = fc_initialization.build(s.head or str(tuned), images.pooled_length, network, levels).eval()
+        network = images.cache.manifest["network"]
+        head = fc_initialization.build(s.head or str(tuned), images.pooled_length, network, images.pooling).eval()
     if s.energy is not None:
-        head = head.compressed(feature_sample(images), s.energy)
+        head = head.compressed(feature_sample(images.views[0]), s.energy)
     return FcFeatures(head, s.features, precision)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from data.records import Dataset, ImageRecord
 from detection import features, image, model
+from detection.config import PHOTO_AND_MIRROR_IMAGE
 from detection.detection_table import load_npz, save_npz
 from detection.detections import Detections
 from detection.ensemble import Combine, Evidence, detect_windows
@@ -104,7 +105,9 @@ class _TestImages:
         self.tested = tested
         self.proposals, self.made = load_proposals(run, dataset, split, settings, trained.proposals)
         name, config, weights = trained.network, trained.config, trained.weights_hash
-        self.caches = [open_features(run, split, name, config, weights, view) for view in config.views]
+        stated = config.best_views != PHOTO_AND_MIRROR_IMAGE
+        further = "--inference best" + f" --views {' '.join(map(str, config.best_views))}" * stated
+        self.caches = [open_features(run, split, name, config, weights, view, further) for view in config.views]
         self.photos = PhotoRecord(self.caches[0].photos).known
 
     def evidence(self, image_id: str) -> Evidence:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,7 +89,7 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
     datasets = {run.train_split: train, run.test_split: run.dataset(run.test_split, train.classes)}
     check_pictures(run.folder / PICTURES, datasets[run.test_split], SHOWN)
     tunes = s.features != "pool5" and s.head is None
-    views = _views(run, s, tunes and s.mirror)
+    views = _views(run, s, s.learned_views if tunes else View.parse_all(s.train_views or ()))
     clock = _Clock(3 + len(views) + s.bbox_regression + tunes)
     with clock.stage("windows"):
         for split in datasets:
@@ -114,9 +114,9 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
     return Training(run, model, name.rstrip("-"), scores, clock.seconds)
 
 
-def _views(run: Run, s: TrainSettings, mirror: bool) -> dict[View, list[str]]:
+def _views(run: Run, s: TrainSettings, learned: Sequence[View]) -> dict[View, list[str]]:
     """View -> the splits whose features of that view are needed, that of the training first."""
-    views = {View(): [run.train_split]} | ({View(mirror=True): [run.train_split]} if mirror else {})
+    views = {view: [run.train_split] for view in (View(), *learned)}
     for view in views_of(s):
         views.setdefault(view, []).append(run.test_split)
     return views

@@ -23,6 +23,7 @@ SETTINGS = {
     "preset": ("config", "preset"),
     "features": ("features",),
     "pyramid levels": ("config", "pooling", "levels"),
+    "larger windows, times the window": ("config", "pooling", "context"),
     "trained on": ("notes", "data"),
     "training photos": ("notes", "images"),
     "proposals": ("proposals", "source"),

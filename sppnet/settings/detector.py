@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from detection.config import View
+from detection.config import PAPER, PHOTO_AND_MIRROR_IMAGE, View
 from sppnet.settings.base import Settings, option
 from sppnet.settings.shared import (
     DeviceSettings,
@@ -83,6 +83,14 @@ class PyramidSettings(Settings):
     levels: tuple[int, ...] | None = option(
         None, "bins per side of each pyramid level (default: 1 2 3 6)", metavar="N", minimum=1
     )
+    context: tuple[float, ...] | None = option(
+        None,
+        "also pool larger windows around each window, so many times its size, with 1, 2 and 3 bins per side "
+        "(default: none)",
+        metavar="SIZE",
+        above=1,
+        maximum=10,
+    )
 
 
 @dataclass(frozen=True)
@@ -121,6 +129,43 @@ class ViewSettings(Settings):
 
 
 @dataclass(frozen=True)
+class TrainViewSettings(Settings):
+    """Which views of the training photos are learned from."""
+
+    train_views: tuple[str, ...] | None = option(
+        None,
+        "views to learn from: sizes of the photos, relative to --scales, with m if mirrored, such as 1 0.7m; layers "
+        "and box regressors learn from each, SVMs from the mean features (default: 1)",
+        metavar="VIEW",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        views = View.parse_all(self.train_views or ())
+        if len(set(views)) < len(views):
+            raise ValueError(f"train_views: expected different views, got {' '.join(map(str, views))}")
+
+
+@dataclass(frozen=True)
+class LearnedViewSettings(TrainViewSettings):
+    """Which views of the training photos fine-tuning learns from."""
+
+    mirror: bool = option(False, "also fine-tune on mirror images")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.train_views and self.mirror:
+            raise ValueError("mirror: goes without train_views, which name the mirrored ones")
+
+    @property
+    def learned_views(self) -> tuple[View, ...]:
+        """The views that fine-tuning learns from."""
+        if self.train_views:
+            return View.parse_all(self.train_views)
+        return PHOTO_AND_MIRROR_IMAGE if self.mirror else PHOTO_AND_MIRROR_IMAGE[:1]
+
+
+@dataclass(frozen=True)
 class ExtractProposalsSettings(TrainSplitSettings, TestSplitSettings, SearchSettings):
     """Settings of `sppnet stage extract-proposals`."""
 
@@ -134,6 +179,7 @@ class FeatureSettings(
     NetworkSettings,
     SearchSettings,
     ViewSettings,
+    LearnedViewSettings,
     WeightsSettings,
     DeviceSettings,
 ):
@@ -142,13 +188,16 @@ class FeatureSettings(
     MAIN: ClassVar = ("data", "voc2007", "run", "backbone", "scales")
 
     mirror: bool = option(False, "also convolve mirror images, for fine-tuning with --mirror")
+    train_views: tuple[str, ...] | None = option(
+        None, "also convolve these views, for training with --train-views", metavar="VIEW"
+    )
     inference: Inference | None = option(
         None, "also convolve the test images as this way of inference looks at them, for test-net --inference"
     )
 
 
 @dataclass(frozen=True)
-class FinetuneSettings(LearningSettings, SeedSettings, OverwriteSettings, DeviceSettings):
+class FinetuneSettings(LearningSettings, SeedSettings, OverwriteSettings, LearnedViewSettings, DeviceSettings):
     """Settings of `sppnet stage finetune`."""
 
     MAIN: ClassVar = ("data", "voc2007", "run", "schedule", "mirror")
@@ -158,7 +207,6 @@ class FinetuneSettings(LearningSettings, SeedSettings, OverwriteSettings, Device
     schedule: str = option(
         "short", "short, preset (the preset's), or ITERATIONS:RATE,ITERATIONS:RATE", metavar="SCHEDULE"
     )
-    mirror: bool = option(False, "also train on mirror images; needs their features (extract-features --mirror)")
     validation: float = option(0.1, "share of the images held out for validation", metavar="SHARE", above=0)
     validate_every: int = option(500, "iterations between validations", metavar="N", minimum=1)
     block: int = option(100, "batches pooled at a time", metavar="N", minimum=1)
@@ -194,7 +242,13 @@ class BboxFeatureSettings(Settings):
 
 @dataclass(frozen=True)
 class SVMSettings(
-    LearningSettings, BboxFeatureSettings, ModelNameSettings, MemorySettings, SeedSettings, OverwriteSettings
+    LearningSettings,
+    BboxFeatureSettings,
+    ModelNameSettings,
+    MemorySettings,
+    SeedSettings,
+    OverwriteSettings,
+    TrainViewSettings,
 ):
     """Settings of `sppnet stage train-svms`."""
 
@@ -212,6 +266,9 @@ class SVMSettings(
         metavar="SHARE",
         above=0,
         maximum=1,
+    )
+    cost: float = option(
+        PAPER.svm.cost, "cost of a violated margin, C of the SVMs; 0.001 as in the paper", metavar="C", above=0
     )
     solver: Literal["shared", "liblinear"] = option(
         "shared", "shared trains all classes on one copy of the rows, liblinear is scikit-learn's LinearSVC"
@@ -273,6 +330,13 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
         None, "precision of the convolutions (default: bf16 where the device is faster with it)"
     )
     mirror: bool = option(False, "fine-tune on mirror images too; with --features fc6 or fc7")
+    train_views: tuple[str, ...] | None = option(
+        None,
+        "views to learn from: sizes of the photos, relative to --scales, with m if mirrored, such as 1 0.7m; layers "
+        "and box regressors learn from each, SVMs from the mean features; inference best then looks at them "
+        "(default: 1; with --mirror, layers learn from 1 and 1m)",
+        metavar="VIEW",
+    )
     inference: Inference | None = option(
         None, "how the detector is used and tested, as in `sppnet detect` (default: paper)"
     )

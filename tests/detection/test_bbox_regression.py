@@ -9,6 +9,7 @@ import torch
 from detection import bbox_regression as br
 from detection.boxes import iou
 from detection.config import PAPER, RELEASED
+from detection.training.images import ViewedImages
 from detection.training.regressor_checkpoint import RegressorParts
 from tests.detection.conftest import DIM, make_images
 
@@ -235,3 +236,15 @@ def test_all_classes_at_once_are_the_classes_one_by_one(kind):
         alone = regressors[label]
         expected = box if alone is None else alone.apply(3 * row[None], box[None])[0]
         np.testing.assert_allclose(got, expected, rtol=1e-5)
+
+
+def test_windows_of_every_view_are_examples_and_mirrored_ones_move_the_other_way():
+    images, mirrored = make_images(), make_images()
+    mirrored.mirrored = True
+    alone = br.fit_all(images, replace(PAPER.bbox, ridge=50.0), 1.0)
+    both = br.fit_all(ViewedImages([images, mirrored]), replace(PAPER.bbox, ridge=100.0), 1.0)
+    for one, two in zip(alone, both, strict=True):
+        assert two.mean[0] == pytest.approx(0, abs=1e-12)
+        np.testing.assert_allclose(two.mean[1:], one.mean[1:], atol=1e-12)
+        assert np.abs(two.weights[:, 0]).max() < 1e-4 < np.abs(one.weights[:, 0]).max()
+        assert np.abs(two.weights[:, 1:]).max() > 1e-3

@@ -8,7 +8,7 @@ import torch
 
 from detection import features, spp
 from detection.cache import FeatureCache
-from detection.config import PAPER
+from detection.config import PAPER, PoolingConfig
 from tests.detection.conftest import SCALES, windows
 
 
@@ -44,31 +44,60 @@ def test_unique_cells_keep_first_appearances_and_map_back(body, photo):
 def test_pooling_commutes_with_half_precision(body, photo):
     """Pooled values are exact in half precision, so rows kept for training lose nothing."""
     pyramid = features.compute_pyramid(photo, body, SCALES)
-    pooled = features.pool(pyramid, features.locate(pyramid, windows(20), PAPER.pooling), (1, 2, 3, 6))
+    pooled = features.pool(pyramid, features.locate(pyramid, windows(20), PAPER.pooling), PAPER.pooling)
     np.testing.assert_array_equal(pooled, pooled.astype(np.float16))
 
 
 @pytest.mark.parametrize("own_threads", [False, True])
 @pytest.mark.parametrize("tensors", [False, True])
 @pytest.mark.parametrize("size", [1, 7, 40, 100])
-def test_blockwise_work_equals_work_on_all_windows(body, photo, size, tensors, own_threads, monkeypatch):
+@pytest.mark.parametrize("context", [(), (1.5, 3.0)])
+def test_blockwise_work_equals_work_on_all_windows(body, photo, context, size, tensors, own_threads, monkeypatch):
     monkeypatch.setattr(features, "BLOCK", size)
     monkeypatch.setattr(features, "LARGE_BLOCK", size)
     pyramid = features.compute_pyramid(photo, body, SCALES)
     if tensors:
         pyramid = replace(pyramid, maps=[torch.as_tensor(m) for m in pyramid.maps])
-    cells = features.locate(pyramid, windows(40), PAPER.pooling)
-    whole = np.asarray(features.pool(pyramid, cells, (1, 2)))
+    pooling = PoolingConfig(levels=(1, 2), context=context)
+    cells = features.locate(pyramid, windows(40), pooling)
+    whole = np.asarray(features.pool(pyramid, cells, pooling))
     sizes = []
 
     def work(pooled):
         sizes.append(len(pooled))
         return 2 * np.asarray(pooled)
 
-    found = features.apply_pooled(work, pyramid, cells, (1, 2), own_threads)
+    found = features.apply_pooled(work, pyramid, cells, pooling, own_threads)
     assert max(sizes) <= size
     assert sum(sizes) == 40
     np.testing.assert_array_equal(found, 2 * whole)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+def test_context_is_what_larger_windows_pool_on_their_own(body, photo, kind):
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    pyramid = replace(pyramid, maps=[kind(m) for m in pyramid.maps])
+    plain, coarse = PAPER.pooling, PoolingConfig(levels=(1, 2, 3))
+    both = replace(plain, context=(1.5, 4.0))
+    boxes = windows(30).astype(np.float64)
+    cells = features.locate(pyramid, boxes, both)
+    alone = [features.pool(pyramid, features.locate(pyramid, boxes, plain), plain)]
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    for factor in both.context:
+        larger = np.hstack([middle - factor * half, middle + factor * half]).clip(0, [219, 149, 219, 149])
+        place = features.locate(pyramid, larger, coarse, cells.scale_index)  # at the scale of the window itself
+        alone.append(features.pool(pyramid, place, coarse))
+    expected = np.concatenate([np.asarray(part) for part in alone], axis=1)
+    assert expected.shape == (30, body.channels * both.bins)
+    np.testing.assert_array_equal(np.asarray(features.pool(pyramid, cells, both)), expected)
+
+
+def test_windows_on_the_same_cells_are_one_only_if_what_is_around_them_is_too(body, photo):
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    boxes = np.float32([[60, 60, 90, 90], [59, 59, 91, 91], [60, 60, 90, 90]])
+    plain, _ = features.locate(pyramid, boxes, PAPER.pooling).unique()
+    unique, group = features.locate(pyramid, boxes, replace(PAPER.pooling, context=(4.0,))).unique()
+    assert (len(plain.windows), len(unique.windows), group.tolist()) == (1, 2, [0, 1, 0])
 
 
 @pytest.mark.parametrize("own_threads", [False, True])
@@ -77,7 +106,8 @@ def test_no_window_gives_an_empty_result(body, photo, kind, own_threads):
     pyramid = features.compute_pyramid(photo, body, SCALES)
     pyramid = replace(pyramid, maps=[kind(m) for m in pyramid.maps])
     cells = features.locate(pyramid, np.zeros((0, 4)), PAPER.pooling)
-    found = features.apply_pooled(lambda pooled: np.asarray(pooled)[:, :3], pyramid, cells, (1, 2), own_threads)
+    pooling = PoolingConfig(levels=(1, 2))
+    found = features.apply_pooled(lambda pooled: np.asarray(pooled)[:, :3], pyramid, cells, pooling, own_threads)
     assert found.shape == (0, 3)
 
 

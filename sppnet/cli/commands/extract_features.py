@@ -32,11 +32,11 @@ def run(settings: FeatureSettings) -> dict[str, Any]:
     cache, bad = extract_features(run, datasets, settings)
     for _, unreadable in searched.values():
         bad = unreadable | bad
-    if settings.mirror:
-        extract_features(run, datasets, settings, View(mirror=True))
-    for view in views_of(settings):
+    further = dict.fromkeys(settings.learned_views, datasets)
+    tested = {run.test_split: datasets[run.test_split]}
+    for view, seen in (dict.fromkeys(views_of(settings), tested) | further).items():
         if view != View():
-            extract_features(run, {run.test_split: datasets[run.test_split]}, settings, view)
+            extract_features(run, seen, settings, view)
     log_left_out(bad)
     images = len({record.id for dataset in datasets.values() for record in dataset} - set(bad))
     n_bytes = cache.bytes_per_image() * images

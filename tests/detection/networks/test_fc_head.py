@@ -128,7 +128,7 @@ def test_svms_score_the_heads_features_and_box_regression_uses_pool5(pyramid, bo
     fc = FcFeatures(FcHead.random(100, 7), "fc7")
     svms = LinearDetectors(np.eye(3, 7, dtype=np.float32), np.zeros(3, np.float32), 2.0)
     placed = features.place(pyramid, boxes, PAPER.with_scales((192,)).pooling, fc=fc)
-    pooled = features.pool(pyramid, placed.cells[placed.group], (1, 2, 3, 6))
+    pooled = features.pool(pyramid, placed.cells[placed.group], PAPER.pooling)
     np.testing.assert_allclose(placed.scores(svms.scores), 2 * fc(pooled)[:, :3], rtol=1e-5, atol=1e-6)
     seen = []
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from detection import features, network
+from detection.config import PAPER, PoolingConfig
 from detection.networks import fc_initialization
 from detection.networks.fc_head import FcHead
 
@@ -38,7 +39,7 @@ def test_a_window_of_224_pixels_gives_what_alexnet_gives_a_photo_of_224():
     photo = np.random.default_rng(0).integers(0, 256, (224, 224, 3)).astype(np.uint8)
     pyramid = features.compute_pyramid(photo, body, (224,))
     cells = features.Cells(np.zeros(1, np.int64), np.array([[0, 0, 12, 12]]))
-    pool5 = torch.from_numpy(features.pool(pyramid, cells, (1, 2, 3, 6)))
+    pool5 = torch.from_numpy(features.pool(pyramid, cells, PAPER.pooling))
     head = FcHead(12800)
     head.load_state_dict(fc_initialization.from_torchvision(whole.state_dict(), inputs=12800))
     with torch.inference_mode():
@@ -56,6 +57,16 @@ def test_vgg_layers_give_the_same_for_a_constant_map():
     torch.testing.assert_close(ours, theirs, rtol=0.2, atol=0.2 * theirs.abs().max().item())
 
 
+def test_imagenet_layers_ignore_larger_windows(tmp_path):
+    torch.save(whole_network(2, 6), tmp_path / "alexnet.pt")
+    plain = fc_initialization.build(str(tmp_path / "alexnet.pt"), 100, "alexnet")
+    pooling = PoolingConfig(context=(1.5,))
+    wide = fc_initialization.build(str(tmp_path / "alexnet.pt"), 2 * pooling.bins, "alexnet", pooling)
+    assert torch.equal(wide.fc6.weight[:, :100], plain.fc6.weight)
+    assert wide.fc6.weight.shape == (10, 128)
+    assert not wide.fc6.weight[:, 100:].any()
+
+
 def test_layers_come_from_files_of_either_kind(tmp_path):
     torch.save(whole_network(2, 6), tmp_path / "alexnet.pt")
     assert fc_initialization.build(str(tmp_path / "alexnet.pt"), 100, "alexnet").training
@@ -65,7 +76,7 @@ def test_layers_come_from_files_of_either_kind(tmp_path):
     with pytest.raises(ValueError, match=r"expected an fc6.weight of \(width, 50\), got \(10, 100\)"):
         fc_initialization.build(str(tmp_path / "head.safetensors"), 50, "zf5")
     with pytest.raises(ValueError, match="its fc6 reads 6 x 6 bins"):
-        fc_initialization.build(str(tmp_path / "alexnet.pt"), 100, "alexnet", levels=(6, 3, 2, 1))
+        fc_initialization.build(str(tmp_path / "alexnet.pt"), 100, "alexnet", PoolingConfig(levels=(6, 3, 2, 1)))
     with pytest.raises(ValueError, match="zf5: no ImageNet layers are known"):
         fc_initialization.build("imagenet", 100, "zf5")
 

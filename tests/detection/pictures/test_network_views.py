@@ -1,5 +1,7 @@
 """Views of the network agree with its computations."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -40,7 +42,7 @@ def test_contributions_and_bias_add_up_to_the_score(pyramid):
     m, cells = model(), Cells(np.array([0]), np.array([[3, 2, 9, 8]]))
     parts, score = network_views.contributions(m, pyramid, cells, 1)
     assert parts.shape == (BINS, 4)
-    assert score == pytest.approx(float(m.svms.scores(pool(pyramid, cells, LEVELS))[0, 1]), abs=1e-4)
+    assert score == pytest.approx(float(m.svms.scores(pool(pyramid, cells, PAPER.pooling))[0, 1]), abs=1e-4)
     assert parts.sum() + m.svms.bias[1] == pytest.approx(score, abs=1e-4)
 
 
@@ -50,9 +52,25 @@ def test_contributions_are_computed_through_fully_connected_layers(pyramid):
         layer.bias.data.zero_()  # without biases, gradient times value sums to the score
     m, cells = model(FcFeatures(head, "fc7"), 8), Cells(np.array([0]), np.array([[3, 2, 9, 8]]))
     parts, score = network_views.contributions(m, pyramid, cells, 0)
-    assert score == pytest.approx(float(m.svms.scores(m.fc(pool(pyramid, cells, LEVELS)))[0, 0]), abs=1e-5)
+    assert score == pytest.approx(float(m.svms.scores(m.fc(pool(pyramid, cells, PAPER.pooling)))[0, 0]), abs=1e-5)
     assert parts.sum() + m.svms.bias[0] == pytest.approx(score, abs=1e-5)
     assert np.abs(parts).max() > 0
+
+
+def test_larger_windows_are_drawn_and_counted(pyramid):
+    plain = model(width=(BINS + 28) * 4)
+    pooling = replace(plain.config.pooling, context=(1.5, 2.0))
+    m = replace(plain, config=replace(plain.config, pooling=pooling))
+    photo, box = np.zeros((104, 136, 3), np.uint8), np.array([40.0, 30, 80, 70])
+    levels = network_views.levels_of(locate(pyramid, box[None], pooling), pooling)
+    assert list(levels)[3:6] == ["6 x 6", "1 x 1 of 1.5 times the window", "2 x 2 of 1.5 times the window"]
+    assert sum(map(len, levels.values())) == pooling.bins == BINS + 28
+    (inner,), (outer,) = levels["1 x 1"], levels["1 x 1 of 2 times the window"]
+    assert np.all(np.subtract(outer.cells, inner.cells) * [-1, -1, 1, 1] > 0)
+    m.svms.weights[:, -4:] = 9.0  # the last bin of the largest window
+    _, pairs = network_views.evidence_sheet(photo, box, m, pyramid, 0)
+    assert [(p["level"], p["row"], p["column"], p["size"]) for p in pairs] == [(3, 2, 2, 2.0)] * 3
+    assert network_views.bin_sheet(photo, box, pyramid, pooling)[0].any()
 
 
 def test_the_extent_of_a_window_is_close_to_its_box(pyramid):

@@ -1,12 +1,17 @@
 """Training windows: their labels, overlaps and features."""
 
+from pathlib import Path
+
 import numpy as np
 
+from data.records import ImageRecord
 from detection import features
 from detection.boxes import iou
 from detection.cache import FeatureCache
-from detection.config import PAPER
-from detection.training.images import TrainingImages, label_boxes
+from detection.config import PAPER, PoolingConfig
+from detection.networks.fc_head import FcFeatures, FcHead
+from detection.training.fingerprint import fingerprint
+from detection.training.images import TrainingImages, ViewedImages, label_boxes
 from tests.detection.conftest import SCALES, windows
 
 
@@ -20,10 +25,36 @@ def test_training_and_testing_see_the_same_features(body, photo, tmp_path):
 
     images = TrainingImages([Record()], {}, cache, PAPER.pooling, 3)
     boxes = windows(30)
-    direct = features.pool(pyramid, features.locate(pyramid, boxes, PAPER.pooling), PAPER.pooling.levels)
+    direct = features.pool(pyramid, features.locate(pyramid, boxes, PAPER.pooling), PAPER.pooling)
     np.testing.assert_array_equal(images.pool(0, boxes), direct)
     placed = images.place(0, boxes)
     np.testing.assert_array_equal(placed.rows(placed.group), direct)
+
+
+def test_features_in_several_views_are_means(body, photo, tmp_path):
+    half = PoolingConfig(scales=(100,))
+    views = []
+    for pooling, mirrored in ((PAPER.with_scales(SCALES).pooling, False), (half, True)):
+        manifest = features.cache_manifest(body, pooling.scales, mirrored=mirrored)
+        cache = FeatureCache(tmp_path / str(mirrored), manifest)
+        pyramid = features.compute_pyramid(photo, body, pooling.scales, mirrored)
+        features.store_pyramid(cache, "0", pyramid)
+        record = ImageRecord("0", Path("0.jpg"), (150, 220), windows(1), np.zeros(1, np.int64), np.zeros(1, np.bool_))
+        views.append(TrainingImages([record], {"0": windows(40)}, cache, pooling, 3, mirrored=mirrored))
+    both = ViewedImages(views)
+    boxes = np.tile(windows(40), (2, 1))
+    expected = (views[0].pool(0, boxes) + views[1].pool(0, boxes)) / 2
+    np.testing.assert_allclose(both.pool(0, boxes), expected, rtol=1e-6)
+    placed = both.place(0, boxes)
+    assert placed.group.max() < 40  # windows on the same cells in both views are one
+    np.testing.assert_allclose(placed.rows(placed.group[[3, 0]]), expected[[3, 0]], rtol=1e-6)
+    weights = np.random.default_rng(0).normal(size=(expected.shape[1], 2)).astype(np.float32)
+    scores = placed.scores(lambda rows: rows @ weights + np.float32(0.5))
+    np.testing.assert_allclose(scores, expected @ weights + 0.5, rtol=1e-3, atol=1e-3)
+    both.fc = fc = FcFeatures(FcHead.random(both.pooled_length, 8), "fc7")
+    assert [view.fc for view in views] == [fc, fc]
+    assert both.pool(0, boxes).shape == (80, 8)
+    assert len({fingerprint(images, PAPER.svm, ()) for images in (both, *views, ViewedImages(views[::-1]))}) == 4
 
 
 def test_labelled_boxes_put_objects_first_with_full_overlap(images):

@@ -17,7 +17,7 @@ def test_views_need_their_features(work, capsys):
     assert commands.test_net([*work.data, "--inference", "best"]) == 1
     error = next(line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
     assert "no such features; run `sppnet stage extract-features`" in error
-    assert error.endswith("and --mirror")
+    assert error.endswith("--precision, and --inference best")
 
 
 def test_each_way_has_its_own_detections(work):

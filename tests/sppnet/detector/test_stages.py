@@ -8,12 +8,14 @@ import pytest
 import torch
 
 from data import minivoc
-from detection import network, svm
+from detection import SPPDetector, network, svm
+from detection.config import View
 from detection.detection_table import load_npz
 from detection.model import load
 from detection.networks.fc_head import FcHead
 from detection.networks.low_rank import LowRankLinear
 from detection.training.batches import WindowBatches
+from proposals.io import load as load_boxes
 from tests import commands
 
 
@@ -268,6 +270,58 @@ def test_fine_tuned_layers_go_into_svms_and_softmax_scores(tuned, tmp_path):
     scores = np.concatenate([d.scores for d in found.values()])
     assert 0.001 < scores.min() <= scores.max() < 1
     assert set(json.loads(out.read_text())["result"]) == {"windows", "regressed", "configuration"}
+
+
+def test_layers_learn_from_views_of_other_sizes(work, capsys):
+    views = ["--train-views", "0.7m", "1.25"]
+    schedule = ["--schedule", "2:1e-3", "--width", "24", "--block", "2"]
+    assert commands.finetune([*work.data, *views, *schedule]) == 1
+    assert "and --train-views 0.7m 1.25" in capsys.readouterr().err
+    assert commands.extract_features([*work.extract, *views]) == 0
+    assert len(list(work.run.glob("resized-*features/*/manifest.json"))) == 2
+    assert commands.finetune([*work.data, *views, *schedule]) == 0
+    head = work.run / "head"
+    assert json.loads((head / "finetune.json").read_text())["train_views"] == ["0.7m", "1.25"]
+    learned = (head / "fc_head.safetensors").read_bytes()
+    assert commands.finetune([*work.data, "--train-views", "0.7m", *schedule]) == 1
+    assert "holds layers of other data or settings" in capsys.readouterr().err
+    assert commands.train_svms([*work.data, *views, "--features", "fc7", "--bbox-features", "fc", "--overwrite"]) == 0
+    trained = load(work.run / "model")
+    assert trained.config.best_views == View.parse_all(views[1:])  # what the SVMs learned from
+    assert trained.notes["train_views"] == views[1:]
+    assert commands.train_bbox_regressors([*work.data, "--bbox-features", "fc", "--overwrite"]) == 0
+    again = load(work.run / "model")
+    assert all(np.array_equal(a.weights, b.weights) for a, b in zip(again.regressors, trained.regressors, strict=True))
+    assert commands.test_net([*work.data, "--inference", "best"]) == 0
+    capsys.readouterr()
+    assert commands.train_svms([*work.data, "--features", "fc7", "--train-views", "1"]) == 1
+    assert "holds a model of train_views ['0.7m', '1.25'], now ['1']" in capsys.readouterr().err
+    assert commands.finetune([*work.data, *schedule, "--overwrite"]) == 0
+    assert (head / "fc_head.safetensors").read_bytes() != learned
+    assert commands.finetune([*work.data, "--mirror", *views]) == 1
+    assert "mirror: goes without train_views" in capsys.readouterr().err
+
+
+def test_larger_windows_reach_layers_svms_regressors_and_detection(work, weights, capsys):
+    context = ["--context", "1.5"]
+    schedule = ["--schedule", "2:1e-3", "--width", "24", "--block", "2"]
+    assert commands.finetune([*work.data, *context, *schedule]) == 0
+    assert commands.train_svms([*work.data, "--features", "fc7", "--overwrite"]) == 1
+    assert "give layers of this network" in capsys.readouterr().err
+    assert commands.train_svms([*work.data, *context, "--features", "fc7", "--overwrite"]) == 0
+    trained = load(work.run / "model")
+    assert (trained.config.pooling.context, trained.fc.head.fc6.in_features) == ((1.5,), (50 + 14) * 256)
+    assert {r.weights.shape for r in trained.regressors if r} == {((50 + 14) * 256 + 1, 4)}
+    assert commands.test_net(work.data) == 0
+    tested, _ = load_npz(work.run / "detections" / "test-regressed.npz")
+    photos = {p.stem: p for p in (work.devkit / "VOC2007" / "JPEGImages").iterdir()}
+    name, expected = next((name, found) for name, found in tested.items() if len(found))
+    boxes = load_boxes(work.run / "proposals" / "ss" / "test.npz")[0][name]
+    detector = SPPDetector.from_pretrained(work.run / "model", weights=weights)
+    found = detector.detect(photos[name], boxes)
+    np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    assert commands.train_svms([*work.data, "--context", "2", "--features", "fc7"]) == 1
+    assert "holds a model of context [1.5], now [2.0]" in capsys.readouterr().err
 
 
 def test_svms_and_regressors_learn_from_smaller_layers(tuned, capsys):
