@@ -63,13 +63,10 @@ def bins_of(window: Sequence[int], levels: Sequence[int], size: float = 1.0) -> 
                 yield Bin(n, row, column, (left, top, right, bottom), size)
 
 
-def levels_of(cells: Cells, pooling: PoolingConfig) -> dict[str, list[Bin]]:
+def levels_of(cells: Cells, pooling: PoolingConfig) -> list[list[Bin]]:
     """Return the bins of each level of one window, and of the larger windows around it, in the order of its values."""
-    levels: dict[str, list[Bin]] = {}
-    for region, numbers, size in zip(cells.regions, pooling.pyramids, (1.0, *pooling.context), strict=True):
-        for b in bins_of(region[0].tolist(), numbers, size):
-            levels.setdefault(b.pyramid_level, []).append(b)
-    return levels
+    regions = zip(cells.regions, pooling.pyramids, (1.0, *pooling.context), strict=True)
+    return [list(bins_of(region[0].tolist(), (n,), size)) for region, levels, size in regions for n in levels]
 
 
 def channel_sheet(
@@ -130,13 +127,13 @@ def bin_sheet(photo: Picture, box: ArrayLike, pyramid: FeaturePyramid, pooling: 
     zoom = _Zoom.on(photo, np.vstack([*pooled, boxes]))
     tiles = [drawing.draw(zoom.photo, zoom(np.vstack([whole, boxes])), ["cells", "box"], colors=[FOR, AGAINST])]
     captions = [f"{across} x {down} cells at scale {pyramid.scales[index]}"]
-    for level, bins in levels_of(cells, pooling).items():
+    for bins in levels_of(cells, pooling):
         frames = zoom([extent(b.cells, pyramid, index) for b in bins])
         picture = drawing.draw(zoom.photo, frames, [""] * len(frames), colors=[FOR] * len(frames))
         for x, y in zoom(np.tile(centres, 2))[:, :2]:  # one dot per cell
             cv2.circle(picture, (round(x), round(y)), 2, drawing.WHITE, -1, cv2.LINE_AA)
         tiles.append(picture)
-        captions.append(f"level {level}")
+        captions.append(f"level {bins[0].pyramid_level}")
     return tile(tiles, captions, 3), cells
 
 
@@ -186,16 +183,17 @@ def evidence_sheet(
     boxes = checked(np.asarray(box)[None], pyramid.image_size)
     cells = features.locate(pyramid, boxes, pooling)
     index, levels = int(cells.scale_index[0]), levels_of(cells, pooling)
-    bins = [b for level in levels.values() for b in level]
+    bins = [b for level in levels for b in level]
     parts, score = contributions(model, pyramid, cells, label)
-    sums = dict(zip(bins, parts.sum(axis=1).tolist(), strict=True))
-    strongest_sum = max(map(abs, sums.values()))
+    sums = parts.sum(axis=1)
+    edges = np.cumsum([0, *map(len, levels)])
     tiles = [drawing.draw(photo, boxes, [model.classes[label]], [score])]
     captions = ["box and score"]
-    for name, level in levels.items():
-        shown = [(extent(b.cells, pyramid, index), sums[b]) for b in level]
-        tiles.append(_signed(photo, shown, strongest_sum))
-        captions.append(f"level {name}: {sum(s for _, s in shown):+.2f}")
+    for level, start in zip(levels, edges, strict=False):
+        mine = sums[start : start + len(level)]
+        shown = [(extent(b.cells, pyramid, index), s) for b, s in zip(level, mine, strict=True)]
+        tiles.append(_signed(photo, shown, float(np.abs(sums).max())))
+        captions.append(f"level {level[0].pyramid_level}: {mine.sum():+.2f}")
     pairs = []
     for flat in np.argsort(-parts, axis=None, kind="stable")[:strongest].tolist():
         b, channel = bins[flat // parts.shape[1]], flat % parts.shape[1]

@@ -28,7 +28,8 @@ def fingerprint(
         with_photos: include the contents of the photos, if the features' record of photos has them all; trainings
             from before there were such records have a fingerprint without.
     """
-    features = (POOLED, images.pooling, images.cache.manifest, images.fc.digest if images.fc else None)
+    digest_of_fc = images.fc.digest if images.fc else None
+    features: tuple[object, ...] = (POOLED, images.pooling, images.cache.manifest, digest_of_fc)
     if images.pooling.context:
         features += (images.pooling.context, images.pooling.context_levels)
     if len(images.views) > 1:

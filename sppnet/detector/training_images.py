@@ -50,9 +50,7 @@ def open_training_set(run: Run, settings: LearningSettings) -> TrainingSet:
     return TrainingSet(dataset, images, made, config)
 
 
-def in_view(
-    run: Run, images: TrainingImages, view: View, config: Config, further: str = "--train-views"
-) -> TrainingImages:
+def in_view(run: Run, images: TrainingImages, view: View, config: Config, further: str) -> TrainingImages:
     """The training images, or some of them, as one view shows them.
 
     Args:

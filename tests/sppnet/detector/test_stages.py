@@ -56,7 +56,7 @@ def test_threads_do_not_change_the_features(work, finished):
         assert data == (finished / path.relative_to(work.run)).read_bytes()
 
 
-@pytest.mark.parametrize("flags", [["--max-negatives-per-image", "1"], ["--solver", "liblinear"]])
+@pytest.mark.parametrize("flags", [["--max-negatives-per-image", "1"], ["--solver", "liblinear"], ["--cost", "0.1"]])
 @pytest.mark.slow
 def test_svm_flags_change_the_svms(work, finished, flags):
     assert commands.train_svms([*work.data, "--overwrite", "--no-bbox-regression", *flags]) == 0
