@@ -24,6 +24,7 @@ class PoolingConfig:
     offset: float | None = None  # pixels by which windows shrink per side before rounding; None: centres inside
     levels: tuple[int, ...] = (1, 2, 3, 6)  # bins per side, in the order that fc6 was trained with
     # Larger windows around each window, sizes relative to its sides, pooled beside it. Neither source has them.
+    # Fingerprints hold the repr of older trainings, so they add these fields themselves.
     context: tuple[float, ...] = field(default=(), repr=False)
     context_levels: tuple[int, ...] = field(default=(1, 2, 3), repr=False)  # bins per side of each of them
 

@@ -60,8 +60,7 @@ class SPPDetector:
         if model.pooled_length != (pooled := body.channels * pooling.bins):
             raise ValueError(
                 f"model: expects pooled vectors of length {model.pooled_length}, but {body.name} with pyramid levels "
-                f"{', '.join(map(str, pooling.levels))} gives {pooled}; use the network and the levels it was trained "
-                "with"
+                f"{', '.join(map(str, pooling.levels))} gives {pooled}; use the network and the levels of its training"
             )
         self.body = body
         self.model = model

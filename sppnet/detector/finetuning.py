@@ -83,7 +83,7 @@ def _notes(s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig) -> dic
         "start": s.start,
         "width": s.width,
         "mirror": s.mirror,
-        **({"train_views": list(s.train_views)} if s.train_views else {}),
+        **({"train_views": list(map(str, s.learned_views))} if s.train_views else {}),
         "difficult": s.difficult,
         "validation": s.validation,
         "block": s.block,

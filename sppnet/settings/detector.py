@@ -134,8 +134,9 @@ class TrainViewSettings(Settings):
 
     train_views: tuple[str, ...] | None = option(
         None,
-        "views to learn from: sizes of the photos, relative to --scales, with m if mirrored, such as 1 0.7m; layers "
-        "and box regressors learn from each, SVMs from the mean features (default: 1)",
+        "views that training learns from: sizes of the photos, relative to --scales, with m if mirrored, such as 1 "
+        "0.7m; layers and box regressors learn from each, SVMs from the mean features, and inference best looks at "
+        "them (default: 1)",
         metavar="VIEW",
     )
 
@@ -188,9 +189,6 @@ class FeatureSettings(
     MAIN: ClassVar = ("data", "voc2007", "run", "backbone", "scales")
 
     mirror: bool = option(False, "also convolve mirror images, for fine-tuning with --mirror")
-    train_views: tuple[str, ...] | None = option(
-        None, "also convolve these views, for training with --train-views", metavar="VIEW"
-    )
     inference: Inference | None = option(
         None, "also convolve the test images as this way of inference looks at them, for test-net --inference"
     )
@@ -330,13 +328,6 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
         None, "precision of the convolutions (default: bf16 where the device is faster with it)"
     )
     mirror: bool = option(False, "fine-tune on mirror images too; with --features fc6 or fc7")
-    train_views: tuple[str, ...] | None = option(
-        None,
-        "views to learn from: sizes of the photos, relative to --scales, with m if mirrored, such as 1 0.7m; layers "
-        "and box regressors learn from each, SVMs from the mean features; inference best then looks at them "
-        "(default: 1; with --mirror, layers learn from 1 and 1m)",
-        metavar="VIEW",
-    )
     inference: Inference | None = option(
         None, "how the detector is used and tested, as in `sppnet detect` (default: paper)"
     )

@@ -71,7 +71,9 @@ def test_a_detector_refuses_other_convolutions(body):
 def test_a_detector_refuses_a_model_of_another_pyramid(body, levels):
     other = trained(body)
     config = replace(other.config, pooling=replace(other.config.pooling, levels=levels))
-    with pytest.raises(ValueError, match=r"expects pooled vectors of length 12800, .* use the network and the levels"):
+    with pytest.raises(
+        ValueError, match=r"expects pooled vectors of length 12800, .* use the network and the levels of its training"
+    ):
         SPPDetector(body, replace(other, config=config))
 
 
