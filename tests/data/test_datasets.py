@@ -64,7 +64,7 @@ def test_one_list_is_divided_with_one_line(tmp_path, caplog, make):
 
 def test_each_part_of_a_divided_list_has_its_own_faults(tmp_path):
     one_csv(tmp_path)
-    rows = [f"{i}.png,9,0,0,9,cat," for i in IDS] + [f"{i}.png,0,0,999,9,cat," for i in IDS]
+    rows = [f"{i}.png,9,9,9,9,cat," for i in IDS] + [f"{i}.png,0,0,999,9,cat," for i in IDS]
     write(tmp_path / "boxes.csv", "\n".join(["file,xmin,ymin,xmax,ymax,class,split", *rows]))
     for bad in IDS[:6]:
         (tmp_path / f"{bad}.png").write_text("no photo")
