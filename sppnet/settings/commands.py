@@ -72,18 +72,12 @@ class EvaluateSettings(DatasetSettings, InferenceSettings, WeightsSettings, Devi
 
 
 @dataclass(frozen=True)
-class CheckSettings(SeedSettings):
+class CheckSettings(DatasetSettings, SeedSettings):
     """Settings of `sppnet check`."""
 
-    MAIN: ClassVar = ("splits", "sheet", "photos")
+    MAIN: ClassVar = ("data", "images", "splits", "sheet", "photos")
 
-    data: Path = option(
-        None,
-        "labelled photos in VOC, COCO or YOLO layout, or a CSV table of boxes",
-        metavar="PATH",
-        positional=True,
-        required=True,
-    )
+    path: Path | None = option(None, "labelled photos, as for --data", metavar="DATA", positional=True)
     splits: tuple[str, ...] | None = option(
         None, "splits to check (default: those for training and testing)", metavar="NAME"
     )
