@@ -55,14 +55,17 @@ def read_rows(path: Path) -> list[Row]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: the table is empty, a column is missing, or a line has too few columns.
+        ValueError: the table is empty, a column is missing, or a line names no file or has too few or too many
+            columns.
     """
-    lines, columns = _lines_and_columns(path, read_text(path).splitlines())
-    rows, width = [], max(columns.values()) + 1
+    lines, columns, width = _table(path, read_text(path).splitlines())
+    rows = []
     for count, cells in lines:
-        if len(cells) < width:
+        if len(cells) <= max(columns.values()) or any(cell.strip() for cell in cells[width:]):
             raise ValueError(f"{path}: line {count} has {len(cells)} columns, expected {width}")
         value = {what: cells[i].strip() for what, i in columns.items()}
+        if not value["file"]:
+            raise ValueError(f"{path}: line {count} names no file")
         box = tuple(value[corner] for corner in _CORNERS)
         rows.append(Row(count, value["file"], box, value["class"], value.get("split", "")))
     return _with_points(rows)
@@ -72,15 +75,15 @@ Line = tuple[int, list[str]]
 """Number and cells of a line."""
 
 
-def _lines_and_columns(path: Path, text: Sequence[str]) -> tuple[Iterator[Line], dict[str, int]]:
-    """Return the lines without the header, and the index of each column."""
+def _table(path: Path, text: Sequence[str]) -> tuple[Iterator[Line], dict[str, int], int]:
+    """Return the lines without the header, the index of each column that is used, and the number of all columns."""
     firsts = {delimiter: next(_lines(path, text, delimiter), (0, []))[1] for delimiter in DELIMITERS}
     headers = {delimiter: _header(cells) for delimiter, cells in firsts.items()}
     for delimiter, columns in headers.items():
         if COLUMNS.keys() <= columns.keys():
             lines = _lines(path, text, delimiter)
             next(lines)
-            return lines, columns
+            return lines, columns, len(firsts[delimiter])
     if not any(firsts.values()):
         raise ValueError(f"{path}: the table is empty")
     of_six = [d for d, cells in firsts.items() if len(cells) == len(_WITHOUT_HEADER) and "file" not in headers[d]]
@@ -88,7 +91,7 @@ def _lines_and_columns(path: Path, text: Sequence[str]) -> tuple[Iterator[Line],
     if not of_six:
         missing = ", ".join(sorted(COLUMNS.keys() - max(headers.values(), key=len).keys()))
         raise ValueError(f"{path}: no column for {missing}; expected file, xmin, ymin, xmax, ymax, class")
-    return _lines(path, text, [*numbered, *of_six][0]), _WITHOUT_HEADER
+    return _lines(path, text, [*numbered, *of_six][0]), _WITHOUT_HEADER, len(_WITHOUT_HEADER)
 
 
 def _lines(path: Path, text: Sequence[str], delimiter: str) -> Iterator[Line]:

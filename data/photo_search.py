@@ -112,9 +112,9 @@ class PhotoSearch:
 
 
 def parts_of(stated: str) -> Parts:
-    """Return the folders and the name of a path as any system writes it; leading slashes and dots are left out."""
+    """Return the folders and the name of a path as any system writes it; slashes and dots before it are left out."""
     parts = os.path.normpath(stated.replace("\\", "/")).split("/")
-    return tuple(part for part in parts if part not in ("", ".", ".."))
+    return tuple(part for part in parts if part not in ("", ".", "..")) or ("",)
 
 
 def _nearest(folder: Parts, photos: Sequence[Path]) -> tuple[int, list[Path]]:

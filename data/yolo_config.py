@@ -139,7 +139,8 @@ class Config:
     @cached_property
     def _places(self) -> dict[str, dict[str, Path | None]]:
         """Split name -> folder or list as stated -> where it is, None if it is nowhere."""
-        known = [key for kind in KINDS for key in self.values if kind_of(str(key)) == kind and self.values[key]]
+        named = [key for key in self.values if str(key).isalnum() and self.values[key]]  # not train_labels
+        known = [key for kind in KINDS for key in named if kind_of(str(key)) == kind]
         told = {key: self.values[key] if isinstance(self.values[key], list) else [self.values[key]] for key in known}
         return {str(key): {str(one): self._place(str(one)) for one in places} for key, places in told.items()}
 

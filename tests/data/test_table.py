@@ -74,9 +74,24 @@ def test_commas_beside_decimal_points_are_not_decimal(tmp_path):
         table.load(path, "all")
 
 
+@pytest.mark.parametrize("row", ["a.png,0,0,9,9", "a.png,1,5,2,5,9,5,9,5,cat", "a.png,0,0,9,9,big,cat"])
+def test_a_row_with_too_few_or_too_many_columns_is_named(tmp_path, row):
+    photo(tmp_path / "a.png")
+    path = write(tmp_path / "boxes.csv", f"{HEADER}a.png,0,0,9,9,cat,,\n{row}\n")
+    with pytest.raises(ValueError, match=r"boxes\.csv: line 3 has \d+ columns, expected 6"):
+        table.load(path, "all")
+
+
 def test_a_table_without_the_columns_names_them_whatever_its_delimiter(tmp_path):
     path = write(tmp_path / "boxes.csv", "file;xmin;ymin;xmax;why;class\na.png;0;0;9;9;cat\n")
     with pytest.raises(ValueError, match=r"boxes\.csv: no column for y1; expected file, xmin"):
+        table.load(path, "all")
+
+
+def test_a_row_without_a_file_is_named(tmp_path):
+    photo(tmp_path / "a.png")
+    path = write(tmp_path / "boxes.csv", f"{HEADER}a.png,0,0,9,9,cat\n,0,0,9,9,cat\n")
+    with pytest.raises(ValueError, match=r"boxes\.csv: line 3 names no file"):
         table.load(path, "all")
 
 
