@@ -49,17 +49,17 @@ class PhotoSearch:
             ValueError: a stated path can mean several photos, or a photo is meant by several paths.
         """
         names = list(dict.fromkeys(stated))
-        groups: dict[Parts, list[str]] = defaultdict(list)
+        groups: dict[tuple[str, bool], list[str]] = defaultdict(list)
         for name in names:
-            groups[parts_of(name)[:-1]].append(name)
-        places = {folder: self._place(group) for folder, group in groups.items()}
+            groups[os.path.dirname(name.replace("\\", "/")), "\\" in name].append(name)
+        places = {key: self._place(group) for key, group in groups.items()}
         found: dict[str, Path] = {}
         moved: dict[str, Path] = {}
-        for folder, group in groups.items():
-            if place := places[folder]:
+        for key, group in groups.items():
+            if place := places[key]:
                 found.update({name: place / os.path.normpath(name) for name in group})
             else:
-                moved.update(self._moved(folder, group))
+                moved.update(self._moved(parts_of(group[0])[:-1], group))
         if names and not found and not moved:
             looked = ", ".join(map(str, self.places))
             raise FileNotFoundError(f"image is missing: {names[0]} of {self.source}; looked in {looked}; {HINT}")

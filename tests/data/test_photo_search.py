@@ -92,6 +92,15 @@ def test_two_paths_that_lead_to_one_photo_are_refused(tmp_path):
         search(tmp_path, "C:\\1\\a.png", "C:\\2\\a.png")
 
 
+def test_slashes_and_backslashes_may_be_mixed(tmp_path):
+    stated = ("images/a.png", "images\\b.png", "/images/c.png")
+    for name in "abc":
+        photo(tmp_path / "images" / f"{name}.png")
+    found, moved = search(tmp_path, *stated)
+    assert [path.relative_to(tmp_path).as_posix() for path in found.values()] == [f"images/{i}.png" for i in "abc"]
+    assert len(moved) == 2
+
+
 def test_names_may_lack_the_suffix_or_differ_in_case(tmp_path):
     for name in ("Images/a.JPG", "Images/b.png"):
         photo(tmp_path / name)
