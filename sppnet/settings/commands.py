@@ -72,20 +72,14 @@ class EvaluateSettings(DatasetSettings, InferenceSettings, WeightsSettings, Devi
 
 
 @dataclass(frozen=True)
-class CheckSettings(SeedSettings):
+class CheckSettings(DatasetSettings, SeedSettings):
     """Settings of `sppnet check`."""
 
-    MAIN: ClassVar = ("splits", "sheet", "photos")
+    MAIN: ClassVar = ("data", "images", "splits", "sheet", "photos")
 
-    data: Path = option(
-        None,
-        "labelled photos in VOC, COCO or YOLO layout, or a CSV table of boxes",
-        metavar="PATH",
-        positional=True,
-        required=True,
-    )
+    path: Path | None = option(None, "labelled photos, as for --data", metavar="DATA", positional=True)
     splits: tuple[str, ...] | None = option(
-        None, "splits to check (default: those for training and testing)", metavar="NAME"
+        None, "splits to check (default: those for training and testing, else all)", metavar="NAME"
     )
     sheet: Path | None = option(
         None, "draw photos with their objects into this .png or .jpg file", metavar="FILE", writes="file"

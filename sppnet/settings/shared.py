@@ -56,8 +56,9 @@ class DatasetSettings(Settings):
     """Which labelled photos."""
 
     data: Path | None = option(
-        None, "labelled photos: a folder in VOC, COCO or YOLO layout, or a CSV table of boxes", metavar="PATH"
+        None, "labelled photos: a folder in VOC, COCO or YOLO format, or a file of boxes (COCO, CSV)", metavar="PATH"
     )
+    images: Path | None = option(None, "folder of the photos, if they are not in the data set", metavar="DIR")
     voc2007: bool = option(False, "use Pascal VOC 2007; the run folder is then runs/voc2007")
     devkit: Path | None = option(
         None, "a VOCdevkit, or a folder with Annotations, ImageSets and JPEGImages", metavar="DIR"
