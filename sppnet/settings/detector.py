@@ -29,8 +29,8 @@ class ProposalSettings(Settings):
 
     proposals: str | None = option(
         None,
-        "ss, ss-single, ss-quality, edgeboxes or ss+edgeboxes (default: what the run or its model has, else ss); "
-        "or a .npz, .mat or .json file of boxes, where {split} stands for the split",
+        "ss, ss-single, ss-quality, edgeboxes, ss+edgeboxes, grid or ss+grid (default: what the run or its model has, "
+        "else ss); or a .npz, .mat or .json file of boxes, where {split} stands for the split",
         metavar="SOURCE|FILE",
     )
     max_boxes: int | None = option(
@@ -44,8 +44,8 @@ class SearchSettings(ProposalSettings, SeedSettings, OverwriteSettings):
 
     proposals: str | None = option(
         None,
-        "ss, ss-single, ss-quality, edgeboxes or ss+edgeboxes (default: ss); or a .npz, .mat or .json file of boxes, "
-        "where {split} stands for the split",
+        "ss, ss-single, ss-quality, edgeboxes, ss+edgeboxes, grid (windows of the training objects' shapes) or ss+grid "
+        "(default: ss); or a .npz, .mat or .json file of boxes, where {split} stands for the split",
         metavar="SOURCE|FILE",
     )
     min_side: int = option(20, "shortest side of a proposal, pixels", metavar="N", minimum=0)
