@@ -128,8 +128,9 @@ class SPPDetector:
             boxes: (R, 4) windows to score, image pixels; None: windows made like those of the training.
 
         Returns:
-            boxes float32 (N, 4) image pixels, scores float32 (N,), labels int64 (N,) into `classes`. Their `photo`
-            holds the decoded pixels; `detect_many` keeps the paths of files instead.
+            boxes float32 (N, 4) image pixels, scores float32 (N,), labels int64 (N,) into `classes`: all that could be
+            an object, however unlikely; `shown()` selects those worth showing. Their `photo` holds the decoded pixels;
+            `detect_many` keeps the paths of files instead.
 
         Raises:
             ValueError, OSError: the photo cannot be read; a box is not finite, has swapped corners or lies
@@ -149,7 +150,8 @@ class SPPDetector:
             scores = placed.scores(model.svms.scores)  # pools and scores in blocks; pool5 of all windows is never held
             rows, found = postprocessing.select(windows, scores, test)
             found = postprocessing.tighten(found, rows, placed, model.regression, test.nms_iou)
-        return replace(found, classes=self.classes, photo=photo, category_ids=model.category_ids)
+        known = {"classes": self.classes, "category_ids": model.category_ids, "calibration": model.calibration}
+        return replace(found, photo=photo, **known)
 
     def detect_many(
         self, images: Iterable[Photo], on_bad: Callable[[Photo, Exception], None] | None = None

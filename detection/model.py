@@ -26,6 +26,7 @@ from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save
 
 from detection.bbox_regression import BoxRegressor, BoxRegressors
+from detection.calibration import Calibration
 from detection.config import Config, Precision, View
 from detection.files import write_atomically
 from detection.networks.fc_head import FcFeatures, FcHead
@@ -59,6 +60,7 @@ class Model:
         notes: how the model was trained, for reports.
         fc: fully connected layers that turn pool5 into the features of the SVMs; None: the features are pool5.
         proposals: how the training windows were made, as stated in their file.
+        calibration: turns the margins of detections into probabilities; None: they were not calibrated.
     """
 
     classes: tuple[str, ...]
@@ -72,6 +74,7 @@ class Model:
     fc: FcFeatures | None = None
     proposals: dict[str, Any] = field(default_factory=dict)
     bbox_on_fc: bool = False
+    calibration: Calibration | None = None
 
     @property
     def pooled_length(self) -> int:
@@ -118,6 +121,7 @@ class Model:
             "bbox_feature_scale": self.bbox_feature_scale,
             "box_regression": bool(self.regressors),
             **({"bbox_features": self.fc.layer} if self.fc and self.bbox_on_fc else {}),
+            **({"calibration": self.calibration.to_dict()} if self.calibration else {}),
             "notes": self.notes,
         }
 
@@ -179,6 +183,7 @@ def load(folder: Path) -> Model:
             _features(parts, folder, layer, config.precision),
             settings["proposals"],
             "bbox_features" in settings,
+            Calibration.from_dict(settings["calibration"], len(classes)) if "calibration" in settings else None,
         )
     except (KeyError, TypeError, ValueError, SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"{folder}: damaged model ({error}); train it again") from error

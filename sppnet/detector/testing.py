@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from data.records import Dataset, ImageRecord
 from detection import features, image, model
+from detection.calibration import Calibration
 from detection.config import PHOTO_AND_MIRROR_IMAGE
 from detection.detection_table import load_npz, save_npz
 from detection.detections import Detections
@@ -118,6 +119,7 @@ class _TestImages:
         """All that decides the detections but photos and boxes; files from before photos were noted include boxes."""
         summary = self.tested.model.summary()
         summary["notes"] = {k: v for k, v in summary["notes"].items() if k != "category_ids"}
+        summary.pop("calibration", None)  # it decides what is shown
         digest = hashlib.sha256(json.dumps(summary, sort_keys=True).encode())
         folders = [self.tested.folder] + [self.tested.run.head] * (self.tested.softmax is not None)
         for folder in folders:
@@ -294,8 +296,17 @@ def draw_pictures(
     detections: Mapping[str, Detections],
     count: int,
     min_score: float = SHOWN_SCORES["svm"],
+    calibration: Calibration | None = None,
 ) -> None:
     """Draw the detections of `count` images, evenly spaced over the data set, over the ground truth.
+
+    Args:
+        folder: of the pictures.
+        dataset: the images.
+        detections: image id -> detections.
+        count: number of images.
+        min_score: lowest margin that is drawn without a calibration.
+        calibration: the detections that it shows are drawn, with their probabilities.
 
     Raises:
         FileExistsError: there is a file of a picture's name that is not from sppnet.
@@ -303,7 +314,9 @@ def draw_pictures(
     """
     for record, path in _pictures(folder, dataset, count):
         photo = image.read(record.path, record.size)
-        picture = drawing.draw_comparison(photo, detections[record.id], record, dataset.classes, min_score)
+        found = detections[record.id]
+        shown = replace(found, calibration=calibration).shown() if calibration else found.filter(min_score)
+        picture = drawing.draw_comparison(photo, shown, record, dataset.classes)
         write_picture(path, picture)
 
 

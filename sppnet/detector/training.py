@@ -14,6 +14,7 @@ from detection.model import load
 from detection.network import resolve_device
 from detection.networks.bfloat16 import has_bfloat16
 from sppnet.detector.bbox_regressors import train_bbox_regressors
+from sppnet.detector.calibrating import calibrate
 from sppnet.detector.features import extract_features, views_of
 from sppnet.detector.finetuning import finetune
 from sppnet.detector.proposals import extract_proposals
@@ -90,7 +91,7 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
     check_pictures(run.folder / PICTURES, datasets[run.test_split], SHOWN)
     tunes = s.features != "pool5" and s.head is None
     views = _views(run, s, s.learned_views if tunes else View.parse_all(s.train_views or ()))
-    clock = _Clock(3 + len(views) + s.bbox_regression + tunes)
+    clock = _Clock(3 + len(views) + s.bbox_regression + s.calibrate + tunes)
     with clock.stage("windows"):
         for split in datasets:
             extract_proposals(run, split, s)
@@ -107,6 +108,9 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
             train_bbox_regressors(run, s, trained)
     model = run.model(s.model_name)
     _state_inference(model, s)
+    if s.calibrate:
+        with clock.stage("probabilities"):
+            calibrate(run, s, trained)
     test = TestSettings(model=(model,), proposals=s.proposals, max_boxes=s.max_boxes, overwrite=s.overwrite)
     name = detections_name(test)
     with clock.stage("test"):
@@ -135,7 +139,7 @@ def _state_inference(folder: Path, s: TrainSettings) -> None:
     stated = found.with_views(View.parse_all(s.views)) if s.views else found
     stated = stated.with_inference(inference) if inference else stated
     if stated.config != found.config:
-        stated.save(folder)
+        replace(stated, calibration=None).save(folder)
 
 
 def _test(run: Run, s: TrainSettings, test: TestSettings, name: str) -> TestScores:
@@ -143,5 +147,7 @@ def _test(run: Run, s: TrainSettings, test: TestSettings, name: str) -> TestScor
     tested = TestedModel.load(run, run.model(s.model_name))
     dataset, stages = detect_split(run, [tested], test, name)
     scores = score_detections(run, dataset, stages, s.metric, name)
-    draw_pictures(run.folder / PICTURES, dataset, list(stages.values())[-1], SHOWN)
+    draw_pictures(
+        run.folder / PICTURES, dataset, list(stages.values())[-1], SHOWN, calibration=tested.model.calibration
+    )
     return scores

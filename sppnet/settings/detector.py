@@ -293,6 +293,21 @@ class BboxRegressorSettings(
 
 
 @dataclass(frozen=True)
+class CalibrateSettings(
+    TrainSplitSettings,
+    ProposalSettings,
+    ModelNameSettings,
+    MemorySettings,
+    OverwriteSettings,
+    WeightsSettings,
+    DeviceSettings,
+):
+    """Settings of `sppnet stage calibrate`."""
+
+    MAIN: ClassVar = ("data", "voc2007", "run", "model_name", "memory")
+
+
+@dataclass(frozen=True)
 class TestSettings(TestSplitSettings, ProposalSettings, InferenceSettings, OverwriteSettings, MetricSettings):
     """Settings of `sppnet stage test-net`."""
 
@@ -331,6 +346,7 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
     inference: Inference | None = option(
         None, "how the detector is used and tested, as in `sppnet detect` (default: paper)"
     )
+    calibrate: bool = option(True, "also learn how likely each detection is to be correct")
 
 
 @dataclass(frozen=True)

@@ -38,5 +38,7 @@ def run(settings: DetectSettings, report: CommandReport) -> dict[str, Any]:
     unknown = set(s.classes or ()) - set(detector.classes)
     if unknown:
         raise ValueError(f"--classes {', '.join(sorted(unknown))}: the model knows {', '.join(detector.classes)}")
+    if s.threshold is not None and detector.model.calibration is None:
+        raise ValueError(f"--threshold: {s.model} states no probabilities; train it again, or give --score-threshold")
     outputs = DetectionOutputs(detector, s, report, print)
     return complete(outputs.detect(sources), outputs.bad, len(sources))
