@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 PRIOR = 20.0  # weight, in detections, of all classes together in the function of each class
+LOWEST_THRESHOLD = 0.1  # nine of ten detections of a lower probability are wrong
 REGULARIZATION = 1e3  # inverse strength in scikit-learn's terms; it only matters where margins separate perfectly
 Floats = NDArray[np.float64]
 
@@ -118,8 +119,8 @@ def best_threshold(probabilities: ArrayLike, correct: ArrayLike, n_objects: int)
     """Return the probability from which showing detections gives the highest F1.
 
     For probabilities that are right, this is half of the highest F1 (Lipton, Elkan and Naryanaswamy 2014), which
-    depends less on single detections than the place where F1 is highest. 0.5 for a class without objects or
-    detections, and at most 0.5.
+    depends less on single detections than the place where F1 is highest. It is `LOWEST_THRESHOLD` or more, and 0.5 for
+    a class without objects or detections.
 
     Args:
         probabilities: (N,).
@@ -131,7 +132,7 @@ def best_threshold(probabilities: ArrayLike, correct: ArrayLike, n_objects: int)
     if not n_objects or not len(found):
         return 0.5
     f1 = 2 * found / (np.arange(1, len(found) + 1) + n_objects)
-    return round(float(f1.max()) / 2, 4) or 0.5
+    return max(round(float(f1.max()) / 2, 4), LOWEST_THRESHOLD)
 
 
 def expected_error(probabilities: ArrayLike, correct: ArrayLike, bins: int = 10) -> float:

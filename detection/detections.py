@@ -153,7 +153,7 @@ class Detections:
         if self.calibration is not None:
             return self[self.scores >= self.calibration.margins(threshold)[self.labels]]
         if threshold is not None:
-            raise ValueError("threshold: this detector states no probabilities; train it again, or filter by min_score")
+            raise ValueError("threshold: this detector states no probabilities; train it again, or select by score")
         return self.filter(SHOWN_MARGIN)
 
     def sorted(self) -> Detections:

@@ -69,10 +69,10 @@ async def detect(
     """
     if (photo.size or 0) > queue.limits.file_bytes:
         raise queue.limits.too_large()
-    name = agreed("model", model or None, form_model, queue.default)
+    name = agreed("model", model or None, form_model)
     lowest = Lowest(
-        agreed("threshold", threshold, form_threshold, None),
-        agreed("score_threshold", score_threshold, form_score_threshold, None),
+        agreed("threshold", threshold, form_threshold),
+        agreed("score_threshold", score_threshold, form_score_threshold),
     )
     result = await _result(queue.submit(await photo.read(), name, lowest), request)
     log.info("%s: %d objects in %.2f s", result["model"], len(result["detections"]), result["seconds"]["total"])

@@ -58,7 +58,8 @@ def test_the_threshold_is_half_of_the_highest_f1_and_close_to_where_it_lies():
     best = max(f1(at) for at in np.linspace(0.01, 0.99, 99))
     assert threshold == pytest.approx(best / 2, abs=0.005)
     assert f1(threshold) > best - 0.005
-    assert best_threshold([], [], 4) == best_threshold([0.3], [False], 0) == best_threshold([0.3], [False], 4) == 0.5
+    assert best_threshold([], [], 4) == best_threshold([0.3], [False], 0) == 0.5
+    assert best_threshold([0.3], [False], 4) == calibration.LOWEST_THRESHOLD
 
 
 def test_margins_are_the_inverse_of_probabilities():

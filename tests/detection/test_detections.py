@@ -194,7 +194,7 @@ def test_detections_are_shown_from_the_threshold_of_their_class_on():
     assert len(calibrated().shown(0.9)) == 0
     assert some().filter(0).shown().scores.tolist() == [0.25, 1.5]
     assert make([-0.6, -0.5]).shown().scores.tolist() == [-0.5]
-    with pytest.raises(ValueError, match="this detector states no probabilities; train it again, or filter by"):
+    with pytest.raises(ValueError, match="this detector states no probabilities; train it again, or select by score"):
         some().shown(0.5)
 
 
