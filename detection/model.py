@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save
 
+from detection import zoo
 from detection.bbox_regression import BoxRegressor, BoxRegressors
 from detection.calibration import Calibration
 from detection.config import Config, Precision, View
@@ -40,7 +41,8 @@ log = logging.getLogger(__name__)
 
 FORMATS = (2, 3)  # in format 2, box regressors see pool5
 FORMAT = FORMATS[-1]
-MODEL, SVMS, HEAD, REGRESSORS = "model.json", "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
+MODEL = zoo.MODEL
+SVMS, HEAD, REGRESSORS = "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
 CARD = "card.json"  # origin and scores, beside the other files of a packed model
 
 
@@ -107,6 +109,10 @@ class Model:
         if config.test.voting and self.regression is None:
             log.warning("inference %s: the model has no box regressors, so windows vote as they are", name)
         return replace(self, config=config)
+
+    def with_nms_iou(self, iou: float) -> Model:
+        """Return the same model with another largest overlap of two detections, see `Config.with_nms_iou`."""
+        return replace(self, config=self.config.with_nms_iou(iou))
 
     def summary(self) -> dict[str, Any]:
         """Return all settings as plain values, for reports and model.json."""

@@ -65,6 +65,7 @@ class TestedModel:
         scores: Literal["svm", "softmax"] = "svm",
         scales: Sequence[int] | None = None,
         inference: Inference | None = None,
+        nms_iou: float | None = None,
     ) -> TestedModel:
         """Load the model in a folder of a run.
 
@@ -74,6 +75,7 @@ class TestedModel:
             scores: "svm", or "softmax" for the fine-tuned layer.
             scales: short sides in pixels to test at; None: those of the training.
             inference: how scores become detections; None: what the model states.
+            nms_iou: largest overlap of two detections of a class; None: what the model states.
 
         Raises:
             FileNotFoundError: there is no model, or no softmax layer.
@@ -83,6 +85,7 @@ class TestedModel:
         trained = model.load(folder)
         trained = trained.with_scales(scales) if scales else trained
         trained = trained.with_inference(inference) if inference else trained
+        trained = trained if nms_iou is None else trained.with_nms_iou(nms_iou)
         if scores == "svm":
             return cls(folder, run, trained)
         settings = run.head / SETTINGS
@@ -152,7 +155,7 @@ def test_detector(run: Run, settings: TestSettings) -> tuple[Dataset, Stages, Se
     """
     folders = settings.model or (run.model(),)
     s = settings
-    models = [TestedModel.load(run, folder, s.scores, s.scales, s.inference) for folder in folders]
+    models = [TestedModel.load(run, folder, s.scores, s.scales, s.inference, s.nms_iou) for folder in folders]
     dataset, stages = detect_split(run, models, settings, detections_name(settings))
     return dataset, stages, models
 
@@ -166,7 +169,8 @@ def detections_name(settings: TestSettings) -> str:
     own = f"{folders[0].name}-" if folders[0].name != "model" else ""
     name = (f"{settings.combine}-" if len(folders) > 1 else own) + "softmax-" * (settings.scores == "softmax")
     name += f"scales-{'-'.join(map(str, settings.scales))}-" if settings.scales else ""
-    return name + (f"{settings.inference}-" if settings.inference else "")
+    name += f"{settings.inference}-" if settings.inference else ""
+    return name + (f"nms-{settings.nms_iou:g}-" if settings.nms_iou is not None else "")
 
 
 def detect_split(

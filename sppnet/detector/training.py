@@ -138,6 +138,7 @@ def _state_inference(folder: Path, s: TrainSettings) -> None:
     inference = s.inference or found.config.inference
     stated = found.with_views(View.parse_all(s.views)) if s.views else found
     stated = stated.with_inference(inference) if inference else stated
+    stated = stated if s.nms_iou is None else stated.with_nms_iou(s.nms_iou)
     if stated.config != found.config:
         replace(stated, calibration=None).save(folder)
 

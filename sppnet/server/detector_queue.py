@@ -76,6 +76,7 @@ class DetectorQueue:
         limits: largest photo.
         device: "auto", "cpu", "cuda" or "cuda:N".
         inference: how scores become detections; None: what each model states.
+        nms_iou: largest overlap of two detections of a class; None: what each model states.
 
     Attributes:
         loaded: name -> detector, of those used before.
@@ -88,8 +89,10 @@ class DetectorQueue:
         limits: UploadLimits,
         device: str = "auto",
         inference: Inference | None = None,
+        nms_iou: float | None = None,
     ) -> None:
-        self.offered, self.limits, self.device, self.inference = offered, limits, device, inference
+        self.offered, self.limits = offered, limits
+        self.device, self.inference, self.nms_iou = device, inference, nms_iou
         self.loaded: dict[str, SPPDetector] = {}
         self.served = 0
         self._worker = ThreadPoolExecutor(1, "detector")
@@ -157,7 +160,11 @@ class DetectorQueue:
             offered = self.offered[name]
             try:
                 detector = SPPDetector.from_pretrained(
-                    offered.folder, device=self.device, weights=offered.weights, inference=self.inference
+                    offered.folder,
+                    device=self.device,
+                    weights=offered.weights,
+                    inference=self.inference,
+                    nms_iou=self.nms_iou,
                 )
                 detector.detect(np.zeros((64, 64, 3), np.uint8))  # compiles the kernels, tries the proposals
             except FAILURES as error:

@@ -346,6 +346,9 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
     inference: Inference | None = option(
         None, "how the detector is used and tested, as in `sppnet detect` (default: paper)"
     )
+    nms_iou: float | None = option(
+        None, "largest overlap of two detections of a class (default: 0.3)", metavar="IOU", above=0, maximum=1
+    )
     calibrate: bool = option(True, "also learn how likely each detection is to be correct")
 
 

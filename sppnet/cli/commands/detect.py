@@ -33,7 +33,7 @@ def run(settings: DetectSettings, report: CommandReport) -> dict[str, Any]:
     check_pictures(s, sources, report.path)
     weights = s.weights or "pretrained"
     detector = SPPDetector.from_pretrained(
-        s.model, device=s.device, weights=weights, scales=s.scales, inference=s.inference
+        s.model, device=s.device, weights=weights, scales=s.scales, inference=s.inference, nms_iou=s.nms_iou
     )
     unknown = set(s.classes or ()) - set(detector.classes)
     if unknown:

@@ -89,7 +89,7 @@ def test_a_calibrated_model_shows_the_likely_objects_of_each_class_until_the_sli
     folder = tmp_path / "calibrated"
     model = load(Path(name))
     limits = tuple(0.2 + 0.1 * k for k in range(len(model.classes)))
-    replace(model, calibration=Calibration((3.0,) * len(limits), (-1.0,) * len(limits), limits)).save(folder)
+    replace(model, calibration=Calibration((3.0,) * len(limits), (2.5,) * len(limits), limits)).save(folder)
     with DetectorQueue(offered_detectors([str(folder)], weights), LIMITS, "cpu") as queue, site(queue) as client:
         watched = opened(chromium, client)
         page = watched.page
