@@ -78,6 +78,7 @@ class BoxRegressionConfig:
     strict: bool = False  # the overlap must be larger than `min_iou`
     ridge: float = 4000.0  # lambda of train_bbox_regressor.m; the paper gives none
     feature_norm: float = 20.0  # mean L2 norm of the scaled features; spp_scale_features.m
+    max_windows: int | None = None  # per class, a random choice; None: all, as in the paper
 
 
 @dataclass(frozen=True)
@@ -197,6 +198,8 @@ class Config:
             del values["test"]["voting"]  # as models were written before there was voting
         if self.best_views == PHOTO_AND_MIRROR_IMAGE:
             del values["best_views"]
+        if self.bbox.max_windows is None:
+            del values["bbox"]["max_windows"]
         if not self.pooling.context:
             del values["pooling"]["context"], values["pooling"]["context_levels"]
         return values

@@ -236,6 +236,12 @@ class BboxFeatureSettings(Settings):
         above=0,
         below=1,
     )
+    bbox_windows: int | None = option(
+        None,
+        "at most so many windows per class that box regressors learn from, chosen at random (default: all)",
+        metavar="N",
+        minimum=1,
+    )
 
 
 @dataclass(frozen=True)
