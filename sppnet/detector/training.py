@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from detection.network import resolve_device
 from detection.networks.bfloat16 import has_bfloat16
 from sppnet.detector.bbox_regressors import train_bbox_regressors
 from sppnet.detector.calibrating import calibrate
+from sppnet.detector.choices import Choice, choose, keep
 from sppnet.detector.features import extract_features, views_of
 from sppnet.detector.finetuning import finetune
 from sppnet.detector.proposals import extract_proposals
@@ -39,6 +40,8 @@ class Training:
         detections: name of the test's detections in the run, see `detections_name`.
         scores: on the test split.
         stage_seconds: stage -> seconds that it took.
+        settings: of all stages, with what was chosen for the data.
+        choices: what was chosen.
     """
 
     run: Run
@@ -46,10 +49,13 @@ class Training:
     detections: str
     scores: TestScores
     stage_seconds: dict[str, float]
+    settings: TrainSettings
+    choices: list[Choice]
 
     def summary(self) -> dict[str, Any]:
-        """Scores and times as plain values for json."""
-        return self.scores.summary() | {"stage_seconds": self.stage_seconds}
+        """Scores, times and choices as plain values for json."""
+        choices = [asdict(choice) for choice in self.choices]
+        return self.scores.summary() | {"stage_seconds": self.stage_seconds, "choices": choices}
 
 
 class _Clock:
@@ -85,10 +91,11 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
         OSError, ValueError: the data cannot be used, or the settings do not fit it.
         RuntimeError: another process is working on the run.
     """
-    s = settings
     train = run.train  # faults show at once
     datasets = {run.train_split: train, run.test_split: run.dataset(run.test_split, train.classes)}
     check_pictures(run.folder / PICTURES, datasets[run.test_split], SHOWN)
+    s, choices = choose(run, settings)
+    keep(run, choices)
     tunes = s.features != "pool5" and s.head is None
     views = _views(run, s, s.learned_views if tunes else View.parse_all(s.train_views or ()))
     clock = _Clock(3 + len(views) + s.bbox_regression + s.calibrate + tunes)
@@ -115,7 +122,7 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
     name = detections_name(test)
     with clock.stage("test"):
         scores = _test(run, s, test, name)
-    return Training(run, model, name.rstrip("-"), scores, clock.seconds)
+    return Training(run, model, name.rstrip("-"), scores, clock.seconds, s, choices)
 
 
 def _views(run: Run, s: TrainSettings, learned: Sequence[View]) -> dict[View, list[str]]:

@@ -271,8 +271,8 @@ class SVMSettings(
         above=0,
         maximum=1,
     )
-    cost: float = option(
-        PAPER.svm.cost, "cost of a violated margin, C of the SVMs; 0.001 as in the paper", metavar="C", above=0
+    cost: float | None = option(
+        None, "cost of a violated margin, C of the SVMs (default: 0.001, as in the paper)", metavar="C", above=0
     )
     solver: Literal["shared", "liblinear"] = option(
         "shared", "shared trains all classes on one copy of the rows, liblinear is scikit-learn's LinearSVC"
@@ -344,7 +344,25 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
     backbone: str | None = option(
         "lite0", "convolutions: lite0, lite1, lite2, alexnet, vgg16, torchvision:NAME or timm:NAME", metavar="NAME"
     )
-    scales: tuple[int, ...] | None = option((688,), "short sides in pixels", metavar="N", minimum=1)
+    proposals: str | None = option(
+        None,
+        "ss, ss-single, ss-quality, edgeboxes, ss+edgeboxes, grid (windows of the training objects' shapes), ss+grid "
+        "(default: ss, grid or both, whatever fits the objects best); or a file of boxes, where {split} stands for the "
+        "split",
+        metavar="SOURCE|FILE",
+    )
+    scales: tuple[int, ...] | None = option(
+        None,
+        "short sides in pixels (default: 688, or 864 or 1200 if the objects of a class are small)",
+        metavar="N",
+        minimum=1,
+    )
+    cost: float | None = option(
+        None,
+        "cost of a violated margin, C of the SVMs (default: 4 / number of photos, from 0.001 to 0.02)",
+        metavar="C",
+        above=0,
+    )
     precision: Precision | None = option(
         None, "precision of the convolutions (default: bf16 where the device is faster with it)"
     )
@@ -373,3 +391,6 @@ class DemoSettings(TrainSettings):
     run: Path | None = option(Path("runs/minivoc"), "folder of this run's files", metavar="DIR", writes="folder")
     backbone: str | None = option("alexnet", "convolutions, as in `sppnet train`", metavar="NAME")
     precision: Precision | None = option("fp32", "precision of the convolutions")
+    proposals: str | None = option("ss", "windows, as in `sppnet train`", metavar="SOURCE|FILE")
+    scales: tuple[int, ...] | None = option((688,), "short sides in pixels", metavar="N", minimum=1)
+    cost: float | None = option(PAPER.svm.cost, "cost of a violated margin, C of the SVMs", metavar="C", above=0)

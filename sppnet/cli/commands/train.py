@@ -37,7 +37,7 @@ def run(settings: TrainSettings) -> dict[str, Any]:
     for line in training.scores.lines():
         print(line)
     seconds = training.stage_seconds
-    write_report(run.folder / TRAIN, training.summary(), settings.to_dict(), sum(seconds.values()))
+    write_report(run.folder / TRAIN, training.summary(), training.settings.to_dict(), sum(seconds.values()))
     report, _ = write_html(run, training.detections, settings.metric)
     print(f"\n{training.scores.headline()}")
     print(f"{clock(sum(seconds.values()))}: {', '.join(f'{name} {clock(s)}' for name, s in seconds.items())}")
