@@ -30,9 +30,9 @@ def dataset(sides, photos=10, size=(480, 640), path=Path("none.jpg"), seed=0):
 def test_smaller_objects_get_larger_scales():
     assert choices._scales(dataset([200]))[0] == (688,)
     assert choices._scales(dataset([200, 60]))[0] == (864,)  # 5.4 cells at 688, 6.75 at 864
-    scales, reason = choices._scales(dataset([200, 40, 300]))
+    scales, reason = choices._scales(dataset([200, 44, 300]))
     assert scales == (1200,)
-    assert reason == "b, the smallest class, is 3.6 cells wide at 688 and 6.2 at 1200"
+    assert reason == "b, the smallest class, is 3.9 cells wide at 688 and 6.9 at 1200"
     assert choices._scales(dataset([10]))[0] == (1200,)
 
 
@@ -72,11 +72,8 @@ def test_objects_that_the_search_finds_get_windows_of_the_search(tmp_path):
             picture[y : y + h, x : x + w] = rng.integers(120, 255, 3)
             boxes.append([x, y, x + w - 1, y + h - 1])
         Image.fromarray(picture).save(tmp_path / f"{i}.png")
-        records.append(
-            ImageRecord(
-                str(i), tmp_path / f"{i}.png", (480, 640), np.float32(boxes), np.zeros(3, int), np.zeros(3, bool)
-            )
-        )
+        path, labels = tmp_path / f"{i}.png", np.zeros(3, int)
+        records.append(ImageRecord(str(i), path, (480, 640), np.float32(boxes), labels, labels > 0))
     found, reason = choices._windows(Dataset("made", ("thing",), tuple(records)), TrainSettings())
     assert found == "ss", reason
 
