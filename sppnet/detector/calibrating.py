@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.records import ImageRecord
-from detection import calibration, features, model, network, svm
+from detection import calibration, features, model, network, svm, voting
 from detection.cache import FeatureCache
 from detection.config import View
 from detection.detections import Detections
@@ -36,6 +36,9 @@ FOLDS = 3
 FEW = 450  # photos; up to so many are all held out once, in `FOLDS` folds
 HELD_OUT = 500  # photos held out of more, once
 SEED = 7
+OVERLAPS = (0.3, 0.4, 0.5, 0.6)  # of two detections of a class that touch, as cells do
+JUDGED_AT = (0.5, 0.75)  # IoU of right detections
+CLEARLY = 0.005  # in mean average precision
 Fold = tuple[list[int], list[int]]  # numbers of the images that are trained on, and of those held out
 
 
@@ -70,13 +73,15 @@ def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: Tr
         if not folds:
             log.warning("%s: too few photos to hold some out, so detections have margins but no probabilities", folder)
             return found
-        detections, records = _held_out_detections(run, settings, found, images, folds)
-        result = voc.evaluate(detections, records, classes=found.classes)
+        overlaps = _overlaps(found, settings)
+        detections, records = _held_out_detections(run, settings, found, images, folds, overlaps)
+        overlap = _best_overlap(detections, records, found.classes)
+        result = voc.evaluate(detections[overlap], records, classes=found.classes)
         right = [_correct(precision) for precision in result.precision]
         learned = calibration.fit(result.scores, right, result.n_objects)
         if learned is None:
             log.warning("%s: no detection in photos held out is right, or all are: no probabilities", folder)
-        calibrated = replace(found, calibration=learned)
+        calibrated = replace(found.with_nms_iou(overlap), calibration=learned)
         calibrated.save(folder)
     log.info("probabilities from %d detections in %d photos held out: %s", sum(map(len, right)), len(records), folder)
     return calibrated
@@ -99,11 +104,44 @@ def _finetuning(run: Run) -> dict[str, Any] | None:
     return json.loads(path.read_text("utf-8")) if path.is_file() else None
 
 
+def _overlaps(found: Model, settings: CalibrateSettings | TrainSettings) -> Sequence[float]:
+    """The largest overlaps of two detections that are tried, that of the model first."""
+    own = found.config.test.nms_iou
+    is_open = isinstance(settings, TrainSettings) and settings.nms_iou is None and found.config.test.voting is not None
+    return (own, *(iou for iou in OVERLAPS if iou != own)) if is_open else (own,)
+
+
+def _best_overlap(
+    detections: Mapping[float, Mapping[str, Detections]], records: Sequence[ImageRecord], classes: Sequence[str]
+) -> float:
+    """The overlap with the highest average precision; that of the model, unless another is better by `CLEARLY`."""
+    if len(detections) == 1:
+        return next(iter(detections))
+    means = {
+        overlap: sum(voc.evaluate(d, records, iou, "area", classes).mean_ap for iou in JUDGED_AT) / len(JUDGED_AT)
+        for overlap, d in detections.items()
+    }
+    own, best = next(iter(means)), max(means, key=lambda overlap: means[overlap])
+    chosen = best if means[best] >= means[own] + CLEARLY else own
+    shown = ", ".join(f"{overlap:g} {100 * mean:.1f}" for overlap, mean in means.items())
+    log.info("chosen: --nms-iou %g: average precision in photos held out %s", chosen, shown)
+    return chosen
+
+
 def _held_out_detections(
-    run: Run, settings: CalibrateSettings | TrainSettings, found: Model, images: TrainingImages, folds: Sequence[Fold]
-) -> tuple[dict[str, Detections], list[ImageRecord]]:
-    """Detections in the images held out, by SVMs that were trained on the others; and the records of these images."""
-    detections: dict[str, Detections] = {}
+    run: Run,
+    settings: CalibrateSettings | TrainSettings,
+    found: Model,
+    images: TrainingImages,
+    folds: Sequence[Fold],
+    overlaps: Sequence[float],
+) -> tuple[dict[float, dict[str, Detections]], list[ImageRecord]]:
+    """Detections in the images held out, by SVMs that were trained on the others; and the records of these images.
+
+    Returns:
+        overlap -> image id -> detections; and the records.
+    """
+    detections: dict[float, dict[str, Detections]] = {overlap: {} for overlap in overlaps}
     records: list[ImageRecord] = []
     looks, done = _Looks(run, settings, found), 0
     with progress(sum(len(train) + len(held) for train, held in folds), 0, "img", "probabilities") as bar:
@@ -115,12 +153,22 @@ def _held_out_detections(
                 first, *others = looks.of(images.records[i])
                 boxes = images.proposals[images.records[i].id]
                 evidence = Evidence(first, boxes, replace(found, svms=svms), others=others)
-                detections[images.records[i].id] = detect_windows(evidence)[1]
+                for overlap, made in zip(overlaps, _detect(evidence, overlaps), strict=True):
+                    detections[overlap][images.records[i].id] = made
                 records.append(images.records[i])
                 done += 1
                 advance(bar, done)
             svm_checkpoint.remove(folder)
     return detections, records
+
+
+def _detect(evidence: Evidence, overlaps: Sequence[float]) -> list[Detections]:
+    """Detections of one image for each overlap; its windows are scored once."""
+    test = evidence.model.config.test
+    if test.voting is None:
+        return [detect_windows(evidence)[1]]
+    judgement = evidence.judgement()
+    return [voting.vote(judgement, replace(test, nms_iou=overlap), test.voting) for overlap in overlaps]
 
 
 def _options(found: Model, settings: CalibrateSettings | TrainSettings, folder: Path) -> svm.MiningOptions:
