@@ -16,6 +16,7 @@ from detection.boxes import iou
 from detection.config import PAPER
 from detection.files import write_atomically
 from detection.image import read
+from detection.model import MODEL, load
 from detection.parallel import thread_count
 from proposals import grid, sources
 from sppnet.errors import one_line
@@ -57,8 +58,8 @@ class Choice:
 def choose(run: Run, settings: TrainSettings) -> tuple[TrainSettings, list[Choice]]:
     """Fill in the settings that are open, from the training photos alone.
 
-    What an earlier training of the run chose stays, so that photos can be added without starting anew, unless settings
-    ask to repeat finished work.
+    What the run's model was trained with or an earlier training chose stays, so that photos can be added without
+    starting anew, unless settings ask to repeat finished work.
 
     Args:
         run: names the training split; keeps the choices.
@@ -75,7 +76,7 @@ def choose(run: Run, settings: TrainSettings) -> tuple[TrainSettings, list[Choic
     open_ones = [name for name in rules if getattr(settings, name) is None]
     if not open_ones:
         return settings, []
-    earlier = {} if settings.overwrite else _earlier(run.folder / FILE)
+    earlier = {} if settings.overwrite else _earlier(run.folder / FILE) | _of_model(run.model(settings.model_name))
     train = run.train
     made = [earlier[name] if name in earlier else Choice(name, *rules[name](train)) for name in open_ones]
     for choice in made:
@@ -102,6 +103,16 @@ def _earlier(path: Path) -> dict[str, Choice]:
         return {}
     values = {c.setting: tuple(c.value) if isinstance(c.value, list) else c.value for c in found}
     return {c.setting: replace(c, value=values[c.setting]) for c in found}
+
+
+def _of_model(folder: Path) -> dict[str, Choice]:
+    """Setting -> what the model in a folder was trained with; none if there is no model."""
+    if not (folder / MODEL).is_file():
+        return {}
+    found = load(folder)
+    used = {"scales": found.config.pooling.scales, "cost": found.config.svm.cost}
+    used |= {"proposals": found.proposals["source"]} if "source" in found.proposals else {}
+    return {name: Choice(name, value, "as the model of this run") for name, value in used.items()}
 
 
 def _scales(train: Dataset) -> tuple[tuple[int, ...], str]:

@@ -373,6 +373,7 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
     nms_iou: float | None = option(
         None, "largest overlap of two detections of a class (default: 0.3)", metavar="IOU", above=0, maximum=1
     )
+    classes: tuple[str, ...] | None = option(None, "train on these classes only (default: all)", metavar="NAME")
     calibrate: bool = option(True, "also learn how likely each detection is to be correct")
 
 
