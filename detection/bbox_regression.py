@@ -6,6 +6,7 @@ in the paper, or those of fully connected layers.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WHITENING = 0.001  # added to the eigenvalues of the targets' covariance; train_bbox_regressor.m
+SAMPLE_SEED = 11  # of the choice of windows where they are limited
 MEMORY = 6 * 2**30  # bytes of the systems of equations that are built in one pass over the images
 Floats = NDArray[np.float64]
 Block = tuple[NDArray[np.floating], ArrayLike, ArrayLike]  # features (N, D), boxes (N, 4), gt_boxes (N, 4)
@@ -227,6 +229,7 @@ def fit_all(
         K regressors; None for a class without windows.
     """
     windows = [training_windows(images, index, config, difficult) for index in range(len(images))]
+    windows = windows if config.max_windows is None else _sample(windows, config.max_windows)
     counts = np.bincount(np.concatenate([w.labels for w in windows]), minlength=images.n_classes)
     found = [parts.get(k) if parts else None for k in range(images.n_classes)]
     for k in range(images.n_classes):
@@ -243,6 +246,19 @@ def fit_all(
                 parts.put(k, regressor)
             on_class(k)
     return found
+
+
+def _sample(windows: Sequence[TrainingWindows], most: int) -> list[TrainingWindows]:
+    """Return at most so many windows of each class, chosen at random over all images."""
+    labels = np.concatenate([w.labels for w in windows])
+    order = np.random.default_rng(SAMPLE_SEED).permutation(len(labels))
+    rank = np.empty(len(labels), np.int64)  # of each window among those of its class, in random order
+    for k in np.unique(labels):
+        mine = order[labels[order] == k]
+        rank[mine] = np.arange(len(mine))
+    starts = np.cumsum([0, *(len(w.labels) for w in windows)])
+    kept = [np.flatnonzero(rank[a:b] < most) for a, b in itertools.pairwise(starts)]
+    return [TrainingWindows(w.rows[i], w.objects[i], w.labels[i]) for w, i in zip(windows, kept, strict=True)]
 
 
 def _groups(sizes: Mapping[int, int], memory: int) -> list[list[int]]:

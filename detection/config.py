@@ -78,6 +78,7 @@ class BoxRegressionConfig:
     strict: bool = False  # the overlap must be larger than `min_iou`
     ridge: float = 4000.0  # lambda of train_bbox_regressor.m; the paper gives none
     feature_norm: float = 20.0  # mean L2 norm of the scaled features; spp_scale_features.m
+    max_windows: int | None = None  # per class, a random choice; None: all, as in the paper
 
 
 @dataclass(frozen=True)
@@ -162,23 +163,33 @@ class Config:
 
     @property
     def inference(self) -> str | None:
-        """The name of this way of inference, whatever its threshold; None if it has none."""
+        """The name of this way of inference, whatever its threshold and overlap; None if it has none."""
         return next((name for name in INFERENCE if self.with_inference(name) == self), None)
 
     def with_inference(self, name: str) -> Config:
         """Return the same configuration with one of the three ways of `INFERENCE`.
 
-        The score threshold stays, and "best" looks at `best_views`.
+        Score threshold and overlap stay, and "best" looks at `best_views`.
 
         Raises:
             ValueError: there is no way of this name.
         """
         if name not in INFERENCE:
             raise ValueError(f"inference: expected {', '.join(INFERENCE)}, got {name!r}")
-        test = replace(INFERENCE[name], score_threshold=self.test.score_threshold)
+        test = replace(INFERENCE[name], score_threshold=self.test.score_threshold, nms_iou=self.test.nms_iou)
         if name == "best" and test.voting:
             test = replace(test, voting=replace(test.voting, views=self.best_views))
         return replace(self, test=test)
+
+    def with_nms_iou(self, iou: float) -> Config:
+        """Return the same configuration with another overlap above which a detection suppresses a worse one.
+
+        Raises:
+            ValueError: it is not in (0, 1].
+        """
+        if not 0 < iou <= 1:
+            raise ValueError(f"nms_iou: expected more than 0 and at most 1, got {iou}")
+        return replace(self, test=replace(self.test, nms_iou=iou))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -187,6 +198,8 @@ class Config:
             del values["test"]["voting"]  # as models were written before there was voting
         if self.best_views == PHOTO_AND_MIRROR_IMAGE:
             del values["best_views"]
+        if self.bbox.max_windows is None:
+            del values["bbox"]["max_windows"]
         if not self.pooling.context:
             del values["pooling"]["context"], values["pooling"]["context_levels"]
         return values

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from detection.boxes import to_xywh
+from detection.calibration import Calibration
 from detection.image import read
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ Floating = NDArray[np.floating[Any]]
 
 _PRINTED = 20
 """Detections listed by `repr`."""
+
+SHOWN_MARGIN = -0.5
+"""Lowest margin that is shown of detections without a calibration."""
 
 _EXCLUSIVE = np.array([0, 0, 1, 1], np.float32)
 """Added to boxes with inclusive corners, it gives boxes that end one past their last pixel."""
@@ -43,12 +48,13 @@ class Detections:
 
     Attributes:
         boxes: float32 (N, 4), xyxy, 0-based inclusive image pixels.
-        scores: float32 (N,), unbounded margins, comparable within a class.
+        scores: float32 (N,), unbounded margins, comparable within a class; see `probabilities`.
         labels: int64 (N,), 0..K-1.
         classes: the K class names in label order; empty if unknown.
         photo: the image or its path, as given to `SPPDetector.detect`; `draw` draws on it. None if unknown.
         category_ids: ids of the K classes in the COCO file that the detector was trained on, for `to_coco`; empty if
             there was none.
+        calibration: turns margins into probabilities; None if the detector has none.
 
     Raises:
         ValueError: the lengths differ, a box or score is NaN, or a label has no name in `classes`.
@@ -60,6 +66,7 @@ class Detections:
     classes: tuple[str, ...] = ()
     photo: NDArray[np.uint8] | Path | None = None
     category_ids: tuple[FileId | None, ...] = ()
+    calibration: Calibration | None = None
 
     def __post_init__(self) -> None:
         boxes, scores = _floats(self.boxes), _floats(self.scores)
@@ -122,12 +129,39 @@ class Detections:
         """The class name of each detection, or its label as text if the names are unknown."""
         return [self.classes[k] if self.classes else str(k) for k in self.labels.tolist()]
 
+    @property
+    def probabilities(self) -> NDArray[np.float32] | None:
+        """How likely each detection is to be correct, float32 (N,), in [0, 1]; None without a calibration."""
+        return None if self.calibration is None else self.calibration.probabilities(self.scores, self.labels)
+
+    @property
+    def confidences(self) -> Floating:
+        """What is shown beside each detection, (N,): its probability, or its margin without a calibration."""
+        probabilities = self.probabilities
+        return self.scores if probabilities is None else probabilities
+
+    def shown(self, threshold: float | None = None) -> Detections:
+        """Return the detections that are worth showing.
+
+        Args:
+            threshold: the lowest probability, in [0, 1]. None: that of each class, see `Calibration`; without a
+                calibration, a margin of `SHOWN_MARGIN`.
+
+        Raises:
+            ValueError: a threshold is given and there are no probabilities.
+        """
+        if self.calibration is not None:
+            return self[self.scores >= self.calibration.margins(threshold)[self.labels]]
+        if threshold is not None:
+            raise ValueError("threshold: this detector states no probabilities; train it again, or select by score")
+        return self.filter(SHOWN_MARGIN)
+
     def sorted(self) -> Detections:
-        """Sort by descending score; equal scores keep their order."""
-        return self[np.argsort(-self.scores, kind="stable")]
+        """Sort by descending probability, or by margin without a calibration; equal ones keep their order."""
+        return self[np.lexsort((-self.scores, -self.confidences))]  # margins differ where probabilities round to 1
 
     def top(self, k: int) -> Detections:
-        """Return the `k` detections with the highest scores, best first."""
+        """Return the best `k` detections, best first; see `sorted`."""
         if k < 0:
             raise ValueError(f"k: expected at least 0, got {k}")
         return self.sorted()[:k]
@@ -158,11 +192,14 @@ class Detections:
         return self.classes.index(label)
 
     def __repr__(self) -> str:
-        lines = [f"{len(self)} detection{'s' * (len(self) != 1)}"]
-        for row in self.top(_PRINTED).records():
+        shown = self.shown()
+        hidden = f"; {len(self) - len(shown)} more are unlikely" if len(self) > len(shown) else ""
+        lines = [f"{len(shown)} detection{'s' * (len(shown) != 1)}{hidden}"]
+        for row in shown.top(_PRINTED).records():
             x0, y0, x1, y1 = (round(v) for v in row["box"])
-            lines.append(f"  {row['class']:<14} {row['score']:6.2f}   ({x0}, {y0}) to ({x1}, {y1})")
-        return "\n".join([*lines, *(["  …"] if len(self) > _PRINTED else [])])
+            score = f"{row['score']:6.2f}" if self.calibration is None else f"{100 * row['probability']:4.0f} %"
+            lines.append(f"  {row['class']:<14} {score}   ({x0}, {y0}) to ({x1}, {y1})")
+        return "\n".join([*lines, *(["  …"] if len(shown) > _PRINTED else [])])
 
     def _repr_png_(self) -> bytes | None:
         """Show the photo with the detections in notebooks."""
@@ -173,10 +210,10 @@ class Detections:
         return buffer.getvalue()
 
     def draw(self, min_score: float | None = None, image: ArrayLike | None = None) -> NDArray[np.uint8]:
-        """Draw the boxes with class names and scores on the photo.
+        """Draw the boxes with class names and probabilities on the photo; without a calibration, with scores.
 
         Args:
-            min_score: the lowest score to draw; None draws all detections.
+            min_score: the lowest score to draw; None draws the detections of `shown`.
             image: uint8 RGB (H, W, 3) to draw on instead of `photo`.
 
         Returns:
@@ -193,16 +230,20 @@ class Detections:
             raise ValueError("draw: these detections have no photo; pass image")
         pixels = read(photo) if isinstance(photo, Path) else photo
         classes = self.classes or tuple(map(str, range(1 + int(self.labels.max(initial=-1)))))
-        return drawing.draw_detections(pixels, self, classes, min_score)
+        return drawing.draw_detections(pixels, self.shown() if min_score is None else self, classes, min_score)
 
     def records(self) -> list[dict[str, Any]]:
         """Return one dictionary per detection, best first.
 
-        Its keys are class, label, score and box (x0, y0, x1, y1, 0-based inclusive image pixels).
+        Its keys are class, label, score, box (x0, y0, x1, y1, 0-based inclusive image pixels) and, with a calibration,
+        probability.
         """
-        best = self.sorted()
-        columns = (best.names, best.labels.tolist(), best.scores.tolist(), best.boxes.tolist())
-        return [dict(zip(("class", "label", "score", "box"), row, strict=True)) for row in zip(*columns, strict=True)]
+        best, more = self.sorted(), {}
+        if (probabilities := best.probabilities) is not None:
+            more = {"probability": probabilities.tolist()}
+        columns = {"class": best.names, "label": best.labels.tolist(), "score": best.scores.tolist(), **more}
+        columns["box"] = best.boxes.tolist()
+        return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
     def to_coco(self, image_id: FileId, category_ids: Sequence[FileId | None] = ()) -> list[dict[str, Any]]:
         """Return COCO results: image_id, category_id, bbox (x, y, width, height) and score.
@@ -229,44 +270,64 @@ class Detections:
         ]
 
     def to_pandas(self) -> pandas.DataFrame:
-        """Return a table with one row per detection, best first: class, label, score, x0, y0, x1, y1.
+        """Return a table with one row per detection, best first: class, label, score, probability, x0, y0, x1, y1.
+
+        The probability is missing (NaN) without a calibration.
 
         Raises:
             ImportError: pandas is not installed.
         """
-        import pandas
-
+        library = _library("pandas")
         best = self.sorted()
+        probabilities = np.full(len(best), np.nan) if best.probabilities is None else best.probabilities
+        columns = {"class": best.names, "label": best.labels, "score": best.scores, "probability": probabilities}
         boxes = dict(zip(("x0", "y0", "x1", "y1"), best.boxes.T, strict=True))
-        return pandas.DataFrame({"class": best.names, "label": best.labels, "score": best.scores, **boxes})
+        table: pandas.DataFrame = library.DataFrame(columns | boxes)
+        return table
 
     def to_torchvision(self) -> dict[str, torch.Tensor]:
         """Return tensors as torchvision's detectors do.
 
-        Boxes end one past their last pixel, and labels start at 1 since 0 is the background.
+        Boxes end one past their last pixel, labels start at 1 since 0 is the background, and scores are probabilities,
+        or margins without a calibration.
         """
         import torch
 
         return {
             "boxes": torch.as_tensor(self.boxes + _EXCLUSIVE, dtype=torch.float32),
             "labels": torch.as_tensor(self.labels + 1),
-            "scores": torch.as_tensor(self.scores, dtype=torch.float32),
+            "scores": torch.as_tensor(self.confidences, dtype=torch.float32),
         }
 
     def to_supervision(self) -> supervision.Detections:
-        """Return detections of Roboflow's supervision library; boxes end one past their last pixel.
+        """Return detections of Roboflow's supervision library.
+
+        Boxes end one past their last pixel. The confidence is the probability, or the margin without a calibration.
 
         Raises:
             ImportError: supervision is not installed.
         """
-        import supervision
-
-        return supervision.Detections(
+        made: supervision.Detections = _library("supervision").Detections(
             xyxy=(self.boxes + _EXCLUSIVE).astype(np.float32),
-            confidence=self.scores.astype(np.float32),
+            confidence=self.confidences.astype(np.float32),
             class_id=self.labels,
             data={"class_name": np.array(self.names)},
         )
+        return made
+
+
+def _library(name: str) -> Any:
+    """Import a library that only one method needs.
+
+    Raises:
+        ImportError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ImportError(f"this needs {name}; run: pip install {name}") from error
 
 
 def _floats(values: ArrayLike) -> Floating:

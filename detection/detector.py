@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -77,6 +77,7 @@ class SPPDetector:
         precision: Precision | None = None,
         scales: Sequence[int] | None = None,
         inference: Inference | None = None,
+        nms_iou: float | None = None,
     ) -> SPPDetector:
         """Load a bundled detector or a model folder, and the convolutions that it names.
 
@@ -94,21 +95,31 @@ class SPPDetector:
                 of an object vote for its box; "best" also takes the means over several views, those
                 that the model states or the photo and its mirror image, at two or more times the convolutions. None:
                 what the model states.
+            nms_iou: largest overlap of two detections of a class, in (0, 1]; of two that overlap by more, the worse
+                one is dropped. None: what the model states, 0.3 unless it was trained otherwise.
 
         Raises:
             FileNotFoundError: no bundled detector has this name and no model is in the folder, or the weights are
                 missing.
-            ValueError: a file is damaged or does not belong to the model, the device is absent, or there is no such
-                inference.
+            ValueError: a file is damaged or does not belong to the model, the device is absent, there is no such
+                inference, or the overlap is out of range.
         """
         model = models.load(zoo.folder_of(name_or_dir))
         model = model.with_scales(scales) if scales else model
         model = model.with_inference(inference) if inference else model
+        model = model if nms_iou is None else model.with_nms_iou(nms_iou)
         if precision is None:
             precision = model.config.precision if has_bfloat16(network.resolve_device(device)) else "fp32"
         if model.fc:
             model.fc.precision = precision
         return cls(network.build(model.network, weights, device, precision), model)
+
+    def __repr__(self) -> str:
+        model = self.model
+        layer = model.fc.layer if model.fc else "pool5"
+        scales = ", ".join(map(str, model.config.pooling.scales))
+        names = ", ".join(self.classes[:5]) + ", …" * (len(self.classes) > 5)
+        return f"SPPDetector({self.body.name} {layer} at {scales}, {len(self.classes)} classes: {names})"
 
     def save(self, folder: str | Path, half: bool = False) -> None:
         """Write the model folder that `from_pretrained` reads; the convolutions stay in the weight cache.
@@ -119,23 +130,34 @@ class SPPDetector:
         """
         self.model.save(Path(folder), half)
 
-    def detect(self, image: Photo, boxes: ArrayLike | None = None) -> Detections:
-        """Detect the objects of one photo.
+    @overload
+    def detect(self, image: Photo, boxes: ArrayLike | None = None) -> Detections: ...
+    @overload
+    def detect(self, image: list[Photo] | tuple[Photo, ...]) -> list[Detections]: ...
+    def detect(
+        self, image: Photo | list[Photo] | tuple[Photo, ...], boxes: ArrayLike | None = None
+    ) -> Detections | list[Detections]:
+        """Detect the objects of one photo, or of each photo of a list.
 
         Args:
             image: a file, uint8 RGB (H, W, 3) or grey (H, W), a Pillow image, or a torch tensor (3, H, W) or grey
-                (1, H, W), uint8 or in [0, 1].
+                (1, H, W), uint8 or in [0, 1]; or a list of these, see `detect_many`.
             boxes: (R, 4) windows to score, image pixels; None: windows made like those of the training.
 
         Returns:
-            boxes float32 (N, 4) image pixels, scores float32 (N,), labels int64 (N,) into `classes`. Their `photo`
-            holds the decoded pixels; `detect_many` keeps the paths of files instead.
+            boxes float32 (N, 4) image pixels, scores float32 (N,), labels int64 (N,) into `classes`: all that could be
+            an object, however unlikely; `shown()` selects those worth showing. Their `photo` holds the decoded pixels;
+            `detect_many` keeps the paths of files instead.
 
         Raises:
             ValueError, OSError: the photo cannot be read; a box is not finite, has swapped corners or lies
                 outside the photo; or `boxes` is None and this program cannot make the
                 windows that the model was trained on.
         """
+        if isinstance(image, list | tuple):
+            if boxes is not None:
+                raise ValueError("detect: boxes are those of one photo; pass the photos one by one")
+            return list(self.detect_many(image))
         model, pooling, test = self.model, self.model.config.pooling, self.model.config.test
         photo = pixels.pixels_of(image)
         windows = self.propose(photo) if boxes is None else checked(boxes, (photo.shape[0], photo.shape[1]))
@@ -149,7 +171,8 @@ class SPPDetector:
             scores = placed.scores(model.svms.scores)  # pools and scores in blocks; pool5 of all windows is never held
             rows, found = postprocessing.select(windows, scores, test)
             found = postprocessing.tighten(found, rows, placed, model.regression, test.nms_iou)
-        return replace(found, classes=self.classes, photo=photo, category_ids=model.category_ids)
+        known = {"classes": self.classes, "category_ids": model.category_ids, "calibration": model.calibration}
+        return replace(found, photo=photo, **known)
 
     def detect_many(
         self, images: Iterable[Photo], on_bad: Callable[[Photo, Exception], None] | None = None

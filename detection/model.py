@@ -25,7 +25,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save
 
+from detection import zoo
 from detection.bbox_regression import BoxRegressor, BoxRegressors
+from detection.calibration import Calibration
 from detection.config import Config, Precision, View
 from detection.files import write_atomically
 from detection.networks.fc_head import FcFeatures, FcHead
@@ -39,7 +41,8 @@ log = logging.getLogger(__name__)
 
 FORMATS = (2, 3)  # in format 2, box regressors see pool5
 FORMAT = FORMATS[-1]
-MODEL, SVMS, HEAD, REGRESSORS = "model.json", "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
+MODEL = zoo.MODEL
+SVMS, HEAD, REGRESSORS = "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
 CARD = "card.json"  # origin and scores, beside the other files of a packed model
 
 
@@ -59,6 +62,7 @@ class Model:
         notes: how the model was trained, for reports.
         fc: fully connected layers that turn pool5 into the features of the SVMs; None: the features are pool5.
         proposals: how the training windows were made, as stated in their file.
+        calibration: turns the margins of detections into probabilities; None: they were not calibrated.
     """
 
     classes: tuple[str, ...]
@@ -72,6 +76,7 @@ class Model:
     fc: FcFeatures | None = None
     proposals: dict[str, Any] = field(default_factory=dict)
     bbox_on_fc: bool = False
+    calibration: Calibration | None = None
 
     @property
     def pooled_length(self) -> int:
@@ -105,6 +110,10 @@ class Model:
             log.warning("inference %s: the model has no box regressors, so windows vote as they are", name)
         return replace(self, config=config)
 
+    def with_nms_iou(self, iou: float) -> Model:
+        """Return the same model with another largest overlap of two detections, see `Config.with_nms_iou`."""
+        return replace(self, config=self.config.with_nms_iou(iou))
+
     def summary(self) -> dict[str, Any]:
         """Return all settings as plain values, for reports and model.json."""
         return {
@@ -118,6 +127,7 @@ class Model:
             "bbox_feature_scale": self.bbox_feature_scale,
             "box_regression": bool(self.regressors),
             **({"bbox_features": self.fc.layer} if self.fc and self.bbox_on_fc else {}),
+            **({"calibration": self.calibration.to_dict()} if self.calibration else {}),
             "notes": self.notes,
         }
 
@@ -179,6 +189,7 @@ def load(folder: Path) -> Model:
             _features(parts, folder, layer, config.precision),
             settings["proposals"],
             "bbox_features" in settings,
+            Calibration.from_dict(settings["calibration"], len(classes)) if "calibration" in settings else None,
         )
     except (KeyError, TypeError, ValueError, SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"{folder}: damaged model ({error}); train it again") from error

@@ -252,11 +252,11 @@ class _Miner:
         self.new[classes] = 0
         self.trainings += 1
         for k, o in objectives.items():
-            log.info(
+            log.debug(
                 "class %d: %d negatives, objective %.5g = positives %.5g + negatives %.5g + regularizer %.5g",
                 k, held[k], o.total, o.positives, o.negatives, o.regularizer,
             )  # fmt: skip
-        log.info("%d windows held, %d (window, class) pairs evicted", len(self.windows), evicted)
+        log.debug("%d windows held, %d (window, class) pairs evicted", len(self.windows), evicted)
 
     def fit(self, classes: NDArray[np.int64], tolerance: float) -> dict[int, Objective]:
         """Train the given classes with the solver of the options; return the objective of each."""

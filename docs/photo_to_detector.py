@@ -33,28 +33,30 @@ print(len(photos), "test photos in", devkit)
 # ## Detect with a bundled detector
 #
 # A detector takes a path, an array, a Pillow image or a tensor. The result holds boxes (N, 4) in image pixels, scores
-# (N,), which are SVM margins, and labels (N,). This one knows the twenty classes of Pascal VOC.
+# (N,), which are SVM margins, and labels (N,): all that could be an object. `shown` selects what is worth showing. This
+# one knows the twenty classes of Pascal VOC.
 
 # %%
 detector = sppnet.SPPDetector.from_pretrained("lite0-pool5-voc2007")
 found = detector.detect(photos[0])
-print(found.filter(min_score=-0.5))
+print(found.shown())
 
 # %% [markdown]
 # ## Draw
 #
-# `draw` returns the photo with its boxes as a uint8 RGB array. In a notebook, `found` displays itself.
+# `draw` returns the photo with the boxes of `shown` as a uint8 RGB array. In a notebook, `found` displays itself.
 
 # %%
 Path("found").mkdir(exist_ok=True)
-Image.fromarray(found.draw(min_score=-0.5)).save("found/bundled.png")
+Image.fromarray(found.draw()).save("found/bundled.png")
 
 # %% [markdown]
 # ## Train
 #
 # `train_detector` finds the candidate windows, computes the feature maps, trains SVMs and box regressors, and tests the
 # detector on the test split. All artefacts are kept in the run folder: an interrupted training continues, and a
-# finished one is loaded. `scores` holds the test scores before (`windows`) and after box regression (`regressed`).
+# finished one is loaded. Size of the photos, windows and the cost of the SVMs are chosen for the data, and margins are
+# turned into probabilities. `scores` holds the test scores before (`windows`) and after box regression (`regressed`).
 
 # %%
 trained = sppnet.train_detector(devkit, run=Path("runs/small"))
@@ -81,7 +83,7 @@ trained.save("packed", half=True)
 mine = sppnet.SPPDetector.from_pretrained("packed")
 for row in mine.detect(photos[0]).top(3).records():
     print(row["class"], round(row["score"], 2), [round(v) for v in row["box"]])
-Image.fromarray(mine.detect(photos[0]).draw(min_score=-0.75)).save("found/trained.png")
+Image.fromarray(mine.detect(photos[0]).draw()).save("found/trained.png")
 
 # %% [markdown]
 # ## Next

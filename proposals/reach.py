@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from detection.boxes import area, as_boxes
 from proposals.edge_boxes import EdgeBoxesSettings, refined_area
 from proposals.hierarchical_search import MODES
-from proposals.sources import SEARCHES, ProposalSettings
+from proposals.sources import GRID, SEARCHES, ProposalSettings
 
 
 def reachable(
@@ -18,6 +18,7 @@ def reachable(
 
     Windows have at least `min_side` pixels in both directions. In the image downsized to `max_side`, selective search
     joins regions of fewer pixels than its mode's `min_size` with their neighbours, and EdgeBoxes has a smallest area.
+    The windows of a grid have any size.
 
     Args:
         boxes: (G, 4), xyxy, 0-based inclusive image pixels.
@@ -33,9 +34,12 @@ def reachable(
     by_side = areas / np.maximum(sides, settings.min_side).prod(1)
     searched = areas / max(1.0, max(image_size) / settings.max_side) ** 2  # in the downsized image
     large = np.zeros(len(boxes), np.bool_)
+    laid = np.zeros(len(boxes), np.bool_)
     for source in settings.source.split("+"):
-        if source in SEARCHES:
+        if settings.grid and source == GRID:
+            laid = settings.grid.best_overlaps(boxes, image_size) > iou_threshold
+        elif source in SEARCHES:
             large |= searched >= min(min_size for _, min_size in MODES[SEARCHES[source]].scales)
         else:
             large |= searched > iou_threshold * refined_area(EdgeBoxesSettings())
-    return (by_side > iou_threshold) & large
+    return laid | ((by_side > iou_threshold) & large)

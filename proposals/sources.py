@@ -1,21 +1,23 @@
-"""Sources of proposals: selective search, EdgeBoxes, or both interleaved."""
+"""Sources of proposals: selective search, EdgeBoxes, a grid of learned shapes, or two of them interleaved."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from proposals.edge_boxes import EdgeBoxesSettings, edge_boxes
+from proposals.grid import Grid
 from proposals.hierarchical_search import MAX_SIDE, MIN_SIDE, SIDE_BITS, selective_search
 
 Boxes = NDArray[np.float32]
 
 SEARCHES = {"ss": "fast", "ss-single": "single", "ss-quality": "quality"}  # source -> mode of selective search
 EDGES = "gradient"  # the edge detector of EdgeBoxes, stated in every proposal file
-SOURCES = (*SEARCHES, "edgeboxes", "ss+edgeboxes")
+GRID = "grid"
+SOURCES = (*SEARCHES, "edgeboxes", "ss+edgeboxes", GRID, f"ss+{GRID}")
 VERSION = 2  # of the boxes; incremented whenever the same settings give other boxes
 
 
@@ -24,12 +26,13 @@ class ProposalSettings:
     """Settings that determine the proposals of an image.
 
     Attributes:
-        source: one of `SOURCES`; "ss" is the fast mode of selective search, "ss+edgeboxes" interleaves the boxes of
-            both, best first.
+        source: one of `SOURCES`; "ss" is the fast mode of selective search, "ss+edgeboxes" and "ss+grid" interleave
+            the boxes of both, best first.
         max_boxes: number of best-ranked boxes to keep; None: all.
         min_side: minimum width and height of a box in pixels.
         max_side: limit of an image's longer side in pixels; larger images are downsized for the search.
         seed: random seed of the order of selective search's boxes.
+        grid: shapes and step of the grid; None for sources without one.
 
     Raises:
         ValueError: a setting is invalid.
@@ -40,6 +43,7 @@ class ProposalSettings:
     min_side: int = MIN_SIDE
     max_side: int = MAX_SIDE
     seed: int = 0
+    grid: Grid | None = None
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
@@ -49,12 +53,18 @@ class ProposalSettings:
             value = getattr(self, name)
             if value is not None and (value < least or (most is not None and value > most)):
                 raise ValueError(f"{name}: expected {least}{f' to {most}' if most else ' or more'}, got {value}")
+        if (GRID in self.source.split("+")) != (self.grid is not None):
+            raise ValueError(
+                f"grid: {self.source} with grid={self.grid}; a source with a grid, and no other, needs the shapes that "
+                "`sppnet train --proposals` and the stages learn from a data set; choose another source here"
+            )
 
     @property
     def meta(self) -> dict[str, Any]:
         """The settings as a proposal file states them."""
-        settings = asdict(self)
-        return {"version": VERSION, "source": settings.pop("source"), "edges": EDGES, **settings}
+        settings = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "grid"}
+        grid = {GRID: self.grid.meta} if self.grid else {}
+        return {"version": VERSION, "source": settings.pop("source"), "edges": EDGES, **settings, **grid}
 
     @classmethod
     def from_meta(cls, meta: dict[str, Any]) -> ProposalSettings:
@@ -67,7 +77,8 @@ class ProposalSettings:
             raise ValueError(f"proposals: expected settings of version {VERSION}, got {meta}; pass boxes instead")
         if meta.get("edges", EDGES) != EDGES:
             raise ValueError(f"proposals: expected edges {EDGES!r}, got {meta['edges']!r}; pass boxes instead")
-        return cls(**{name: value for name, value in meta.items() if name not in ("version", "edges")})
+        settings = {name: value for name, value in meta.items() if name not in ("version", "edges")}
+        return cls(**settings | ({GRID: Grid.from_meta(meta[GRID])} if GRID in meta else {}))
 
 
 def propose(image: NDArray[np.uint8], settings: ProposalSettings | None = None, threads: int = 1) -> Boxes:
@@ -89,6 +100,8 @@ def propose(image: NDArray[np.uint8], settings: ProposalSettings | None = None, 
     for source in s.source.split("+"):
         if source in SEARCHES:
             found.append(selective_search(image, SEARCHES[source], s.min_side, s.seed, s.max_side, threads))
+        elif s.grid and source == GRID:
+            found.append(s.grid.windows((image.shape[0], image.shape[1])))
         else:
             found.append(edge_boxes(image, settings=EdgeBoxesSettings(min_side=s.min_side), max_side=s.max_side)[0])
     return (found[0] if len(found) == 1 else in_turn(*found))[: s.max_boxes]

@@ -18,10 +18,10 @@ from detection.files import MARK
 
 Identity = tuple[int, int]  # device and inode: one per file, whatever links and spellings lead to it
 
-DETECTION_COLUMNS = ("file", "frame", "class", "score", "x0", "y0", "x1", "y1")
+DETECTION_COLUMNS = ("file", "frame", "class", "score", "probability", "x0", "y0", "x1", "y1")
 CLASS_COLUMNS = ("file", "class", "score")
 _TABLES = {  # header -> how a row ends
-    f"{','.join(DETECTION_COLUMNS)}\n".encode(): re.compile(rb",-?\d+\.\d{4}(,-?\d+\.\d){4}\n\Z"),
+    f"{','.join(DETECTION_COLUMNS)}\n".encode(): re.compile(rb",-?\d+\.\d{4},(\d\.\d{4})?(,-?\d+\.\d){4}\n\Z"),
     f"{','.join(CLASS_COLUMNS)}\n".encode(): re.compile(rb",-?\d+\.\d{4}\n\Z"),
 }
 _REPORT_START, _REPORT_KEY = b'{\n "result": ', b'\n "versions": {\n  "sppnet": '

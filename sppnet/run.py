@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from data import datasets, voc
 from data.records import Dataset
 from detection.cache import FeatureCache
 from detection.config import PRESETS, Config, View
-from sppnet.settings.detector import NetworkSettings, ProposalSettings, PyramidSettings
+from sppnet.settings.detector import NetworkSettings, ProposalSettings, PyramidSettings, TrainSettings
 from sppnet.settings.shared import DatasetSettings, RunSettings
 
 S = TypeVar("S", bound=RunSettings)
@@ -124,6 +124,7 @@ class Run:
         train_split, test_split: names of its splits.
         limit: only the first so many images of each split.
         skip_bad: leave out unusable images.
+        classes: names of the classes that are used, in label order; None: all of the data set.
     """
 
     folder: Path
@@ -132,6 +133,7 @@ class Run:
     test_split: str = "test"
     limit: int | None = None
     skip_bad: bool = False
+    classes: tuple[str, ...] | None = None
 
     @classmethod
     def open(cls, settings: RunSettings, split: str | None = None) -> Run:
@@ -149,7 +151,23 @@ class Run:
         used = [p for p in named if hasattr(settings, f"{p}_split")] or ["test"]
         splits = {f"{p}_split": named[p] or source.usual_split(p) for p in used}
         folder = settings.run or Path("runs") / source.name
-        return cls(folder, source, limit=settings.limit, skip_bad=settings.skip_bad, **splits)
+        run = cls(folder, source, limit=settings.limit, skip_bad=settings.skip_bad, **splits)
+        return replace(run, classes=run.named_classes(settings.classes)) if isinstance(settings, TrainSettings) else run
+
+    def named_classes(self, names: Sequence[str] | None) -> tuple[str, ...] | None:
+        """Check names of classes against those of the training split.
+
+        Raises:
+            ValueError: one is not among them, or is named twice.
+        """
+        if names is None:
+            return None
+        known = self.train.classes
+        wrong = [name for name in names if name not in known]
+        if wrong or len(set(names)) < len(names):
+            what = f"{', '.join(wrong)} not in the data set" if wrong else "one is named twice"
+            raise ValueError(f"--classes: {what}; {self.source.root} has {', '.join(known)}")
+        return tuple(names)
 
     def resolved(self, settings: S) -> S:
         """The settings with the run folder and splits that were chosen."""
@@ -160,7 +178,7 @@ class Run:
 
     def dataset(self, split: str, classes: Iterable[str] | None = None) -> Dataset:
         """The images of one split, at most `limit`."""
-        return self.source.load(split, classes, self.skip_bad, self.limit)
+        return self.source.load(split, self.classes if classes is None else classes, self.skip_bad, self.limit)
 
     @property
     def train(self) -> Dataset:

@@ -12,7 +12,7 @@ def command(name: str) -> Callable[[Iterable[object]], int]:
 
 detect, train, demo, evaluate = map(command, ("detect", "train", "demo", "evaluate"))
 make_minivoc, fetch_weights = map(command, ("minivoc", "weights"))
-extract_proposals, extract_features, finetune, train_svms, train_bbox_regressors, test_net = (
+extract_proposals, extract_features, finetune, train_svms, train_bbox_regressors, calibrate, test_net = (
     command(f"stage {name}")
     for name in (
         "extract-proposals",
@@ -20,6 +20,7 @@ extract_proposals, extract_features, finetune, train_svms, train_bbox_regressors
         "finetune",
         "train-svms",
         "train-bbox-regressors",
+        "calibrate",
         "test-net",
     )
 )

@@ -103,7 +103,7 @@ def draw(
 def draw_detections(
     image: ArrayLike, detections: Detections, classes: Sequence[str], min_score: float | None = None
 ) -> NDArray[np.uint8]:
-    """Draw detections with class and score, one colour per class, the highest score on top.
+    """Draw detections with class and probability (score without a calibration), one colour per class, the best on top.
 
     Args:
         image: uint8 RGB (H, W, 3).
@@ -147,11 +147,11 @@ def draw_comparison(
 
 
 def _detection_marks(detections: Detections, classes: Sequence[str], min_score: float | None) -> list[_Mark]:
-    """Convert detections to marks, the highest score last."""
+    """Convert detections to marks, the best last."""
     shown = detections.filter(min_score).sorted()[::-1]
     return [
-        _Mark(_ordered(box), f"{classes[label]} {score:.2f}", PALETTE[label % len(PALETTE)])
-        for box, score, label in zip(as_boxes(shown.boxes), shown.scores, shown.labels, strict=True)
+        _Mark(_ordered(box), f"{classes[label]} {confidence:.2f}", PALETTE[label % len(PALETTE)])
+        for box, confidence, label in zip(as_boxes(shown.boxes), shown.confidences, shown.labels, strict=True)
     ]
 
 

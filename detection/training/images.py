@@ -92,6 +92,11 @@ class TrainingImages:
         """The images in each view."""
         return (self,)
 
+    def subset(self, places: Sequence[int]) -> TrainingImages:
+        """Return some of the images, by their numbers."""
+        records = [self.records[i] for i in places]
+        return TrainingImages(records, self.proposals, self.cache, self.pooling, self.n_classes, self.fc, self.mirrored)
+
     def labelled_boxes(self, index: int) -> LabelledBoxes:
         """Return the windows of image `index` with their overlaps."""
         record = self.records[index]
@@ -153,6 +158,10 @@ class ViewedImages(TrainingImages):
     def views(self) -> Sequence[TrainingImages]:
         """The images in each view."""
         return self._views
+
+    def subset(self, places: Sequence[int]) -> TrainingImages:
+        """Return some of the images, by their numbers."""
+        return ViewedImages([view.subset(places) for view in self._views])
 
     @property
     def fc(self) -> FcFeatures | None:

@@ -91,6 +91,7 @@ GROUPS: dict[str, dict[str, Command | Family]] = {
                 "finetune": Command("fine-tune fully connected layers", "finetune"),
                 "train-svms": Command("train SVMs, then box regressors", "train_svms"),
                 "train-bbox-regressors": Command("train box regressors beside SVMs", "train_bbox_regressors"),
+                "calibrate": Command("turn margins into probabilities", "calibrate"),
                 "test-net": Command("detect in the test split and print mAP", "test_net"),
             },
         ),

@@ -88,19 +88,22 @@ def _with_regressors(
 
 
 def _bbox_config(trained: model.Model, settings: BboxRegressorSettings | SVMSettings) -> BoxRegressionConfig:
-    """The constants of the model's preset with the smallest overlap that settings ask for."""
+    """The constants of the model's preset with the windows that settings ask for."""
     published = PRESETS[trained.config.preset].bbox
     default = FC_MIN_IOU if settings.bbox_features == "fc" else published.min_iou
-    return replace(published, min_iou=default if settings.bbox_min_iou is None else settings.bbox_min_iou)
+    min_iou = default if settings.bbox_min_iou is None else settings.bbox_min_iou
+    return replace(published, min_iou=min_iou, max_windows=settings.bbox_windows)
 
 
 def _check_same(found: model.Model, settings: BboxRegressorSettings | SVMSettings, folder: Path) -> None:
     """Check that a model's regressors have learned from what settings say."""
-    there = "fc" if found.bbox_on_fc else "pool5", found.config.bbox.min_iou
-    if (settings.bbox_features, _bbox_config(found, settings).min_iou) != there:
+    layer = "fc" if found.bbox_on_fc else "pool5"
+    there, asked = found.config.bbox, _bbox_config(found, settings)
+    if (settings.bbox_features, asked.min_iou, asked.max_windows) != (layer, there.min_iou, there.max_windows):
+        windows = "" if there.max_windows is None else f" and --bbox-windows {there.max_windows}"
         raise ValueError(
-            f"{folder}: holds box regressors with --bbox-features {there[0]} and --bbox-min-iou {there[1]:g}; give "
-            "these, or --overwrite, or another --run"
+            f"{folder}: holds box regressors with --bbox-features {layer} and --bbox-min-iou {there.min_iou:g}"
+            f"{windows}; give these, or --overwrite, or another --run"
         )
 
 

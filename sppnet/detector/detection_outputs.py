@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -105,7 +106,7 @@ class DetectionOutputs:
         save, crop, pixels = self.settings.save, self.settings.crop, found.photo
         assert isinstance(pixels, np.ndarray)
         if save:
-            write_picture(picture_path(save, place), found.draw(), quality=QUALITY)
+            write_picture(picture_path(save, place), found.draw(-math.inf), quality=QUALITY)
         if crop:
             numbers: Counter[str] = Counter()
             for name, box in zip(found.sorted().names, found.sorted().boxes, strict=True):
@@ -158,7 +159,7 @@ class DetectionOutputs:
             nonlocal failed
             try:
                 if not failed:
-                    writer.write(found.draw())
+                    writer.write(found.draw(-math.inf))
             except OSError as error:
                 failed = True
                 self._bad(source.path, error)
@@ -168,16 +169,23 @@ class DetectionOutputs:
 
     def _tabulate(self, path: Path, frame: int, records: Records) -> None:
         name = readable(str(path))
-        self._table.append(
-            [name, frame, d["class"], f"{d['score']:.4f}", *(f"{v:.1f}" for v in d["box"])] for d in records
-        )
+        self._table.append([name, frame, *_cells(d)] for d in records)
 
     def _kept(self, found: Detections) -> Detections:
-        return found.filter(self.settings.score_threshold, self.settings.classes)
+        s = self.settings
+        kept = found.shown(s.threshold) if s.score_threshold is None else found.filter(s.score_threshold)
+        return kept.filter(labels=s.classes)
 
     def _bad(self, path: Path, error: Exception) -> None:
         self.bad[os.fspath(path)] = one_line(error)
         log.warning("left out: %s", self.bad[os.fspath(path)])
+
+
+def _cells(detection: dict[str, Any]) -> list[str]:
+    """A detection as cells of the table, from the class on."""
+    d = detection
+    probability = f"{d['probability']:.4f}" if "probability" in d else ""
+    return [d["class"], f"{d['score']:.4f}", probability, *(f"{v:.1f}" for v in d["box"])]
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -19,7 +19,6 @@ from detection.network import resolve_device
 from detection.networks import fc_initialization
 from detection.training.batches import WindowBatches
 from detection.training.fingerprint import changed_data, data_digests, fingerprint
-from detection.training.images import TrainingImages
 from detection.weights.state_dict import write_state
 from sppnet.curves import write_curve
 from sppnet.detector.training_images import TrainingSet, in_view, open_training_set, train_views_flag
@@ -51,7 +50,7 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
     """
     s, data = settings, open_training_set(run, settings)
     tuned = replace(data.config.finetune, schedule=parse_schedule(s.schedule, data.config.finetune))
-    train, validation = _divide(data.images, s.validation, s.seed)
+    train, validation = map(data.images.subset, divide(len(data.images), s.validation, s.seed))
     further = train_views_flag(s.learned_views) if s.train_views else "--mirror"
     sources = [in_view(run, train, view, data.config, further) for view in s.learned_views]
     notes = _notes(s, data, tuned)
@@ -138,18 +137,22 @@ def parse_schedule(text: str, config: FinetuneConfig) -> tuple[tuple[int, float]
     return steps
 
 
-def _divide(images: TrainingImages, fraction: float, seed: int) -> tuple[TrainingImages, TrainingImages]:
-    """Images to train on and images to validate on."""
-    held_out = max(1, round(fraction * len(images)))
-    if held_out >= len(images):
-        raise ValueError(f"--validation {fraction:g}: leaves none of {len(images)} images to train on; give less")
-    order = np.random.default_rng(seed).permutation(len(images))
+def divide(count: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """Divide the numbers of images at random into those to train on and those held out for validation, each ascending.
 
-    def part(places: Any) -> TrainingImages:
-        records = [images.records[i] for i in sorted(places.tolist())]
-        return TrainingImages(records, images.proposals, images.cache, images.pooling, images.n_classes)
+    Args:
+        count: number of images.
+        fraction: share that is held out.
+        seed: random seed.
 
-    return part(order[held_out:]), part(order[:held_out])
+    Raises:
+        ValueError: none is left to train on.
+    """
+    held_out = max(1, round(fraction * count))
+    if held_out >= count:
+        raise ValueError(f"--validation {fraction:g}: leaves none of {count} images to train on; give less")
+    order = np.random.default_rng(seed).permutation(count).tolist()
+    return sorted(order[held_out:]), sorted(order[:held_out])
 
 
 def _finished(run: Run, notes: dict[str, Any], before: str) -> dict[str, Any] | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.records import Dataset
-from proposals import io, sources
+from proposals import grid, io, sources
 from proposals.batch import compute, photos_file
 from sppnet.detector.photos import refuse_changed
 from sppnet.detector.small_objects import advice
@@ -41,13 +42,13 @@ def extract_proposals(run: Run, split: str, settings: SearchSettings) -> tuple[D
     dataset, s = run.dataset(split), settings
     if s.proposals and names_file(s.proposals):
         return dataset, dataset.bad
-    search = search_of(s)
+    search = search_of(s, run)
     told = advice(dataset, search)
     if told:
         log.warning("%s", told)
     path = run.proposals(split, s, search.source)
     with exclusive(path):
-        if s.overwrite:
+        if s.overwrite or _of_another_grid(path, search):
             path.unlink(missing_ok=True)
             shutil.rmtree(path.with_name(f"{path.name}.parts"), ignore_errors=True)
             photos_file(path).unlink(missing_ok=True)
@@ -56,16 +57,33 @@ def extract_proposals(run: Run, split: str, settings: SearchSettings) -> tuple[D
     return dataset, dataset.bad | bad
 
 
-def search_of(settings: SearchSettings) -> sources.ProposalSettings:
-    """The search that settings without a file of boxes ask for."""
-    s = settings
-    return sources.ProposalSettings(
-        s.proposals or DEFAULT_PROPOSALS,
-        max_boxes=s.max_boxes,
-        min_side=s.min_side,
-        max_side=s.max_side,
-        seed=s.seed,
-    )
+def search_of(settings: SearchSettings, run: Run | None = None) -> sources.ProposalSettings:
+    """The search that settings without a file of boxes ask for.
+
+    Args:
+        settings: source and limits.
+        run: whose training objects a grid takes its shapes from.
+
+    Raises:
+        ValueError: there are no such objects.
+    """
+    s, source = settings, settings.proposals or DEFAULT_PROPOSALS
+    learned = None
+    if run is not None and sources.GRID in source.split("+"):
+        records = run.train.records
+        learned = grid.learn([r.boxes for r in records], [r.size for r in records], s.seed)
+    return sources.ProposalSettings(source, s.max_boxes, s.min_side, s.max_side, s.seed, learned)
+
+
+def _of_another_grid(path: Path, search: sources.ProposalSettings) -> bool:
+    """Whether a file holds windows of other shapes, as when training objects were added, and else of these settings."""
+    if search.grid is None or not path.is_file():
+        return False
+    there, asked = io.load(path)[1], search.meta
+    different = {name for name in asked if there.get(name) != asked[name]}
+    if different == {sources.GRID}:
+        log.info("%s: the training objects have other shapes now; laying the grid anew", path)
+    return different == {sources.GRID}
 
 
 def load_proposals(

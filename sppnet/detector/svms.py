@@ -53,7 +53,8 @@ def train_svms(run: Run, settings: SVMSettings) -> TrainedSVMs:
         RuntimeError: another process is training this model.
     """
     data = open_training_set(run, settings)
-    constants = replace(data.config.svm, difficult=settings.difficult, cost=settings.cost)
+    cost = data.config.svm.cost if settings.cost is None else settings.cost
+    constants = replace(data.config.svm, difficult=settings.difficult, cost=cost)
     config = replace(data.config, svm=constants)
     views = View.parse_all(settings.train_views or ())
     config = replace(config, best_views=views) if views else config

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from data.records import Dataset, ImageRecord
 from detection import features, image, model
+from detection.calibration import Calibration
 from detection.config import PHOTO_AND_MIRROR_IMAGE
 from detection.detection_table import load_npz, save_npz
 from detection.detections import Detections
@@ -64,6 +65,7 @@ class TestedModel:
         scores: Literal["svm", "softmax"] = "svm",
         scales: Sequence[int] | None = None,
         inference: Inference | None = None,
+        nms_iou: float | None = None,
     ) -> TestedModel:
         """Load the model in a folder of a run.
 
@@ -73,6 +75,7 @@ class TestedModel:
             scores: "svm", or "softmax" for the fine-tuned layer.
             scales: short sides in pixels to test at; None: those of the training.
             inference: how scores become detections; None: what the model states.
+            nms_iou: largest overlap of two detections of a class; None: what the model states.
 
         Raises:
             FileNotFoundError: there is no model, or no softmax layer.
@@ -82,6 +85,7 @@ class TestedModel:
         trained = model.load(folder)
         trained = trained.with_scales(scales) if scales else trained
         trained = trained.with_inference(inference) if inference else trained
+        trained = trained if nms_iou is None else trained.with_nms_iou(nms_iou)
         if scores == "svm":
             return cls(folder, run, trained)
         settings = run.head / SETTINGS
@@ -118,6 +122,7 @@ class _TestImages:
         """All that decides the detections but photos and boxes; files from before photos were noted include boxes."""
         summary = self.tested.model.summary()
         summary["notes"] = {k: v for k, v in summary["notes"].items() if k != "category_ids"}
+        summary.pop("calibration", None)  # it decides what is shown
         digest = hashlib.sha256(json.dumps(summary, sort_keys=True).encode())
         folders = [self.tested.folder] + [self.tested.run.head] * (self.tested.softmax is not None)
         for folder in folders:
@@ -150,7 +155,7 @@ def test_detector(run: Run, settings: TestSettings) -> tuple[Dataset, Stages, Se
     """
     folders = settings.model or (run.model(),)
     s = settings
-    models = [TestedModel.load(run, folder, s.scores, s.scales, s.inference) for folder in folders]
+    models = [TestedModel.load(run, folder, s.scores, s.scales, s.inference, s.nms_iou) for folder in folders]
     dataset, stages = detect_split(run, models, settings, detections_name(settings))
     return dataset, stages, models
 
@@ -164,7 +169,8 @@ def detections_name(settings: TestSettings) -> str:
     own = f"{folders[0].name}-" if folders[0].name != "model" else ""
     name = (f"{settings.combine}-" if len(folders) > 1 else own) + "softmax-" * (settings.scores == "softmax")
     name += f"scales-{'-'.join(map(str, settings.scales))}-" if settings.scales else ""
-    return name + (f"{settings.inference}-" if settings.inference else "")
+    name += f"{settings.inference}-" if settings.inference else ""
+    return name + (f"nms-{settings.nms_iou:g}-" if settings.nms_iou is not None else "")
 
 
 def detect_split(
@@ -294,8 +300,17 @@ def draw_pictures(
     detections: Mapping[str, Detections],
     count: int,
     min_score: float = SHOWN_SCORES["svm"],
+    calibration: Calibration | None = None,
 ) -> None:
     """Draw the detections of `count` images, evenly spaced over the data set, over the ground truth.
+
+    Args:
+        folder: of the pictures.
+        dataset: the images.
+        detections: image id -> detections.
+        count: number of images.
+        min_score: lowest margin that is drawn without a calibration.
+        calibration: the detections that it shows are drawn, with their probabilities.
 
     Raises:
         FileExistsError: there is a file of a picture's name that is not from sppnet.
@@ -303,7 +318,9 @@ def draw_pictures(
     """
     for record, path in _pictures(folder, dataset, count):
         photo = image.read(record.path, record.size)
-        picture = drawing.draw_comparison(photo, detections[record.id], record, dataset.classes, min_score)
+        found = detections[record.id]
+        shown = replace(found, calibration=calibration).shown() if calibration else found.filter(min_score)
+        picture = drawing.draw_comparison(photo, shown, record, dataset.classes)
         write_picture(path, picture)
 
 

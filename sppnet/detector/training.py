@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from detection.model import load
 from detection.network import resolve_device
 from detection.networks.bfloat16 import has_bfloat16
 from sppnet.detector.bbox_regressors import train_bbox_regressors
+from sppnet.detector.calibrating import calibrate
+from sppnet.detector.choices import Choice, choose, keep
 from sppnet.detector.features import extract_features, views_of
 from sppnet.detector.finetuning import finetune
 from sppnet.detector.proposals import extract_proposals
@@ -39,6 +41,8 @@ class Training:
         detections: name of the test's detections in the run, see `detections_name`.
         scores: on the test split.
         stage_seconds: stage -> seconds that it took.
+        settings: of all stages, with what was chosen for the data.
+        choices: what was chosen.
     """
 
     run: Run
@@ -46,10 +50,13 @@ class Training:
     detections: str
     scores: TestScores
     stage_seconds: dict[str, float]
+    settings: TrainSettings
+    choices: list[Choice]
 
     def summary(self) -> dict[str, Any]:
-        """Scores and times as plain values for json."""
-        return self.scores.summary() | {"stage_seconds": self.stage_seconds}
+        """Scores, times and choices as plain values for json."""
+        choices = [asdict(choice) for choice in self.choices]
+        return self.scores.summary() | {"stage_seconds": self.stage_seconds, "choices": choices}
 
 
 class _Clock:
@@ -85,14 +92,15 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
         OSError, ValueError: the data cannot be used, or the settings do not fit it.
         RuntimeError: another process is working on the run.
     """
-    s = settings
     train = run.train  # faults show at once
     _check_objects(train, s.difficult)
     datasets = {run.train_split: train, run.test_split: run.dataset(run.test_split, train.classes)}
     check_pictures(run.folder / PICTURES, datasets[run.test_split], SHOWN)
+    s, choices = choose(run, settings)
+    keep(run, choices)
     tunes = s.features != "pool5" and s.head is None
     views = _views(run, s, s.learned_views if tunes else View.parse_all(s.train_views or ()))
-    clock = _Clock(3 + len(views) + s.bbox_regression + tunes)
+    clock = _Clock(3 + len(views) + s.bbox_regression + s.calibrate + tunes)
     with clock.stage("windows"):
         for split in datasets:
             extract_proposals(run, split, s)
@@ -109,11 +117,14 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
             train_bbox_regressors(run, s, trained)
     model = run.model(s.model_name)
     _state_inference(model, s)
+    if s.calibrate:
+        with clock.stage("probabilities"):
+            calibrate(run, s, trained)
     test = TestSettings(model=(model,), proposals=s.proposals, max_boxes=s.max_boxes, overwrite=s.overwrite)
     name = detections_name(test)
     with clock.stage("test"):
         scores = _test(run, s, test, name)
-    return Training(run, model, name.rstrip("-"), scores, clock.seconds)
+    return Training(run, model, name.rstrip("-"), scores, clock.seconds, s, choices)
 
 
 def _check_objects(train: Dataset, difficult: bool) -> None:
@@ -144,8 +155,9 @@ def _state_inference(folder: Path, s: TrainSettings) -> None:
     inference = s.inference or found.config.inference
     stated = found.with_views(View.parse_all(s.views)) if s.views else found
     stated = stated.with_inference(inference) if inference else stated
+    stated = stated if s.nms_iou is None else stated.with_nms_iou(s.nms_iou)
     if stated.config != found.config:
-        stated.save(folder)
+        replace(stated, calibration=None).save(folder)
 
 
 def _test(run: Run, s: TrainSettings, test: TestSettings, name: str) -> TestScores:
@@ -153,5 +165,7 @@ def _test(run: Run, s: TrainSettings, test: TestSettings, name: str) -> TestScor
     tested = TestedModel.load(run, run.model(s.model_name))
     dataset, stages = detect_split(run, [tested], test, name)
     scores = score_detections(run, dataset, stages, s.metric, name)
-    draw_pictures(run.folder / PICTURES, dataset, list(stages.values())[-1], SHOWN)
+    draw_pictures(
+        run.folder / PICTURES, dataset, list(stages.values())[-1], SHOWN, calibration=tested.model.calibration
+    )
     return scores

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from detection import calibration
+
 Floats = NDArray[np.float64]
 MAX_POINTS = 160  # per curve; more would not be visible
 BINS = 30
@@ -59,6 +61,40 @@ def histogram(correct: ArrayLike, wrong: ArrayLike, limits: tuple[float, float])
     """
     good, bad = np.asarray(correct, np.float64), np.asarray(wrong, np.float64)
     return Histogram(_steps(good, limits, -1), _steps(bad, limits, 1), len(good), len(bad))
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Share of correct detections by stated probability.
+
+    Attributes:
+        bars: left edge and height of each bin that has detections, and their number.
+        width: of a bin.
+        error: expected calibration error, in [0, 1].
+        count: number of detections.
+        lowest: probability from which they are counted.
+    """
+
+    bars: list[tuple[float, float, int]]
+    width: float
+    error: float
+    count: int
+    lowest: float
+
+
+def reliability(probabilities: ArrayLike, correct: ArrayLike, lowest: float = 0.0) -> Reliability:
+    """Return the reliability diagram of detections: probability to the right, share of correct ones upwards.
+
+    Args:
+        probabilities: (N,), in [0, 1].
+        correct: bool (N,).
+        lowest: probability that all of them have at least.
+    """
+    rows = calibration.reliability(probabilities, correct)
+    width = SIDE / len(rows)
+    bars = [(i * width, SIDE * share, int(count)) for i, (_, share, count) in enumerate(rows.tolist()) if count]
+    error = calibration.expected_error(probabilities, correct)
+    return Reliability(bars, width, error, int(rows[:, 2].sum()), lowest)
 
 
 def position(score: float, limits: tuple[float, float]) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import sppnet
+from detection.calibration import LOWEST_THRESHOLD
 from detection.evaluation.errors import BACKGROUND_IOU, COSTLY, FOREGROUND_IOU, WRONG, Kind
 from proposals.recall import THRESHOLDS, RecallResult
 from sppnet.detector.testing import STAGES
@@ -45,6 +46,7 @@ class ClassRow:
         recall: share of the objects found at any score.
         f1: highest F1.
         threshold: score threshold that gives it.
+        shown: probability from which detections are shown; None if they have none.
     """
 
     name: str
@@ -54,6 +56,7 @@ class ClassRow:
     recall: float
     f1: float
     threshold: float
+    shown: float | None
 
 
 @dataclass(frozen=True)
@@ -136,7 +139,8 @@ def context(tested: TestedRun, scores: Scores) -> dict[str, Any]:
         "coco": scores.coco,
         "remarks": list(remarks(tested, scores)),
         "findings": list(findings(scores, recalls, kinds)),
-        "rows": list(class_rows(scores)),
+        "rows": list(class_rows(tested, scores)),
+        "reliability": reliability(tested, scores),
         "charts": list(class_charts(scores, limits)),
         "limits": limits,
         "kind_names": {kind.name.lower(): name for kind, name in KIND_NAMES.items()},
@@ -176,14 +180,26 @@ def counts(tested: TestedRun, scores: Scores) -> dict[str, int]:
     }
 
 
-def class_rows(scores: Scores) -> Iterator[ClassRow]:
+def reliability(tested: TestedRun, scores: Scores) -> charts.Reliability | None:
+    """How often the detections that can be shown are correct, by their probability; None if they have none."""
+    calibration, e = tested.calibration, scores.errors
+    if calibration is None:
+        return None
+    ranked = np.concatenate([np.zeros(0, np.int64), *(e.ranked(k) for k in range(len(e.classes)))])  # none is ignored
+    probabilities = calibration.probabilities(e.rows.scores[ranked], e.rows.labels[ranked])
+    likely = probabilities >= LOWEST_THRESHOLD
+    return charts.reliability(probabilities[likely], e.kind[ranked][likely] == Kind.RIGHT, LOWEST_THRESHOLD)
+
+
+def class_rows(tested: TestedRun, scores: Scores) -> Iterator[ClassRow]:
     """Scores of each class."""
-    final = scores.final
+    final, calibration = scores.final, tested.calibration
     for k, name in enumerate(final.classes):
         best = best_threshold(final, k) or (np.nan, np.nan)
         ap = {stage: float(result.ap[k]) for stage, result in scores.stages.items()}
         by_coco = float("nan") if scores.coco is None else float(scores.coco.class_ap[k])
-        yield ClassRow(name, int(final.n_objects[k]), ap, by_coco, float(scores.recall[k]), *best)
+        shown = None if calibration is None else calibration.thresholds[k]
+        yield ClassRow(name, int(final.n_objects[k]), ap, by_coco, float(scores.recall[k]), *best, shown)
 
 
 def class_charts(scores: Scores, limits: tuple[float, float]) -> Iterator[ClassCharts]:

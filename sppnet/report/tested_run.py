@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.records import Dataset
+from detection.calibration import Calibration
 from detection.detection_table import DetectionTable, load_npz
 from detection.detections import Detections
 from detection.evaluation import coco, errors, voc
@@ -93,6 +94,12 @@ class TestedRun:
     def classes(self) -> tuple[str, ...]:
         """Class names in label order."""
         return self.dataset.classes
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """What turns margins into probabilities; None if the model has nothing of this kind."""
+        values = self.model.get("calibration")
+        return Calibration.from_dict(values, len(self.classes)) if values else None
 
     @property
     def final(self) -> DetectionTable:

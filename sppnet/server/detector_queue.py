@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from detection.detections import Detections
 from detection.detector import SPPDetector
 from sppnet.errors import one_line
 from sppnet.server import uploads
@@ -19,6 +21,34 @@ from sppnet.settings.shared import Inference
 MAX_WAITING = 16
 """Photos in the queue; each may take as much memory as the upload limit."""
 FAILURES = (OSError, ValueError, RuntimeError, MemoryError)
+
+
+@dataclass(frozen=True)
+class Lowest:
+    """Which detections are reported.
+
+    Attributes:
+        probability: the lowest; None: that of each class.
+        score: the lowest margin instead; None: the probability decides.
+
+    Raises:
+        RequestRefused: both are given.
+    """
+
+    probability: float | None = None
+    score: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.probability is not None and self.score is not None:
+            raise RequestRefused(422, "threshold, a probability, goes without score_threshold, a margin")
+
+    def of(self, found: Detections) -> Detections:
+        """Return the detections to report.
+
+        Raises:
+            ValueError: a probability is given and the detector states none.
+        """
+        return found.shown(self.probability) if self.score is None else found.filter(self.score)
 
 
 class StageTimes:
@@ -46,6 +76,7 @@ class DetectorQueue:
         limits: largest photo.
         device: "auto", "cpu", "cuda" or "cuda:N".
         inference: how scores become detections; None: what each model states.
+        nms_iou: largest overlap of two detections of a class; None: what each model states.
 
     Attributes:
         loaded: name -> detector, of those used before.
@@ -58,8 +89,10 @@ class DetectorQueue:
         limits: UploadLimits,
         device: str = "auto",
         inference: Inference | None = None,
+        nms_iou: float | None = None,
     ) -> None:
-        self.offered, self.limits, self.device, self.inference = offered, limits, device, inference
+        self.offered, self.limits = offered, limits
+        self.device, self.inference, self.nms_iou = device, inference, nms_iou
         self.loaded: dict[str, SPPDetector] = {}
         self.served = 0
         self._worker = ThreadPoolExecutor(1, "detector")
@@ -84,13 +117,13 @@ class DetectorQueue:
         """Number of photos in the queue, with the one at work."""
         return len(self._jobs)
 
-    def submit(self, data: bytes, name: str | None, threshold: float) -> Future[dict[str, Any]]:
+    def submit(self, data: bytes, name: str | None, lowest: Lowest) -> Future[dict[str, Any]]:
         """Add a photo to the queue.
 
         Args:
             data: content of the uploaded file.
             name: the detector; None: the default.
-            threshold: lowest SVM margin to report.
+            lowest: which detections to report.
 
         Returns:
             the future result: model, width, height, detections, seconds; or `RequestRefused`. A future cancelled
@@ -106,7 +139,7 @@ class DetectorQueue:
             raise RequestRefused(503, "the server is shutting down")
         if self.waiting >= MAX_WAITING:
             raise RequestRefused(503, f"{self.waiting} photos are already waiting; try again in a moment")
-        job = self._worker.submit(self._detect, data, name, threshold, StageTimes())
+        job = self._worker.submit(self._detect, data, name, lowest, StageTimes())
         self._jobs.add(job)
         job.add_done_callback(self._jobs.discard)
         return job
@@ -127,7 +160,11 @@ class DetectorQueue:
             offered = self.offered[name]
             try:
                 detector = SPPDetector.from_pretrained(
-                    offered.folder, device=self.device, weights=offered.weights, inference=self.inference
+                    offered.folder,
+                    device=self.device,
+                    weights=offered.weights,
+                    inference=self.inference,
+                    nms_iou=self.nms_iou,
                 )
                 detector.detect(np.zeros((64, 64, 3), np.uint8))  # compiles the kernels, tries the proposals
             except FAILURES as error:
@@ -135,7 +172,7 @@ class DetectorQueue:
             self.loaded[name] = detector
         return self.loaded[name]
 
-    def _detect(self, data: bytes, name: str, threshold: float, times: StageTimes) -> dict[str, Any]:
+    def _detect(self, data: bytes, name: str, lowest: Lowest, times: StageTimes) -> dict[str, Any]:
         times.end("wait")
         photo = uploads.decode(data, self.limits)
         times.end("decode")
@@ -144,7 +181,7 @@ class DetectorQueue:
         try:
             proposals = detector.propose(photo)
             times.end("windows")
-            found = detector.detect(photo, proposals).filter(threshold)
+            found = lowest.of(detector.detect(photo, proposals))
             times.end("detect")
         except ValueError as error:
             raise RequestRefused(422, one_line(error)) from error

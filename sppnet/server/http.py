@@ -20,16 +20,15 @@ from fastapi.responses import HTMLResponse, JSONResponse
 import sppnet
 from sppnet.progress import log
 from sppnet.server.access import CLOSE, AccessControl, error_response
-from sppnet.server.detector_queue import DetectorQueue
+from sppnet.server.detector_queue import DetectorQueue, Lowest
 from sppnet.server.errors import RequestRefused
 from sppnet.server.parameters import agreed, known_names
 from sppnet.server.schemas import PROBLEMS, WRONG_NAME, DetectionResult, Health, ModelList
-from sppnet.settings.commands import DetectSettings
 
 PAGES = {"/": "page.html", "/docs": "api.html"}
-THRESHOLD = DetectSettings.score_threshold
 MODEL = "a name from GET /models; the default detector if omitted"
-LOWEST_SCORE = f"lowest score to report; {THRESHOLD} if omitted"
+PROBABILITY = "lowest probability to report, from 0 to 1; that of each class, which the model states, if omitted"
+LOWEST_SCORE = "lowest score to report, instead of a probability; -0.5 if omitted and the model states no probabilities"
 POLL_SECONDS = 0.1  # between checks whether a waiting client is still connected
 GRACE_SECONDS = 5  # for open connections to finish when the server stops
 
@@ -44,27 +43,38 @@ async def _queue(request: Request) -> DetectorQueue:
 Queue = Annotated[DetectorQueue, Depends(_queue)]
 
 
-@routes.post("/detect", response_model=DetectionResult, responses=PROBLEMS, response_description="objects found")
+@routes.post(
+    "/detect",
+    response_model=DetectionResult,
+    response_model_exclude_none=True,
+    responses=PROBLEMS,
+    response_description="objects found",
+)
 async def detect(
     request: Request,
     queue: Queue,
     photo: Annotated[UploadFile, File(description="an image file, for example JPEG or PNG")],
     model: Annotated[str | None, Query(description=MODEL)] = None,
+    threshold: Annotated[float | None, Query(ge=0, le=1, description=PROBABILITY)] = None,
     score_threshold: Annotated[float | None, Query(allow_inf_nan=False, description=LOWEST_SCORE)] = None,
     form_model: Annotated[str | None, Form(alias="model", description=MODEL)] = None,
-    form_threshold: Annotated[
+    form_threshold: Annotated[float | None, Form(alias="threshold", ge=0, le=1, description=PROBABILITY)] = None,
+    form_score_threshold: Annotated[
         float | None, Form(alias="score_threshold", allow_inf_nan=False, description=LOWEST_SCORE)
     ] = None,
 ) -> dict[str, Any]:
     """Find objects in a photo. Photos are processed one at a time, in the order of arrival.
 
-    The model and the threshold may be given in the address or in the form.
+    The model and one of the thresholds may be given in the address or in the form.
     """
     if (photo.size or 0) > queue.limits.file_bytes:
         raise queue.limits.too_large()
-    name = agreed("model", model or None, form_model, queue.default)
-    threshold = agreed("score_threshold", score_threshold, form_threshold, THRESHOLD)
-    result = await _result(queue.submit(await photo.read(), name, threshold), request)
+    name = agreed("model", model or None, form_model)
+    lowest = Lowest(
+        agreed("threshold", threshold, form_threshold),
+        agreed("score_threshold", score_threshold, form_score_threshold),
+    )
+    result = await _result(queue.submit(await photo.read(), name, lowest), request)
     log.info("%s: %d objects in %.2f s", result["model"], len(result["detections"]), result["seconds"]["total"])
     return result
 

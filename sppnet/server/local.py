@@ -41,7 +41,7 @@ def serve(settings: ServeSettings, say: Callable[[str], None]) -> int:
 
         limits = UploadLimits(settings.max_megabytes, settings.max_megapixels)
         offered = offered_detectors(settings.model or (), settings.weights)
-        with DetectorQueue(offered, limits, settings.device, settings.inference) as queue:
+        with DetectorQueue(offered, limits, settings.device, settings.inference, settings.nms_iou) as queue:
             _serve(queue, listener, say)
         return queue.served
 

@@ -22,8 +22,8 @@ class OfferedDetector:
         name: as requests name it.
         folder: model folder.
         weights: of the convolutions: "pretrained", or a file.
-        description: "network", "classes", "map" (mean average precision on VOC 2007) and "seconds" (per photo); the
-            last two are None if unknown.
+        description: "network", "classes", "thresholds" (per class, None without probabilities), "map" (mean average
+            precision on VOC 2007) and "seconds" (per photo); the last two are None if unknown.
     """
 
     name: str
@@ -53,6 +53,7 @@ class OfferedDetector:
         description = {
             "network": model["network"],
             "classes": model["classes"],
+            "thresholds": (model.get("calibration") or {}).get("thresholds"),
             "map": ((card.get("scores") or {}).get("regressed") or {}).get("voc07_map"),
             "seconds": card.get("seconds_per_image"),
         }

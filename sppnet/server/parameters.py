@@ -36,19 +36,17 @@ def _check(kind: str, given: Iterable[tuple[str, object]], known: list[str]) -> 
             raise RequestRefused(422, f"{name}: given {count} times; send one {name} per request")
 
 
-def agreed(name: str, query: T | None, form: T | None, default: T) -> T:
+def agreed(name: str, query: T | None, form: T | None) -> T | None:
     """Return the value of a parameter that may be in the address, in the form, or in neither.
 
     Args:
         name: of the parameter.
         query: its value in the address; None: it is not there.
         form: its value in the form; None: it is not there.
-        default: the value if it is in neither.
 
     Raises:
         RequestRefused: the two differ.
     """
     if query is not None and form is not None and query != form:
         raise RequestRefused(422, f"{name}: {query!r} in the address, but {form!r} in the form; give one of them")
-    given = form if query is None else query
-    return default if given is None else given
+    return form if query is None else query

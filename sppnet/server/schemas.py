@@ -12,7 +12,10 @@ class Detection(BaseModel):
 
     name: str = Field(alias="class", description="class name")
     label: int = Field(description="class number, from 0")
-    score: float = Field(description="SVM margin, unbounded; above 0 the object is more likely correct than wrong")
+    score: float = Field(description="SVM margin, unbounded, comparable within a class")
+    probability: float | None = Field(
+        default=None, description="how likely the detection is correct, 0 to 1; missing if the model was not calibrated"
+    )
     box: tuple[float, float, float, float] = Field(description="x0, y0, x1, y1 in pixels, 0-based, inclusive corners")
 
 
@@ -28,7 +31,7 @@ class Seconds(BaseModel):
 
 
 class DetectionResult(BaseModel):
-    """Objects found in a photo, highest score first."""
+    """Objects found in a photo, the most probable first."""
 
     model: str = Field(description="name of the detector")
     width: int = Field(description="of the photo in pixels, after the rotation in its EXIF tag")
@@ -43,6 +46,9 @@ class ModelInfo(BaseModel):
     name: str = Field(description="as POST /detect takes it")
     network: str = Field(description="convolutions")
     classes: list[str] = Field(description="in label order")
+    thresholds: list[float] | None = Field(
+        description="lowest probability of each class that is reported by default; null: its detections have none"
+    )
     map: float | None = Field(description="mean average precision on VOC 2007 test, if known")
     seconds: float | None = Field(description="per photo, if its author measured it")
     loaded: bool = Field(description="whether it is in memory")

@@ -26,6 +26,7 @@ from sppnet.settings.commands import (
 )
 from sppnet.settings.detector import (
     BboxRegressorSettings,
+    CalibrateSettings,
     DemoSettings,
     ExtractProposalsSettings,
     FeatureSettings,
@@ -46,6 +47,7 @@ from sppnet.settings.views import (
 __all__ = [
     "BboxRegressorSettings",
     "BinViewSettings",
+    "CalibrateSettings",
     "ChannelViewSettings",
     "CheckSettings",
     "ClassifierSettings",

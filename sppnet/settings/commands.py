@@ -30,7 +30,7 @@ Order = Literal["yxyx", "xyxy"]
 class DetectSettings(InferenceSettings, WeightsSettings, DeviceSettings):
     """Settings of `sppnet detect`."""
 
-    MAIN: ClassVar = ("model", "save", "csv", "score_threshold", "classes")
+    MAIN: ClassVar = ("model", "save", "csv", "threshold", "classes")
 
     sources: tuple[str, ...] = option(
         None,
@@ -47,11 +47,25 @@ class DetectSettings(InferenceSettings, WeightsSettings, DeviceSettings):
     crop: Path | None = option(
         None, "write cut-out objects into this folder, one folder per class", metavar="DIR", writes="folder"
     )
-    score_threshold: float = option(-0.5, "lowest SVM margin to keep", metavar="S")
+    threshold: float | None = option(
+        None,
+        "lowest probability to keep (default: that of each class, which the model states)",
+        metavar="P",
+        minimum=0,
+        maximum=1,
+    )
+    score_threshold: float | None = option(
+        None, "lowest SVM margin to keep, instead of a probability (default for models without: -0.5)", metavar="S"
+    )
     classes: tuple[str, ...] | None = option(None, "keep only these classes", metavar="NAME")
     scales: tuple[int, ...] | None = option(
         None, "short sides in pixels (default: those of the training)", metavar="N", minimum=1
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.threshold is not None and self.score_threshold is not None:
+            raise ValueError("threshold: a probability goes without score_threshold, a margin; give one of them")
 
 
 @dataclass(frozen=True)

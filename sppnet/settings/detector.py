@@ -29,8 +29,8 @@ class ProposalSettings(Settings):
 
     proposals: str | None = option(
         None,
-        "ss, ss-single, ss-quality, edgeboxes or ss+edgeboxes (default: what the run or its model has, else ss); "
-        "or a .npz, .mat or .json file of boxes, where {split} stands for the split",
+        "ss, ss-single, ss-quality, edgeboxes, ss+edgeboxes, grid or ss+grid (default: what the run or its model has, "
+        "else ss); or a .npz, .mat or .json file of boxes, where {split} stands for the split",
         metavar="SOURCE|FILE",
     )
     max_boxes: int | None = option(
@@ -44,8 +44,8 @@ class SearchSettings(ProposalSettings, SeedSettings, OverwriteSettings):
 
     proposals: str | None = option(
         None,
-        "ss, ss-single, ss-quality, edgeboxes or ss+edgeboxes (default: ss); or a .npz, .mat or .json file of boxes, "
-        "where {split} stands for the split",
+        "ss, ss-single, ss-quality, edgeboxes, ss+edgeboxes, grid (windows of the training objects' shapes) or ss+grid "
+        "(default: ss); or a .npz, .mat or .json file of boxes, where {split} stands for the split",
         metavar="SOURCE|FILE",
     )
     min_side: int = option(20, "shortest side of a proposal, pixels", metavar="N", minimum=0)
@@ -236,6 +236,12 @@ class BboxFeatureSettings(Settings):
         above=0,
         below=1,
     )
+    bbox_windows: int | None = option(
+        None,
+        "at most so many windows per class that box regressors learn from, chosen at random (default: all)",
+        metavar="N",
+        minimum=1,
+    )
 
 
 @dataclass(frozen=True)
@@ -265,8 +271,8 @@ class SVMSettings(
         above=0,
         maximum=1,
     )
-    cost: float = option(
-        PAPER.svm.cost, "cost of a violated margin, C of the SVMs; 0.001 as in the paper", metavar="C", above=0
+    cost: float | None = option(
+        None, "cost of a violated margin, C of the SVMs (default: 0.001, as in the paper)", metavar="C", above=0
     )
     solver: Literal["shared", "liblinear"] = option(
         "shared", "shared trains all classes on one copy of the rows, liblinear is scikit-learn's LinearSVC"
@@ -288,6 +294,21 @@ class BboxRegressorSettings(
     TrainSplitSettings, ProposalSettings, BboxFeatureSettings, ModelNameSettings, MemorySettings, OverwriteSettings
 ):
     """Settings of `sppnet stage train-bbox-regressors`."""
+
+    MAIN: ClassVar = ("data", "voc2007", "run", "model_name", "memory")
+
+
+@dataclass(frozen=True)
+class CalibrateSettings(
+    TrainSplitSettings,
+    ProposalSettings,
+    ModelNameSettings,
+    MemorySettings,
+    OverwriteSettings,
+    WeightsSettings,
+    DeviceSettings,
+):
+    """Settings of `sppnet stage calibrate`."""
 
     MAIN: ClassVar = ("data", "voc2007", "run", "model_name", "memory")
 
@@ -323,7 +344,25 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
     backbone: str | None = option(
         "lite0", "convolutions: lite0, lite1, lite2, alexnet, vgg16, torchvision:NAME or timm:NAME", metavar="NAME"
     )
-    scales: tuple[int, ...] | None = option((688,), "short sides in pixels", metavar="N", minimum=1)
+    proposals: str | None = option(
+        None,
+        "ss, ss-single, ss-quality, edgeboxes, ss+edgeboxes, grid (windows of the training objects' shapes), ss+grid "
+        "(default: ss, grid or both, whatever fits the objects best); or a file of boxes, where {split} stands for the "
+        "split",
+        metavar="SOURCE|FILE",
+    )
+    scales: tuple[int, ...] | None = option(
+        None,
+        "short sides in pixels (default: 688, or 864 or 1200 if the objects of a class are small)",
+        metavar="N",
+        minimum=1,
+    )
+    cost: float | None = option(
+        None,
+        "cost of a violated margin, C of the SVMs (default: 4 / number of photos, from 0.001 to 0.02)",
+        metavar="C",
+        above=0,
+    )
     precision: Precision | None = option(
         None, "precision of the convolutions (default: bf16 where the device is faster with it)"
     )
@@ -331,6 +370,11 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
     inference: Inference | None = option(
         None, "how the detector is used and tested, as in `sppnet detect` (default: paper)"
     )
+    nms_iou: float | None = option(
+        None, "largest overlap of two detections of a class (default: 0.3)", metavar="IOU", above=0, maximum=1
+    )
+    classes: tuple[str, ...] | None = option(None, "train on these classes only (default: all)", metavar="NAME")
+    calibrate: bool = option(True, "also learn how likely each detection is to be correct")
 
 
 @dataclass(frozen=True)
@@ -348,3 +392,6 @@ class DemoSettings(TrainSettings):
     run: Path | None = option(Path("runs/minivoc"), "folder of this run's files", metavar="DIR", writes="folder")
     backbone: str | None = option("alexnet", "convolutions, as in `sppnet train`", metavar="NAME")
     precision: Precision | None = option("fp32", "precision of the convolutions")
+    proposals: str | None = option("ss", "windows, as in `sppnet train`", metavar="SOURCE|FILE")
+    scales: tuple[int, ...] | None = option((688,), "short sides in pixels", metavar="N", minimum=1)
+    cost: float | None = option(PAPER.svm.cost, "cost of a violated margin, C of the SVMs", metavar="C", above=0)

@@ -103,3 +103,11 @@ class InferenceSettings(Settings):
         "paper suppresses windows, then regresses them; fast regresses first, and all windows of an object vote for "
         "its box; best also takes means over several views, such as the mirror image (default: what the model states)",
     )
+    nms_iou: float | None = option(
+        None,
+        "largest overlap of two detections of a class, of which the better one suppresses the other (default: what "
+        "the model states)",
+        metavar="IOU",
+        above=0,
+        maximum=1,
+    )

@@ -184,6 +184,25 @@ def counts_of(images):
     )
 
 
+def test_a_limit_on_windows_takes_a_random_choice_of_each_class_over_all_images(many):
+    whole = [br.training_windows(many, i, PAPER.bbox) for i in range(len(many))]
+    counts = counts_of(many)
+    limit = int(np.sort(counts)[3])
+    some = br._sample(whole, limit)
+    kept = np.concatenate([w.labels for w in some])
+    assert np.bincount(kept, minlength=6).tolist() == np.minimum(counts, limit).tolist()
+    assert (counts > limit).any()
+    for one, part in zip(whole, some, strict=True):
+        rows = {(r, o, k) for r, o, k in zip(one.rows, one.objects, one.labels, strict=True)}
+        assert {(r, o, k) for r, o, k in zip(part.rows, part.objects, part.labels, strict=True)} <= rows
+    largest = int(counts.argmax())
+    assert any(len(w.rows) < len(o.rows) for w, o in zip(some[:3], whole[:3], strict=True))  # not the last ones
+    limited = br.fit_all(many, replace(PAPER.bbox, max_windows=limit), 0.7)
+    free = br.fit_all(many, replace(PAPER.bbox, max_windows=int(counts.max())), 0.7)
+    same(free, br.fit_all(many, PAPER.bbox, 0.7))
+    assert not np.array_equal(limited[largest].weights, free[largest].weights)
+
+
 def test_the_maps_of_an_image_are_read_once_per_group_of_classes(many):
     with_objects = {i for i, record in enumerate(many.records) if len(record.labels)}
     assert (counts_of(many) > DIM).any()

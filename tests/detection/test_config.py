@@ -63,6 +63,17 @@ def test_a_way_of_inference_keeps_the_threshold():
     assert picky.with_inference("fast").views == picky.views == (View(),)
     assert best.with_inference("paper") == picky
     assert (best.inference, picky.inference) == ("best", "paper")
-    assert replace(PAPER, test=replace(PAPER.test, nms_iou=0.4)).inference is None
+
+
+def test_a_way_of_inference_keeps_the_overlap():
+    dense = PAPER.with_nms_iou(0.6).with_inference("fast")
+    assert (dense.test.nms_iou, dense.inference) == (0.6, "fast")
+    for wrong in (0, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="nms_iou: expected more than 0 and at most 1"):
+            PAPER.with_nms_iou(wrong)
+
+
+def test_other_constants_are_no_way_of_inference_and_other_names_are_refused():
+    assert replace(PAPER, test=replace(PAPER.test, max_per_image=4)).inference is None
     with pytest.raises(ValueError, match="inference: expected paper, fast, best, got 'bets'"):
         PAPER.with_inference("bets")

@@ -1,9 +1,12 @@
 import io
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from detection.calibration import Calibration
 from detection.detections import Detections
 
 
@@ -110,8 +113,9 @@ def test_other_formats_have_the_same_boxes():
         Detections(found.boxes, found.scores, found.labels - 1).to_coco(7)
     assert found.to_coco(7)[1] == {"image_id": 7, "category_id": 2, "bbox": [2, 3, 19, 10], "score": 1.5}
     frame = found.to_pandas()
-    assert frame.columns.tolist() == ["class", "label", "score", "x0", "y0", "x1", "y1"]
-    assert frame.iloc[0].tolist() == ["dog", 1, 1.5, 2, 3, 20, 12]
+    assert frame.columns.tolist() == ["class", "label", "score", "probability", "x0", "y0", "x1", "y1"]
+    assert frame.drop(columns="probability").iloc[0].tolist() == ["dog", 1, 1.5, 2, 3, 20, 12]
+    assert frame["probability"].isna().all()
     theirs = found.to_torchvision()
     assert theirs["boxes"].tolist()[1] == [2, 3, 21, 13]
     assert theirs["labels"].tolist() == [1, 2, 1]
@@ -161,3 +165,56 @@ def test_no_detection_is_false_and_an_empty_loop():
     assert list(Detections.empty()) == []
     assert not some()[:0]
     assert some()[:1]
+
+
+CALIBRATION = Calibration((2.0, 4.0), (0.5, -5.2), (0.4, 0.3))
+
+
+def calibrated(**more):
+    return replace(some(**more), calibration=CALIBRATION)
+
+
+def test_probabilities_order_detections_of_different_classes():
+    found = calibrated()  # cat 0.25, dog 1.5, cat -0.5
+    np.testing.assert_allclose(found.probabilities, 1 / (1 + np.exp([-1.0, -0.8, 0.5])), rtol=1e-6)
+    assert found.sorted().names == ["cat", "dog", "cat"]  # the dog has the higher margin
+    assert some().probabilities is None
+    assert some().sorted().names == ["dog", "cat", "cat"]
+
+
+def test_equal_probabilities_are_ordered_by_margin():
+    sure = Detections(np.zeros((2, 4)), [30.0, 31.0], [0, 0], calibration=CALIBRATION)
+    assert sure.probabilities.tolist() == [1, 1]
+    assert sure.sorted().scores.tolist() == [31, 30]
+
+
+def test_detections_are_shown_from_the_threshold_of_their_class_on():
+    assert calibrated().shown().scores.tolist() == [0.25, 1.5]  # the last has a probability of 0.38
+    assert calibrated().shown(0.37).scores.tolist() == [0.25, 1.5, -0.5]
+    assert len(calibrated().shown(0.9)) == 0
+    assert some().filter(0).shown().scores.tolist() == [0.25, 1.5]
+    assert make([-0.6, -0.5]).shown().scores.tolist() == [-0.5]
+    with pytest.raises(ValueError, match="this detector states no probabilities; train it again, or select by score"):
+        some().shown(0.5)
+
+
+def test_pictures_text_and_other_formats_have_probabilities():
+    photo = np.full((60, 80, 3), 200, np.uint8)
+    found = calibrated(photo=photo)
+    assert found.records()[1] == {
+        "class": "dog", "label": 1, "score": 1.5, "probability": pytest.approx(0.690, abs=1e-3), "box": [2, 3, 20, 12]
+    }  # fmt: skip
+    lines = repr(found).splitlines()
+    assert lines[0] == "2 detections; 1 more are unlikely"
+    assert lines[1].split()[:3] == ["cat", "73", "%"]
+    np.testing.assert_array_equal(found.draw(), found[:2].draw(-9))
+    assert (found.draw(-9) != found.draw()).any()
+    assert (found.draw() != some(photo).draw()).any()  # other numbers
+    np.testing.assert_allclose(found.to_torchvision()["scores"], found.probabilities)
+    assert found.to_coco(1)[0]["score"] == 0.25  # margins, whose order within a class is exact
+
+
+def test_a_missing_library_is_named_with_the_way_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="this needs pandas; run: pip install pandas"):
+        some().to_pandas()

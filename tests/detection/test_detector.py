@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from detection import detections, features, image, network
+from detection.calibration import Calibration
 from detection.detector import SPPDetector
 from detection.ensemble import Evidence, detect_windows
 from tests.detection.conftest import SCALES, trained, windows
@@ -185,3 +186,33 @@ def test_elongated_photos_are_detected_at_a_bounded_size(body, size, monkeypatch
 def test_a_photo_that_is_too_elongated_for_the_network_is_refused(body):
     with pytest.raises(ValueError, match="image of 9000 x 1 pixels: too elongated for alexnet; crop it"):
         SPPDetector(body, trained(body)).detect(np.zeros((1, 9000, 3), np.uint8))
+
+
+def test_a_list_of_photos_gives_a_list_of_detections(body, photo):
+    detector = SPPDetector(body, trained(body))
+    mirrored = np.ascontiguousarray(photo[:, ::-1])
+    found = detector.detect([photo, mirrored])
+    assert [d.scores.tolist() for d in found] == [detector.detect(p).scores.tolist() for p in (photo, mirrored)]
+    assert detector.detect([]) == []
+    with pytest.raises(ValueError, match="boxes are those of one photo"):
+        detector.detect([photo], windows(3))
+
+
+def test_a_detector_says_what_it_is(body):
+    text = repr(SPPDetector(body, trained(body)))
+    assert text == f"SPPDetector({body.name} pool5 at {', '.join(map(str, SCALES))}, 3 classes: a, b, c)"
+
+
+def test_detections_have_the_probabilities_of_their_model(body, photo, tmp_path, monkeypatch):
+    flat = Calibration((2.0,) * 3, (0.1,) * 3, (0.4,) * 3)
+    SPPDetector(body, replace(trained(body), calibration=flat)).save(tmp_path / "model")
+    monkeypatch.setattr(network, "build", lambda name, weights, device, precision: body)
+    detector = SPPDetector.from_pretrained(tmp_path / "model")
+    found = detector.detect(photo)
+    assert found.calibration == flat
+    np.testing.assert_allclose(found.probabilities, 1 / (1 + np.exp(-2 * found.scores - 0.1)), rtol=1e-6)
+    (tmp_path / "model" / "model.json").write_text(
+        (tmp_path / "model" / "model.json").read_text().replace('"slopes"', '"slope"')
+    )
+    with pytest.raises(ValueError, match=r"damaged model \(calibration: expected slopes"):
+        SPPDetector.from_pretrained(tmp_path / "model")

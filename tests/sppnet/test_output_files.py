@@ -14,7 +14,7 @@ from sppnet.output_files import CLASS_COLUMNS, DETECTION_COLUMNS, check_file, ch
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)  # files of more than 8 kB
 
-ROWS = [("a.jpg", 0, "cat", "-0.2500", "1.0", "2.0", "30.0", "40.0")] * 500
+ROWS = [("a.jpg", 0, "cat", "-0.2500", "", "1.0", "2.0", "30.0", "40.0")] * 500
 
 
 def film(path):
@@ -39,6 +39,7 @@ WRITERS = {
     "detections.csv": lambda path: GrowingTable(path, DETECTION_COLUMNS).append(),
     "classes.csv": lambda path: GrowingTable(path, CLASS_COLUMNS).append([("a.jpg", "cat", "0.5000")]),
     "rows.csv": lambda path: GrowingTable(path, DETECTION_COLUMNS).append(ROWS),
+    "probable.csv": lambda path: GrowingTable(path, DETECTION_COLUMNS).append([(*ROWS[0][:4], "0.7500", *ROWS[0][5:])]),
     **{
         f"plot.{kind}": lambda path, kind=kind: path.write_bytes(recall_plot({}, kind))
         for kind in ("png", "svg", "pdf")

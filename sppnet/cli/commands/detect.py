@@ -33,10 +33,12 @@ def run(settings: DetectSettings, report: CommandReport) -> dict[str, Any]:
     check_pictures(s, sources, report.path)
     weights = s.weights or "pretrained"
     detector = SPPDetector.from_pretrained(
-        s.model, device=s.device, weights=weights, scales=s.scales, inference=s.inference
+        s.model, device=s.device, weights=weights, scales=s.scales, inference=s.inference, nms_iou=s.nms_iou
     )
     unknown = set(s.classes or ()) - set(detector.classes)
     if unknown:
         raise ValueError(f"--classes {', '.join(sorted(unknown))}: the model knows {', '.join(detector.classes)}")
+    if s.threshold is not None and detector.model.calibration is None:
+        raise ValueError(f"--threshold: {s.model} states no probabilities; train it again, or give --score-threshold")
     outputs = DetectionOutputs(detector, s, report, print)
     return complete(outputs.detect(sources), outputs.bad, len(sources))

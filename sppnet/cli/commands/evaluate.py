@@ -31,12 +31,15 @@ def run(settings: EvaluateSettings) -> dict[str, Any]:
         if s.classes:
             raise ValueError("--classes: only for --comp4, as a model has its own classes; leave it out")
         weights = s.weights or "pretrained"
-        detector = SPPDetector.from_pretrained(s.model, device=s.device, weights=weights, inference=s.inference)
+        detector = SPPDetector.from_pretrained(
+            s.model, device=s.device, weights=weights, inference=s.inference, nms_iou=s.nms_iou
+        )
         dataset = source.load(split, detector.classes)
         detections: Any = detect_all(detector, dataset)
     else:
-        if s.inference:
-            raise ValueError("--inference: only for --model; result files hold detections already, leave it out")
+        if given := next((f for f in ("inference", "nms_iou") if getattr(s, f) is not None), None):
+            flag = f"--{given.replace('_', '-')}"
+            raise ValueError(f"{flag}: only for --model; result files hold detections already, leave it out")
         dataset = source.load(split, s.classes)
         detections = results.read_comp4(s.comp4, dataset.classes, split)  # type: ignore[arg-type]
     scored = voc.evaluate(detections, dataset, s.iou, s.metric)

@@ -5,7 +5,6 @@ sppnet train --data my_photos
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from sppnet.settings.detector import TrainSettings
@@ -38,12 +37,11 @@ def run(settings: TrainSettings) -> dict[str, Any]:
     for line in training.scores.lines():
         print(line)
     seconds = training.stage_seconds
-    write_report(run.folder / TRAIN, training.summary(), settings.to_dict(), sum(seconds.values()))
-    report, figures = write_html(run, training.detections, settings.metric)
+    write_report(run.folder / TRAIN, training.summary(), training.settings.to_dict(), sum(seconds.values()))
+    report, _ = write_html(run, training.detections, settings.metric)
     print(f"\n{training.scores.headline()}")
     print(f"{clock(sum(seconds.values()))}: {', '.join(f'{name} {clock(s)}' for name, s in seconds.items())}")
     print(f"report: {report}; pictures of detections over the ground truth: {run.folder / 'pictures'}")
     print(f"detector: {training.model}")
-    lowest = math.floor(10 * min(figures["thresholds"].values(), default=-0.5)) / 10
-    print(f"use it: sppnet detect PHOTOS --model {training.model} --score-threshold {lowest} --save found")
+    print(f"use it: sppnet detect PHOTOS --model {training.model} --save found")
     return training.summary()

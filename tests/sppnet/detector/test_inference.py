@@ -82,3 +82,19 @@ def test_detections_in_files_have_no_inference(work, capsys):
     argv = ["--comp4", work.run / "results" / "test-regressed", "--devkit", work.devkit, "--inference", "fast"]
     assert commands.evaluate(argv) == 1
     assert "--inference: only for --model" in capsys.readouterr().err
+
+
+def test_detections_may_overlap_as_much_as_asked_for(work, weights, capsys):
+    photo = next(work.devkit.rglob("test_*.jpg"))
+    counts = {}
+    for overlap in (0.3, 0.6):
+        detector = SPPDetector.from_pretrained(work.run / "model", weights=weights, inference="fast", nms_iou=overlap)
+        counts[overlap] = len(detector.detect(photo))
+    assert counts[0.3] < counts[0.6]
+    single = SPPDetector.from_pretrained(work.run, weights=weights, nms_iou=0.2)  # the run's folder names its model
+    assert single.model.config.test.nms_iou == 0.2
+    assert commands.test_net([*work.data, "--nms-iou", "0.6"]) == 0
+    assert (work.run / "results" / "test-nms-0.6-regressed").is_dir()
+    argv = ["--comp4", work.run / "results" / "test-regressed", "--devkit", work.devkit, "--nms-iou", "0.5"]
+    assert commands.evaluate(argv) == 1
+    assert "--nms-iou: only for --model" in capsys.readouterr().err

@@ -20,7 +20,9 @@ def test_a_yolo_folder_becomes_a_detector_that_the_last_line_uses(work, weights,
     said = capsys.readouterr().out
     assert "detector: runs/things/model" in said
     report = json.loads((tmp_path / "runs" / "things" / "train.json").read_text())
-    assert list(report["result"]["stage_seconds"]) == ["windows", "features", "SVMs", "box regressors", "test"]
+    assert list(report["result"]["stage_seconds"]) == [
+        "windows", "features", "SVMs", "box regressors", "probabilities", "test",
+    ]  # fmt: skip
     assert 0 <= report["result"]["regressed"]["mean_ap"] <= 1
     photo = next((tmp_path / "things" / "images" / "test").iterdir())
     command = said.strip().splitlines()[-1].split()
@@ -82,5 +84,21 @@ def test_without_box_regression_there_is_one_score(work, capsys):
     argv = [*work.extract, "--backbone", "alexnet", "--precision", "fp32", "--no-bbox-regression"]
     assert commands.train([*argv, "--model-name", "plain"]) == 0
     report = json.loads((work.run / "train.json").read_text())
-    assert set(report["result"]) == {"windows", "stage_seconds"}
+    assert set(report["result"]) == {"windows", "stage_seconds", "choices"}
     assert "after it" not in capsys.readouterr().out
+
+
+def test_windows_cost_and_classes_are_chosen_and_stated(work, tmp_path, capsys):
+    argv = ["--devkit", str(work.devkit), "--run", str(tmp_path / "run"), *work.extract[4:], "--backbone", "alexnet"]
+    assert commands.train([*argv, "--classes", "car", "bus"]) == 1
+    assert "--classes: bus not in the data set; " in capsys.readouterr().err
+    names = load(work.run / "model").classes[:2]
+    assert commands.train([*argv, "--proposals", "grid", "--classes", *names]) == 0
+    trained = load(tmp_path / "run" / "model")
+    assert trained.classes == names
+    assert trained.config.svm.cost == 0.02
+    assert trained.proposals["source"] == "grid"
+    assert trained.proposals["grid"]["shapes"]
+    choices = json.loads((tmp_path / "run" / "choices.json").read_text())
+    assert choices == json.loads((tmp_path / "run" / "train.json").read_text())["result"]["choices"]
+    assert [c["setting"] for c in choices] == ["cost"]

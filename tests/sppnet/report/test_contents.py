@@ -3,8 +3,16 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
+import pytest
+
+from detection import model
+from detection.calibration import Calibration
 from detection.detections import Detections
+from sppnet.report.page_context import class_rows, reliability
+from sppnet.report.tested_run import Scores, TestedRun
+from sppnet.run import DataSource, Run
 from tests import browser
 from tests.sppnet.report.helpers import replace_detections, report, text
 
@@ -104,3 +112,25 @@ def test_time_of_every_stage_and_memory_come_from_train_json(work):
     assert "features not recorded" in shown
     assert re.search(r"train\.json [\d.]+ \S+( [\d.]+ s)? 2\.5 GB", shown)
     assert "Versions and hardware, from train.json" in shown
+
+
+def test_probabilities_of_a_calibrated_model_are_compared_with_what_happened(work, chromium):
+    page = work.run / "report.html"
+    assert report(work.run) == 0
+    assert "Probabilities" not in text(page)
+    assert "shown from" not in text(page)
+    trained = model.load(work.run / "model")
+    learned = Calibration((2.0,) * 6, (0.5,) * 6, tuple(0.2 + 0.05 * k for k in range(6)))
+    replace(trained, calibration=learned).save(work.run / "model")
+    tested = TestedRun.of(Run(work.run, DataSource(work.devkit, None, False, "minivoc")))
+    rows = tested.final.rows
+    likely = learned.probabilities(rows.scores, rows.labels) >= 0.1
+    assert report(work.run) == 0
+    shown = text(page)
+    assert f"points over {likely.sum():,} detections of 0.1 or more" in shown
+    error = re.search(r"expected calibration error: ([\d.]+) points", shown)
+    right = reliability(tested, Scores.of(tested, "voc07"))
+    assert float(error[1]) == pytest.approx(100 * right.error, abs=0.06)
+    assert page.read_text().count("% correct</title>") == len(right.bars) > 1
+    assert [row.shown for row in class_rows(tested, Scores.of(tested, "voc07"))] == list(learned.thresholds)
+    assert errors_of(chromium, page) == []

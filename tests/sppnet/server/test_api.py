@@ -161,5 +161,7 @@ def test_the_api_describes_itself(client):
     assert list(spec["paths"]) == ["/detect", "/models", "/health"]
     post = spec["paths"]["/detect"]["post"]
     assert set(post["responses"]) == {"200", "400", "403", "404", "413", "415", "422", "500", "503"}
-    assert [p["name"] for p in post["parameters"]] == ["model", "score_threshold"]
-    assert set(spec["components"]["schemas"]["Detection"]["properties"]) == {"class", "label", "score", "box"}
+    assert [p["name"] for p in post["parameters"]] == ["model", "threshold", "score_threshold"]
+    assert set(spec["components"]["schemas"]["Detection"]["properties"]) == {
+        "class", "label", "score", "probability", "box"
+    }  # fmt: skip

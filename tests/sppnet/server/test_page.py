@@ -3,13 +3,19 @@
 import base64
 import json
 import re
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from detection import zoo
+from detection.calibration import Calibration
 from detection.image import read
+from detection.model import load
+from sppnet.server.detector_queue import DetectorQueue
+from sppnet.server.offered_detectors import offered_detectors
 from tests import browser
-from tests.sppnet.server.helpers import WaitingDetector, ask, encoded, site
+from tests.sppnet.server.helpers import LIMITS, WaitingDetector, ask, encoded, site
 
 DROP = """(zone, [bytes, name]) => {
   const data = Uint8Array.from(atob(bytes), c => c.charCodeAt(0));
@@ -75,6 +81,35 @@ def test_a_dropped_photo_is_boxed_listed_and_filtered(width, dark, chromium, cli
     assert watched.errors == []
     asked = [r for r in watched.requests if not r.startswith("blob:")]
     assert {r.partition("?")[0] for r in asked} == {f"{client.base_url}{p}" for p in ("/", "/models", "/detect")}
+
+
+def test_a_calibrated_model_shows_the_likely_objects_of_each_class_until_the_slider_moves(
+    chromium, name, weights, photo, tmp_path
+):
+    folder = tmp_path / "calibrated"
+    model = load(Path(name))
+    limits = tuple(0.2 + 0.1 * k for k in range(len(model.classes)))
+    replace(model, calibration=Calibration((3.0,) * len(limits), (2.5,) * len(limits), limits)).save(folder)
+    with DetectorQueue(offered_detectors([str(folder)], weights), LIMITS, "cpu") as queue, site(queue) as client:
+        watched = opened(chromium, client)
+        page = watched.page
+        drop(page, photo.read_bytes())
+        page.wait_for_selector("#found:not([hidden])")
+        everything = ask(client, photo, threshold=0.01).json()["detections"]
+        likely = ask(client, photo).json()["detections"]
+        assert 0 < len(likely) < len(everything)
+        assert json.loads(page.locator("#json").text_content())["detections"] == likely
+        assert page.locator("#threshold-value").inner_text() == "the best of each class"
+        assert page.locator("#confidence").inner_text() == "probability"
+        assert page.locator("#detections td.num").first.inner_text() == f"{likely[0]['probability']:.2f}"
+        slide(page, 0.5)
+        kept = [d for d in everything if d["probability"] >= 0.5]
+        assert json.loads(page.locator("#json").text_content())["detections"] == kept
+        assert page.locator("#threshold-value").inner_text() == "0.50"
+        page.locator("#automatic").click()
+        assert json.loads(page.locator("#json").text_content())["detections"] == likely
+        assert watched.errors == []
+        page.goto("about:blank")
 
 
 def test_the_keyboard_alone_chooses_a_photo_and_a_row(chromium, client, photo):

@@ -3,13 +3,16 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from detection import SPPDetector
+from detection.calibration import Calibration
 from detection.image import read
+from detection.model import load
 from detection.pictures.video import VideoReader, VideoWriter
 from tests.commands import detect
 
@@ -49,7 +52,7 @@ def test_pictures_json_csv_and_cut_outs_agree(photos, command, work, weights, tm
     drawn = {p.relative_to(out).as_posix() for p in out.rglob("*.jpg")}
     assert drawn == {"a.jpg", "b.jpg", "below/a.jpg"}
     for place in drawn:
-        wanted = detector.detect(photos / place).filter(-1).draw().astype(int)
+        wanted = detector.detect(photos / place).filter(-1).draw(-9).astype(int)
         assert np.abs(read(out / place) - wanted).mean() < 4  # JPEG is lossy
     assert len(list(crops.rglob("*.jpg"))) == len(rows)
     assert {p.relative_to(crops).parts[0] for p in crops.rglob("*.jpg")} == {r["class"] for r in rows}
@@ -79,6 +82,33 @@ def test_threshold_and_classes_select_detections(photos, command, work, weights,
     assert detect(argv) == 0
     kept = [d for row in json.loads(report.read_text())["result"]["images"] for d in row["detections"]]
     assert len(kept) == sum(d["class"] == name and d["score"] >= np.float32(threshold) for d in found)
+
+
+def test_probabilities_select_what_is_written(photos, work, weights, tmp_path, capsys):
+    folder = work.run / "model"
+    argv = [str(photos), "--model", str(folder), "--weights", str(weights), "--json", str(tmp_path / "r.json")]
+    assert detect([*argv, "--threshold", "0.5"]) == 1
+    assert "states no probabilities; train it again, or give --score-threshold" in capsys.readouterr().err
+    assert detect([*argv, "--threshold", "0.5", "--score-threshold", "0"]) == 1
+    assert "goes without score_threshold" in capsys.readouterr().err
+    made = load(folder)
+    flat = Calibration((3.0,) * 6, (2.0,) * 6, (0.3,) * 6)
+    replace(made, calibration=flat).save(folder)
+    detector = SPPDetector.from_pretrained(folder, weights=weights)
+    found = {str(f): detector.detect(f) for f in sorted(photos.rglob("*.jpg"))}
+    table, counts = tmp_path / "t.csv", []
+    middle = round(float(np.median(np.concatenate([d.probabilities for d in found.values()]))), 4)
+    for more, expected in (
+        ([], {f: d.shown().records() for f, d in found.items()}),
+        (["--threshold", str(middle)], {f: d.shown(middle).records() for f, d in found.items()}),
+        (["--score-threshold", "-9"], {f: d.records() for f, d in found.items()}),
+    ):
+        assert detect([*argv, *more, "--csv", str(table)]) == 0
+        images = json.loads((tmp_path / "r.json").read_text())["result"]["images"]
+        assert {row["file"]: row["detections"] for row in images} == expected
+        counts.append(sum(map(len, expected.values())))
+    assert counts == sorted(set(counts))
+    assert all(f"{float(r['probability']):.4f}" == r["probability"] for r in read_table(table))
 
 
 def test_files_named_several_times_are_processed_once(photos, command, tmp_path):

@@ -1,0 +1,213 @@
+"""Probabilities of a detector: how often its detections are right on training photos that its SVMs have not seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.records import ImageRecord
+from detection import calibration, features, model, network, svm, voting
+from detection.cache import FeatureCache
+from detection.config import View
+from detection.detections import Detections
+from detection.ensemble import Evidence, detect_windows
+from detection.evaluation import voc
+from detection.features import FeaturePyramid
+from detection.image import read
+from detection.model import Model
+from detection.training import svm_checkpoint
+from detection.training.images import TrainingImages
+from sppnet.detector.features import open_features
+from sppnet.detector.finetuning import SETTINGS, divide
+from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs
+from sppnet.detector.training_images import training_images_of
+from sppnet.progress import advance, log, progress
+from sppnet.run import Run, exclusive
+from sppnet.settings.detector import CalibrateSettings, TrainSettings
+
+FOLDS = 3
+FEW = 450  # photos; up to so many are all held out once, in `FOLDS` folds
+HELD_OUT = 500  # photos held out of more, once
+SEED = 7
+OVERLAPS = (0.3, 0.4, 0.5, 0.6)  # of two detections of a class that touch, as cells do
+JUDGED_AT = (0.5, 0.75)  # IoU of right detections
+CLEARLY = 0.005  # in mean average precision
+Fold = tuple[list[int], list[int]]  # numbers of the images that are trained on, and of those held out
+
+
+def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: TrainedSVMs | None = None) -> Model:
+    """Train SVMs without some of the photos, detect in these, and turn margins into probabilities.
+
+    Box regressors are those of the model. Layers that were fine-tuned have not seen the photos of their validation, so
+    these are the ones held out.
+
+    Args:
+        run: holds model, proposals and features.
+        settings: name of the model, memory, device.
+        trained: SVMs and their images; None: they are loaded from the run.
+
+    Returns:
+        the model, which states its calibration if there was anything to learn.
+
+    Raises:
+        FileNotFoundError: the model, proposals or features are missing.
+        ValueError: the run's training split is not what the SVMs were trained on, or it changed since.
+        RuntimeError: another process is training this model.
+    """
+    folder = run.model(settings.model_name)
+    with exclusive(folder):
+        found = model.load(folder)
+        if found.calibration and not settings.overwrite:
+            log.info("calibrated already: %s", folder)
+            return found
+        images = trained.images if trained else training_images_of(run, found, settings)
+        images.fc = found.fc
+        folds = _folds(run, found, len(images))
+        if not folds:
+            log.warning("%s: too few photos to hold some out, so detections have margins but no probabilities", folder)
+            return found
+        overlaps = _overlaps(found, settings)
+        detections, records = _held_out_detections(run, settings, found, images, folds, overlaps)
+        overlap = _best_overlap(detections, records, found.classes)
+        result = voc.evaluate(detections[overlap], records, classes=found.classes)
+        right = [_correct(precision) for precision in result.precision]
+        learned = calibration.fit(result.scores, right, result.n_objects)
+        if learned is None:
+            log.warning("%s: no detection in photos held out is right, or all are: no probabilities", folder)
+        calibrated = replace(found.with_nms_iou(overlap), calibration=learned)
+        calibrated.save(folder)
+    log.info("probabilities from %d detections in %d photos held out: %s", sum(map(len, right)), len(records), folder)
+    return calibrated
+
+
+def _folds(run: Run, trained: Model, count: int) -> list[Fold]:
+    """Which images are held out; none if there are too few to train on the others."""
+    if trained.fc and (notes := _finetuning(run)) is not None:
+        return [divide(count, notes["validation"], notes["seed"])]
+    if count < 2 * FOLDS:
+        return []
+    order = np.random.default_rng(SEED).permutation(count).tolist()
+    held = [order[k::FOLDS] for k in range(FOLDS)] if count <= FEW else [order[:HELD_OUT]]
+    return [(sorted(set(order) - set(part)), sorted(part)) for part in held]
+
+
+def _finetuning(run: Run) -> dict[str, Any] | None:
+    """Settings of the layers in the run's head folder."""
+    path = run.head / SETTINGS
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+
+def _overlaps(found: Model, settings: CalibrateSettings | TrainSettings) -> Sequence[float]:
+    """The largest overlaps of two detections that are tried, that of the model first."""
+    own = found.config.test.nms_iou
+    is_open = isinstance(settings, TrainSettings) and settings.nms_iou is None and found.config.test.voting is not None
+    return (own, *(iou for iou in OVERLAPS if iou != own)) if is_open else (own,)
+
+
+def _best_overlap(
+    detections: Mapping[float, Mapping[str, Detections]], records: Sequence[ImageRecord], classes: Sequence[str]
+) -> float:
+    """The overlap with the highest average precision; that of the model, unless another is better by `CLEARLY`."""
+    if len(detections) == 1:
+        return next(iter(detections))
+    means = {
+        overlap: sum(voc.evaluate(d, records, iou, "area", classes).mean_ap for iou in JUDGED_AT) / len(JUDGED_AT)
+        for overlap, d in detections.items()
+    }
+    own, best = next(iter(means)), max(means, key=lambda overlap: means[overlap])
+    chosen = best if means[best] >= means[own] + CLEARLY else own
+    shown = ", ".join(f"{overlap:g} {100 * mean:.1f}" for overlap, mean in means.items())
+    log.info("chosen: --nms-iou %g: average precision in photos held out %s", chosen, shown)
+    return chosen
+
+
+def _held_out_detections(
+    run: Run,
+    settings: CalibrateSettings | TrainSettings,
+    found: Model,
+    images: TrainingImages,
+    folds: Sequence[Fold],
+    overlaps: Sequence[float],
+) -> tuple[dict[float, dict[str, Detections]], list[ImageRecord]]:
+    """Detections in the images held out, by SVMs that were trained on the others; and the records of these images.
+
+    Returns:
+        overlap -> image id -> detections; and the records.
+    """
+    detections: dict[float, dict[str, Detections]] = {overlap: {} for overlap in overlaps}
+    records: list[ImageRecord] = []
+    looks, done = _Looks(run, settings, found), 0
+    with progress(sum(len(train) + len(held) for train, held in folds), 0, "img", "probabilities") as bar:
+        for number, (train, held) in enumerate(folds):
+            folder = run.model(settings.model_name) / CHECKPOINTS / f"without-part-{number}"
+            svms = svm.train(images.subset(train), found.config.svm, _options(found, settings, folder))
+            done += len(train)
+            for i in held:
+                first, *others = looks.of(images.records[i])
+                boxes = images.proposals[images.records[i].id]
+                evidence = Evidence(first, boxes, replace(found, svms=svms), others=others)
+                for overlap, made in zip(overlaps, _detect(evidence, overlaps), strict=True):
+                    detections[overlap][images.records[i].id] = made
+                records.append(images.records[i])
+                done += 1
+                advance(bar, done)
+            svm_checkpoint.remove(folder)
+    return detections, records
+
+
+def _detect(evidence: Evidence, overlaps: Sequence[float]) -> list[Detections]:
+    """Detections of one image for each overlap; its windows are scored once."""
+    test = evidence.model.config.test
+    if test.voting is None:
+        return [detect_windows(evidence)[1]]
+    judgement = evidence.judgement()
+    return [voting.vote(judgement, replace(test, nms_iou=overlap), test.voting) for overlap in overlaps]
+
+
+def _options(found: Model, settings: CalibrateSettings | TrainSettings, folder: Path) -> svm.MiningOptions:
+    """Options of the training of the model's own SVMs, in another folder."""
+    notes = found.notes
+    memory = int(settings.memory * 2**30)
+    return svm.MiningOptions(folder, memory, notes["solver"], notes["max_negatives_per_image"], notes["seed"])
+
+
+class _Looks:
+    """The views of training images that the model's inference looks at; those without features are convolved."""
+
+    def __init__(self, run: Run, settings: CalibrateSettings | TrainSettings, found: Model) -> None:
+        self.settings, self.model = settings, found
+        self.caches = {view: self._cache(run, view) for view in found.config.views}
+
+    def of(self, record: ImageRecord) -> list[FeaturePyramid]:
+        return [self._look(record, view) for view in self.caches]
+
+    def _look(self, record: ImageRecord, view: View) -> FeaturePyramid:
+        cache = self.caches[view]
+        if cache is not None and record.id in cache:
+            return features.load_pyramid(cache, record.id)
+        scales = view.scales(self.model.config.pooling.scales)
+        return features.compute_pyramid(read(record.path, record.size), self._body, scales, view.mirror)
+
+    def _cache(self, run: Run, view: View) -> FeatureCache | None:
+        m = self.model
+        try:
+            return open_features(run, run.train_split, m.network, m.config, m.weights_hash, view)
+        except FileNotFoundError:
+            return None
+
+    @cached_property
+    def _body(self) -> network.ConvBody:
+        weights = self.settings.weights or "pretrained"
+        return network.build(self.model.network, weights, self.settings.device, self.model.config.precision)
+
+
+def _correct(precision: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which detections are right, from the precision after each: bool (N,)."""
+    return np.diff(np.round(precision * np.arange(1, len(precision) + 1)), prepend=0) > 0

@@ -1,0 +1,76 @@
+"""Probabilities of a run's model."""
+
+import json
+
+import numpy as np
+import pytest
+
+from detection import calibration, model
+from sppnet.detector import calibrating
+from sppnet.detector.calibrating import _correct
+from tests import commands
+
+
+def flags(work, weights):
+    return [*work.data, "--weights", str(weights)]
+
+
+def test_a_calibrated_model_states_probabilities_and_keeps_its_scores(work, weights, capsys, monkeypatch):
+    seen = {}
+    fit = calibration.fit
+    monkeypatch.setattr(calibrating.calibration, "fit", lambda *args: seen.setdefault("fit", (args, fit(*args)))[1])
+    before = model.load(work.run / "model")
+    assert commands.calibrate([*flags(work, weights), "--json", work.run / "calibration.json"]) == 0
+    found = model.load(work.run / "model")
+    (scores, correct, n_objects), learned = seen["fit"]
+    assert found.calibration == learned
+    assert [len(s) for s in scores] == [len(c) for c in correct]
+    assert sum(map(sum, correct)) > 0
+    assert n_objects.sum() > 8  # objects of all eight photos, each held out once
+    np.testing.assert_array_equal(found.svms.weights, before.svms.weights)
+    report = json.loads((work.run / "calibration.json").read_text())
+    assert report["result"]["calibration"] == learned.to_dict()
+    assert "probabilities of 6 classes, shown from" in capsys.readouterr().out
+    assert not list(work.run.glob("model/training/*/*"))
+
+
+def test_a_finished_calibration_is_kept_and_detections_stay_valid(work, weights, monkeypatch, caplog):
+    caplog.set_level("INFO")
+    assert commands.calibrate(flags(work, weights)) == 0
+    monkeypatch.setattr(calibrating.svm, "train", pytest.fail)
+    assert commands.calibrate(flags(work, weights)) == 0
+    assert "calibrated already" in caplog.text
+    monkeypatch.setattr("sppnet.detector.testing.detect_windows", pytest.fail)  # nothing is detected again
+    assert commands.test_net(work.data) == 0
+
+
+def test_photos_of_other_views_are_convolved_where_they_have_no_features(work, weights):
+    folder = work.run / "model"
+    model.load(folder).with_inference("best").save(folder)
+    assert commands.calibrate(flags(work, weights)) == 0
+    assert model.load(folder).calibration is not None
+    assert not (work.run / "mirrored-features").exists()
+
+
+def test_too_few_photos_give_no_probabilities_but_a_warning(work, weights, caplog):
+    few = [*flags(work, weights), "--limit", "3"]
+    assert commands.train_svms([*work.data, "--limit", "3", "--overwrite"]) == 0
+    assert commands.calibrate(few) == 0
+    assert "too few photos to hold some out" in caplog.text
+    assert model.load(work.run / "model").calibration is None
+
+
+def test_more_photos_are_held_out_once(work, monkeypatch):
+    trained = model.load(work.run / "model")
+    folds = calibrating._folds(None, trained, 20)
+    assert sorted(i for _, held in folds for i in held) == list(range(20))
+    assert all(sorted(train + held) == list(range(20)) for train, held in folds)
+    (once,) = calibrating._folds(None, trained, 3000)
+    assert (len(once[0]), len(once[1])) == (2500, 500)
+
+
+def test_detections_are_right_where_precision_rises_or_stays_one():
+    right = np.array([True, False, True, True, False])
+    precision = np.cumsum(right) / np.arange(1, 6)
+    assert _correct(precision).tolist() == right.tolist()
+    assert _correct(np.zeros(0)).tolist() == []

@@ -1,0 +1,109 @@
+"""What a training chooses for its data."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.records import Dataset, ImageRecord
+from sppnet.detector import choices
+from sppnet.detector.choices import FILE, choose, keep
+from sppnet.run import Run
+from sppnet.settings import TrainSettings
+
+
+def dataset(sides, photos=10, size=(480, 640), path=Path("none.jpg"), seed=0):
+    """Photos with two objects of each class, whose square boxes have these sides in pixels."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(sides)), 2)
+    records = []
+    for i in range(photos):
+        corners = rng.uniform(0, 200, (len(labels), 2))
+        boxes = np.hstack([corners, corners + np.repeat(sides, 2)[:, None] - 1]).astype(np.float32)
+        records.append(ImageRecord(str(i), path, size, boxes, labels, np.zeros(len(labels), bool)))
+    return Dataset("made", tuple("abc"[: len(sides)]), tuple(records))
+
+
+def test_smaller_objects_get_larger_scales():
+    assert choices._scales(dataset([200]))[0] == (688,)
+    assert choices._scales(dataset([200, 60]))[0] == (864,)  # 5.4 cells at 688, 6.75 at 864
+    scales, reason = choices._scales(dataset([200, 44, 300]))
+    assert scales == (1200,)
+    assert reason == "b, the smallest class, is 3.9 cells wide at 688 and 6.9 at 1200"
+    assert choices._scales(dataset([10]))[0] == (1200,)
+
+
+def test_a_class_of_few_objects_has_no_say_in_the_scale():
+    rare = dataset([200, 20], photos=2)
+    assert choices._scales(rare)[0] == (688,)
+    assert choices._scales(dataset([]))[1] == "fewer than 5 objects per class, so the default"
+
+
+def test_the_cost_falls_with_the_number_of_photos():
+    costs = [choices._cost(dataset([50], photos=n))[0] for n in (10, 200, 400, 800, 4000, 9000)]
+    assert costs == [0.02, 0.02, 0.01, 0.005, 0.001, 0.001]
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.full((480, 640, 3), 90, np.uint8)).save(path)
+    return path
+
+
+def test_objects_of_one_shape_that_no_search_finds_get_a_grid(photo):
+    found, reason = choices._windows(dataset([60], path=photo), TrainSettings())
+    assert found == "grid"
+    assert reason.startswith("mean overlap with the objects ss 0.0")
+
+
+def test_objects_that_the_search_finds_get_windows_of_the_search(tmp_path):
+    rng = np.random.default_rng(1)
+    records = []
+    for i in range(6):
+        picture = np.full((480, 640, 3), 90, np.uint8)
+        boxes = []
+        for k in range(3):
+            w, h = rng.integers(30, 190, 2)
+            x, y = 10 + 205 * k, int(rng.integers(0, 280))
+            picture[y : y + h, x : x + w] = rng.integers(120, 255, 3)
+            boxes.append([x, y, x + w - 1, y + h - 1])
+        Image.fromarray(picture).save(tmp_path / f"{i}.png")
+        path, labels = tmp_path / f"{i}.png", np.zeros(3, int)
+        records.append(ImageRecord(str(i), path, (480, 640), np.float32(boxes), labels, labels > 0))
+    found, reason = choices._windows(Dataset("made", ("thing",), tuple(records)), TrainSettings())
+    assert found == "ss", reason
+
+
+def run_of(data, folder, monkeypatch):
+    monkeypatch.setattr(Run, "train", data)
+    return Run(folder, None)
+
+
+def test_settings_that_are_given_stay_and_choices_of_a_run_are_kept(photo, tmp_path, monkeypatch):
+    few = run_of(dataset([60], path=photo), tmp_path / "run", monkeypatch)
+    given = TrainSettings(scales=(480,), cost=0.5, proposals="edgeboxes")
+    assert choose(few, given) == (given, [])
+    s, made = choose(few, TrainSettings(scales=(480,)))
+    assert (s.scales, s.proposals, s.cost) == ((480,), "grid", 0.02)
+    assert [c.setting for c in made] == ["proposals", "cost"]
+    assert str(made[1]) == "--cost 0.02: 10 photos"
+    keep(few, made)
+    many = run_of(dataset([60], photos=800, path=photo), tmp_path / "run", monkeypatch)
+    assert choose(many, TrainSettings(scales=(480,)))[0].cost == 0.02
+    assert choose(many, TrainSettings(scales=(480,), overwrite=True))[0].cost == 0.005
+    assert choose(many, TrainSettings())[0].scales == (864,)
+    keep(few, choose(few, TrainSettings())[1])
+    assert choose(few, TrainSettings())[0].scales == (864,)
+
+
+def test_a_damaged_file_of_choices_is_not_used(photo, tmp_path, monkeypatch, caplog):
+    run = run_of(dataset([60], path=photo), tmp_path, monkeypatch)
+    for text in ("{", "[5]", json.dumps([{"setting": "cost"}])):
+        (tmp_path / FILE).write_text(text)
+        assert choose(run, replace(TrainSettings(), proposals="ss"))[0].cost == 0.02
+        assert "damaged" in caplog.text
+        caplog.clear()
