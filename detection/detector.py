@@ -171,8 +171,13 @@ class SPPDetector:
             scores = placed.scores(model.svms.scores)  # pools and scores in blocks; pool5 of all windows is never held
             rows, found = postprocessing.select(windows, scores, test)
             found = postprocessing.tighten(found, rows, placed, model.regression, test.nms_iou)
-        known = {"classes": self.classes, "category_ids": model.category_ids, "calibration": model.calibration}
-        return replace(found, photo=photo, **known)
+        return replace(
+            found,
+            classes=self.classes,
+            photo=photo,
+            category_ids=model.category_ids,
+            calibration=model.calibration,
+        )
 
     def detect_many(
         self, images: Iterable[Photo], on_bad: Callable[[Photo, Exception], None] | None = None

@@ -149,7 +149,7 @@ class Run:
         source = DataSource.of(settings)
         named = {"train": getattr(settings, "train_split", None), "test": getattr(settings, "test_split", split)}
         used = [p for p in named if hasattr(settings, f"{p}_split")] or ["test"]
-        splits = {f"{p}_split": named[p] or source.usual_split(p) for p in used}
+        splits: dict[str, Any] = {f"{p}_split": named[p] or source.usual_split(p) for p in used}
         folder = settings.run or Path("runs") / source.name
         run = cls(folder, source, limit=settings.limit, skip_bad=settings.skip_bad, **splits)
         return replace(run, classes=run.named_classes(settings.classes)) if isinstance(settings, TrainSettings) else run

@@ -93,7 +93,7 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
         RuntimeError: another process is working on the run.
     """
     train = run.train  # faults show at once
-    _check_objects(train, s.difficult)
+    _check_objects(train, settings.difficult)
     datasets = {run.train_split: train, run.test_split: run.dataset(run.test_split, train.classes)}
     check_pictures(run.folder / PICTURES, datasets[run.test_split], SHOWN)
     s, choices = choose(run, settings)
