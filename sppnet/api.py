@@ -51,7 +51,7 @@ def train_detector(
     """
     from sppnet.detector.training import resolve_precision, train_and_test
 
-    chosen = replace(settings or TrainSettings(), data=Path(data), voc2007=False, devkit=None)
+    chosen = replace(settings or TrainSettings(), path=None, data=Path(data), voc2007=False, devkit=None)
     chosen = chosen if run is None else replace(chosen, run=Path(run))
     chosen = resolve_precision(chosen if images is None else replace(chosen, images=Path(images)))
     training = train_and_test(Run.open(chosen), chosen)

@@ -19,7 +19,7 @@ goes through the convolutions once, every window is pooled from the feature map.
 EXAMPLES = """
 Examples:
   sppnet detect holiday/ --save found/
-  sppnet train --data my_photos
+  sppnet train my_photos
 
 `sppnet COMMAND --help` explains a command. `sppnet --version` prints the
 version, `sppnet --print-completion bash|zsh|tcsh` a script for the shell.

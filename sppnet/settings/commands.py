@@ -15,6 +15,7 @@ from sppnet.settings.shared import (
     InferenceSettings,
     Metric,
     MetricSettings,
+    PathSettings,
     RunSettings,
     SeedSettings,
     TestSplitSettings,
@@ -86,12 +87,11 @@ class EvaluateSettings(DatasetSettings, InferenceSettings, WeightsSettings, Devi
 
 
 @dataclass(frozen=True)
-class CheckSettings(DatasetSettings, SeedSettings):
+class CheckSettings(PathSettings, SeedSettings):
     """Settings of `sppnet check`."""
 
     MAIN: ClassVar = ("data", "images", "splits", "sheet", "photos")
 
-    path: Path | None = option(None, "labelled photos, as for --data", metavar="DATA", positional=True)
     splits: tuple[str, ...] | None = option(
         None, "splits to check (default: those for training and testing, else all)", metavar="NAME"
     )

@@ -15,6 +15,7 @@ from sppnet.settings.shared import (
     InferenceSettings,
     MetricSettings,
     OverwriteSettings,
+    PathSettings,
     Precision,
     SeedSettings,
     TestSplitSettings,
@@ -336,7 +337,7 @@ class TestSettings(TestSplitSettings, ProposalSettings, InferenceSettings, Overw
 
 
 @dataclass(frozen=True)
-class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettings):
+class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettings, PathSettings):
     """Settings of `sppnet train` and `sppnet.train_detector`: all stages, defaults for small data sets."""
 
     MAIN: ClassVar = ("data", "run", "backbone", "scales", "features")
@@ -382,7 +383,7 @@ class DemoSettings(TrainSettings):
     """Settings of `sppnet demo`."""
 
     MAIN: ClassVar = ("train", "test", "run", "backbone", "features")
-    HIDDEN: ClassVar = ("data", "images", "voc2007", "download", "data_root", "train_split", "test_split")
+    HIDDEN: ClassVar = ("path", "data", "images", "voc2007", "download", "data_root", "train_split", "test_split")
 
     train: int = option(120, "training images to generate", metavar="N", minimum=1)
     test: int = option(60, "test images to generate", metavar="N", minimum=1)

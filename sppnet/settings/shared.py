@@ -68,6 +68,13 @@ class DatasetSettings(Settings):
 
 
 @dataclass(frozen=True)
+class PathSettings(DatasetSettings):
+    """Labelled photos that are named without a flag."""
+
+    path: Path | None = option(None, "labelled photos, as for --data", metavar="DATA", positional=True)
+
+
+@dataclass(frozen=True)
 class RunSettings(DatasetSettings):
     """Which labelled photos, and the folder that keeps the work on them."""
 

@@ -8,7 +8,6 @@ sppnet check my_photos --sheet sheet.png
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +19,8 @@ if TYPE_CHECKING:
 
 SETTINGS = CheckSettings
 COLUMNS = ("images", "objects", "difficult", "small", "medium", "large")
+__all__ = ["SETTINGS", "resolve", "run"]
 EXAMPLES = 5  # printed of each kind of fault; the json report has all
-
-
-def resolve(settings: CheckSettings) -> CheckSettings:
-    """Take the data set from DATA or --data.
-
-    Raises:
-        ValueError: both are given.
-    """
-    if settings.path and settings.data:
-        raise ValueError("name the data set once: DATA, or --data DATA")
-    return replace(settings, data=settings.path or settings.data, path=None)
 
 
 def run(settings: CheckSettings) -> dict[str, Any]:

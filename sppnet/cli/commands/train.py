@@ -1,12 +1,13 @@
 """Train a detector on labelled photos: all stages, a report, and the command that uses the detector.
 
-sppnet train --data my_photos
+sppnet train my_photos
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+from sppnet.cli.resolving import data_named_once
 from sppnet.settings.detector import TrainSettings
 
 SETTINGS = TrainSettings
@@ -17,6 +18,7 @@ def resolve(settings: TrainSettings) -> TrainSettings:
     from sppnet.detector.training import resolve_precision
     from sppnet.run import Run
 
+    settings = data_named_once(settings)
     return resolve_precision(Run.open(settings).resolved(settings))
 
 

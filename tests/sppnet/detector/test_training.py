@@ -16,7 +16,9 @@ QUICK = ["--backbone", "alexnet", "--precision", "fp32", "--scales", "160", "-j"
 def test_a_yolo_folder_becomes_a_detector_that_the_last_line_uses(work, weights, tmp_path, capsys, monkeypatch):
     write_yolo(work.devkit, tmp_path / "things", "folders")
     monkeypatch.chdir(tmp_path)
-    assert commands.train(["--data", "things", *QUICK, "--weights", str(weights)]) == 0
+    assert commands.train(["things", "--data", "things"]) == 1
+    assert "name the data set once" in capsys.readouterr().err
+    assert commands.train(["things", *QUICK, "--weights", str(weights)]) == 0
     said = capsys.readouterr().out
     assert "detector: runs/things/model" in said
     report = json.loads((tmp_path / "runs" / "things" / "train.json").read_text())
@@ -89,7 +91,7 @@ def test_without_box_regression_there_is_one_score(work, capsys):
 
 
 def test_windows_cost_and_classes_are_chosen_and_stated(work, tmp_path, capsys):
-    argv = ["--devkit", str(work.devkit), "--run", str(tmp_path / "run"), *work.extract[4:], "--backbone", "alexnet"]
+    argv = [*work.extract, "--run", str(tmp_path / "run"), "--backbone", "alexnet"]
     assert commands.train([*argv, "--classes", "car", "bus"]) == 1
     assert "--classes: bus not in the data set; " in capsys.readouterr().err
     names = load(work.run / "model").classes[:2]
