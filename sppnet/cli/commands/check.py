@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sppnet.cli.resolving import data_named_once as resolve
 from sppnet.errors import Incomplete
 from sppnet.settings.commands import CheckSettings
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from sppnet.dataset_check import SplitCheck
 
 SETTINGS = CheckSettings
-COLUMNS = ("images", "objects", "difficult", "small", "medium", "large")
 __all__ = ["SETTINGS", "resolve", "run"]
+COLUMNS = ("images", "objects", "difficult", "small", "medium", "large")
 EXAMPLES = 5  # printed of each kind of fault; the json report has all
 
 
