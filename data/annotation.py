@@ -81,6 +81,17 @@ class Objects:
             self._clipped.append(remark)
         self._kept.append((name, inside, difficult))
 
+    def drop(self, name: str, shown: Sequence[float], fault: str) -> None:
+        """Leave out an object whose box is unusable, with a remark.
+
+        Args:
+            name: class name.
+            shown: the coordinates as written in the file.
+            fault: what is wrong with them.
+        """
+        self._seen += 1
+        self._dropped.append(f"object {self._seen} ({name}) {[plain(v) for v in shown]} {fault}")
+
     def note(self, kind: str, remark: str) -> None:
         """Add a remark of some kind."""
         self._notes[kind].append(remark)
@@ -145,7 +156,7 @@ def number(text: object, what: str) -> float:
     """
     try:
         value = float(text)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
         raise ValueError(f"{what} is {text!r}, expected a finite number")

@@ -9,13 +9,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from data import coco, table, voc, yolo
+from data import coco, cvat, label_studio, labelme, table, via, voc, yolo
+from data.folders import files_in
+from data.json_files import DAMAGED, kind_of, load_json
 from data.records import Dataset
 
-FORMATS = {"COCO": coco, "YOLO": yolo, "CSV": table}
+TOOLS = {"LabelMe": labelme, "CVAT": cvat, "VIA": via, "Label Studio": label_studio}
+"""Formats of labelling tools, known by the contents of their files."""
+
+FORMATS = {"COCO": coco, "YOLO": yolo, **TOOLS, "CSV": table}
 HOW = (
     "expected VOC (Annotations, JPEGImages, ImageSets), COCO (annotations/*.json, or <split>/_annotations.coco.json), "
-    "YOLO (data.yaml, images and labels, or labels beside the photos) or CSV (file, xmin, ymin, xmax, ymax, class)"
+    "YOLO (data.yaml, images and labels, or labels beside the photos), CSV (file, xmin, ymin, xmax, ymax, class), or "
+    "files of LabelMe, Label Studio (JSON), CVAT (for images) or VIA"
 )
 
 log = logging.getLogger(__name__)
@@ -176,6 +182,16 @@ def _format(root: str | os.PathLike[str]) -> tuple[Path, str]:
     if voc.is_voc(path):
         return path, "VOC"
     kind = next((kind for kind, reader in FORMATS.items() if reader.splits(path)), None)
+    if kind == "YOLO" and not yolo.has_labels(path):  # folders images and labels, where the labels may be a tool's
+        kind = next((tool for tool, reader in TOOLS.items() if reader.splits(path)), kind)
     if kind is None:
+        _report_damage(path)
         raise FileNotFoundError(f"{path}: not a data set of a known format; {HOW}")
     return path, kind
+
+
+def _report_damage(path: Path) -> None:
+    """Raise ValueError if a json file, or one directly in a folder, is damaged, so that its format is unknown."""
+    for file in files_in(path, (".json",)) if path.is_dir() else [path]:
+        if file.suffix.lower() == ".json" and kind_of(file) == DAMAGED:
+            load_json(file)

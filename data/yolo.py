@@ -72,6 +72,12 @@ def load(
     return build(name, readers, classes or names.all or None, skip_bad, lambda found: sorted(found, key=int), notes)
 
 
+def has_labels(root: Path) -> bool:
+    """Whether a photo of any split has a label file."""
+    labels = Labels()
+    return any(labels.of(photo) for photos in splits(root).values() for photo in photos)
+
+
 def _repeated(listed: Sequence[Path]) -> list[str]:
     """Return the images that are listed more than once."""
     counts = Counter(map(os.path.normpath, listed))
