@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from data.files import PHOTOS, warn_of_others
 from data.folders import files_below, folders_in
 from data.records import Dataset
+from data.split_names import for_purpose, kind_of
 
 HOW = "expected one folder of photos per class, or such folders within train and test (or val)"
 log = logging.getLogger(__name__)
@@ -79,7 +80,7 @@ def from_folder(root: str | os.PathLike[str], classes: Sequence[str] | None = No
     if not path.is_dir():
         raise FileNotFoundError(f"{path}: no such folder; {HOW}")
     folders = folders_in(path)
-    if [p.name for p in folders] == ["train"] and len(folders_in(folders[0])) > 1:
+    if [kind_of(p.name) for p in folders] == ["train"] and len(folders_in(folders[0])) > 1:
         folders = folders_in(folders[0])
     if not folders:
         raise FileNotFoundError(f"{path}: holds no folders; {HOW}")
@@ -103,10 +104,19 @@ def from_folder(root: str | os.PathLike[str], classes: Sequence[str] | None = No
 
 
 def splits(root: str | os.PathLike[str]) -> tuple[str, str] | None:
-    """Return the names of the training and the test folder, or None if the data set does not have both."""
-    path = Path(root)
-    test = next((name for name in ("test", "val", "valid", "validation") if (path / name).is_dir()), None)
-    return ("train", test) if test and (path / "train").is_dir() else None
+    """Return the names of the training and the test folder, or None if the data set does not have both.
+
+    Raises:
+        ValueError: several folders could be one of them.
+    """
+    names = [p.name for p in folders_in(Path(root))]
+    train, test = for_purpose(names, "train"), for_purpose(names, "test")
+    if not train or not test:
+        return None
+    several = next((found for found in (train, test) if len(found) > 1), None)
+    if several:
+        raise ValueError(f"{root}: {' and '.join(several)} could each be one split; rename all but one")
+    return train[0], test[0]
 
 
 def photos_in(folder: Path) -> list[Path]:
