@@ -16,10 +16,10 @@ from defusedxml.ElementTree import fromstring, iterparse
 from data.annotation import Annotation, Objects, number
 from data.files import image_size
 from data.json_files import class_name
+from data.label_files import one_file_per_split
 from data.photo_index import PhotoIndex, path_parts
 from data.records import Dataset
 from data.shapes import NO_BOXES, add_shape, edges_of, ellipse, turned_rectangle
-from data.split_names import one_file_per_split, split_name
 from data.tool_labels import PhotoLabels, SplitLabels, build_labelled, stated_size
 
 _FIRST = ("version", "meta", "image", "track")  # elements that a file may begin with
@@ -32,7 +32,7 @@ _NUMBERS = {
 """Element -> attributes that say where a shape is."""
 
 
-def splits(root: Path) -> dict[str, Path]:
+def splits(root: Path, images: Path | None = None) -> dict[str, Path]:
     """Return split name -> XML file; empty if there is none of CVAT.
 
     The subsets of a single file are splits, see also `one_file_per_split`. Images without one are in "default".
@@ -42,7 +42,13 @@ def splits(root: Path) -> dict[str, Path]:
 
 
 def load(
-    root: Path, split: str, *, classes: Sequence[str] | None = None, skip_bad: bool = False, name: str | None = None
+    root: Path,
+    split: str,
+    *,
+    classes: Sequence[str] | None = None,
+    skip_bad: bool = False,
+    name: str | None = None,
+    images: Path | None = None,
 ) -> Dataset:
     """Read one split.
 
@@ -56,6 +62,7 @@ def load(
         classes: class names in label order; None: the names that occur, sorted.
         skip_bad: skip photos that cannot be used and list them in `Dataset.bad`, instead of raising.
         name: name of the data set and split, for messages.
+        images: folder of the photos; None: in the data set.
 
     Raises:
         OSError, ValueError: the file is damaged or about a video, or a photo is missing.
@@ -66,7 +73,7 @@ def load(
     labels = [_labels_of(path, image) for image in _images(path) if not by_subset or _subset(image) == split]
     if not labels:
         raise ValueError(f"{path}: lists no images")
-    index = PhotoIndex(root if root.is_dir() else root.parent)
+    index = PhotoIndex(root, images)
     return build_labelled(SplitLabels(name or f"{root.stem} {split}", split, labels), index, classes, skip_bad)
 
 
@@ -93,7 +100,7 @@ def _subsets(path: str, _changed: int, _size: int) -> tuple[str, ...]:
 
 
 def _subset(image: Element) -> str:
-    return split_name(image.get("subset") or "default")
+    return image.get("subset") or "default"
 
 
 def _images(path: Path) -> list[Element]:

@@ -11,13 +11,15 @@ from pathlib import Path
 
 from data import coco, cvat, label_studio, labelme, table, via, voc, yolo
 from data.folders import files_in
-from data.json_files import DAMAGED, kind_of, load_json
+from data.json_files import DAMAGED, load_json, tool_of
 from data.records import Dataset
 
-TOOLS = {"LabelMe": labelme, "CVAT": cvat, "VIA": via, "Label Studio": label_studio}
+TOOLS = {"VIA": via, "LabelMe": labelme, "CVAT": cvat, "Label Studio": label_studio}
 """Formats of labelling tools, known by the contents of their files."""
 
-FORMATS = {"COCO": coco, "YOLO": yolo, **TOOLS, "CSV": table}
+FORMATS = {"COCO": coco, "YOLO": yolo, "VIA": via, "CSV": table, **TOOLS}
+"""All formats but VOC, in the order in which they are looked for."""
+
 HOW = (
     "expected VOC (Annotations, JPEGImages, ImageSets), COCO (annotations/*.json, or <split>/_annotations.coco.json), "
     "YOLO (data.yaml, images and labels, or labels beside the photos), CSV (file, xmin, ymin, xmax, ymax, class), or "
@@ -46,6 +48,30 @@ def splits(root: str | os.PathLike[str], year: str | None = None) -> tuple[str, 
     path, kind = _format(root)
     stored = _stored(path, kind, year)
     return (ALL, *AUTOMATIC_SPLITS) if _only_list(stored) else stored
+
+
+def load_all(
+    root: str | os.PathLike[str], names: Sequence[str] | None = None, *, skip_bad: bool = False
+) -> dict[str, Dataset]:
+    """Read several splits of a data set of any format.
+
+    Args:
+        root: folder or file.
+        names: of splits; None: those that the files define, so that data without splits is the split "all".
+        skip_bad: skip images that cannot be used and list them in `Dataset.bad`, instead of raising.
+
+    Returns:
+        split name -> its images; each split has its own classes.
+
+    Raises:
+        FileNotFoundError: the data set, a split or a file does not exist.
+        ValueError: a file has invalid content.
+    """
+    if names is not None:
+        return {name: load(root, name, skip_bad=skip_bad) for name in names}
+    stored = _stored(*_format(root), None)
+    only = _only_list(stored)
+    return {name: load(root, ALL if name == only else name, skip_bad=skip_bad) for name in stored}
 
 
 def load(
@@ -181,7 +207,7 @@ def _format(root: str | os.PathLike[str]) -> tuple[Path, str]:
         raise FileNotFoundError(f"{path}: no such data set; {HOW}")
     if voc.is_voc(path):
         return path, "VOC"
-    kind = next((kind for kind, reader in FORMATS.items() if reader.splits(path)), None)
+    kind = _kind_of(path)
     if kind == "YOLO" and not yolo.has_labels(path):  # folders images and labels, where the labels may be a tool's
         kind = next((tool for tool, reader in TOOLS.items() if reader.splits(path)), kind)
     if kind is None:
@@ -190,8 +216,28 @@ def _format(root: str | os.PathLike[str]) -> tuple[Path, str]:
     return path, kind
 
 
+def _kind_of(path: Path) -> str | None:
+    """Return the first format that a file or folder can be of; None: there is none.
+
+    Raises:
+        ValueError: there are files of a format that cannot be read, such as a table without the columns of labels.
+    """
+    fault = None
+    for kind, reader in FORMATS.items():
+        try:
+            if reader.splits(path):
+                return kind
+        except ValueError as error:
+            if reader is not table:
+                raise
+            fault = error  # a table of something else may lie beside the files of a tool
+    if fault is not None:
+        raise fault
+    return None
+
+
 def _report_damage(path: Path) -> None:
     """Raise ValueError if a json file, or one directly in a folder, is damaged, so that its format is unknown."""
     for file in files_in(path, (".json",)) if path.is_dir() else [path]:
-        if file.suffix.lower() == ".json" and kind_of(file) == DAMAGED:
+        if file.suffix.lower() == ".json" and tool_of(file) == DAMAGED:
             load_json(file)

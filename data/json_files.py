@@ -22,7 +22,7 @@ _SHOWN = 60  # characters of a wrong value in messages
 T = TypeVar("T")
 
 
-def kind_of(path: Path) -> str:
+def tool_of(path: Path) -> str:
     """Return which tool wrote a json file: LABELME, LABEL_STUDIO, VIA or OTHER; DAMAGED if it cannot be read.
 
     The answer is that of the file's keys. Large files without any of the keys at their start or end are not parsed, and

@@ -1,4 +1,4 @@
-"""Names of splits, and the label files that stand for splits."""
+"""Which label files of a folder stand for which splits."""
 
 from __future__ import annotations
 
@@ -6,22 +6,20 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from data.folders import files_in, folders_in, named
-from data.json_files import DAMAGED, kind_of
+from data.json_files import DAMAGED, tool_of
+from data.split_names import kind_of
 
-SPLIT_WORDS = frozenset(
-    {"train", "training", "trainval", "val", "valid", "validation", "test", "testing", "dev", "default", "all"}
-)
-"""What splits are called, in lower case."""
+_WITHOUT_KIND = ("default", "all")
 
 
-def split_name(name: str) -> str:
-    """Return the name of a split, in lower case if it is one of the usual words: Train is train."""
-    return name.lower() if name.lower() in SPLIT_WORDS else name
+def is_split(name: str) -> bool:
+    """Whether a file or folder is called like a split."""
+    return kind_of(name) is not None or name.lower() in _WITHOUT_KIND
 
 
 def split_in(folders: Iterable[str]) -> str:
-    """Return the split that the first folder which is called like one stands for; "" if there is none."""
-    return next((folder.lower() for folder in folders if folder.lower() in SPLIT_WORDS), "")
+    """Return the first folder that is called like a split; "" if there is none."""
+    return next(filter(is_split, folders), "")
 
 
 def one_file_per_split(root: Path, suffix: str, is_own: Callable[[Path], bool], what: str) -> dict[str, Path]:
@@ -45,20 +43,20 @@ def one_file_per_split(root: Path, suffix: str, is_own: Callable[[Path], bool], 
         files = files_in(folder, (suffix,))
         if any(map(is_own, files)):
             return _by_stem([path for path in files if is_own(path) or _is_damaged_split(path)], what)
-    below = {split_name(folder.name): list(filter(is_own, files_in(folder, (suffix,)))) for folder in folders_in(root)}
+    below = {folder.name: list(filter(is_own, files_in(folder, (suffix,)))) for folder in folders_in(root)}
     return {name: _only(files, what) for name, files in below.items() if files}
 
 
 def _is_damaged_split(path: Path) -> bool:
     """Whether a file beside others of a format, called like a split, is damaged; that is reported when it is read."""
-    return path.suffix.lower() == ".json" and path.stem.lower() in SPLIT_WORDS and kind_of(path) == DAMAGED
+    return path.suffix.lower() == ".json" and is_split(path.stem) and tool_of(path) == DAMAGED
 
 
 def _by_stem(files: list[Path], what: str) -> dict[str, Path]:
     if len(files) == 1:
         return {"all": files[0]}
-    by_stem = {split_name(path.stem): path for path in files}
-    if len(by_stem) < len(files) or not by_stem.keys() <= SPLIT_WORDS:
+    by_stem = {path.stem: path for path in files}
+    if len(by_stem) < len(files) or not all(map(is_split, by_stem)):
         _only(files, what)
     return by_stem
 

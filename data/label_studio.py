@@ -11,11 +11,11 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from data.files import PHOTOS
-from data.json_files import LABEL_STUDIO, expect, kind_of, load_json
+from data.json_files import LABEL_STUDIO, expect, load_json, tool_of
+from data.label_files import one_file_per_split
 from data.label_studio_regions import BARE, read_regions
 from data.photo_index import PhotoIndex, path_parts
 from data.records import Dataset
-from data.split_names import one_file_per_split
 from data.tool_labels import UNLABELLED, PhotoLabels, SplitLabels, build_labelled
 
 _UPLOADED = re.compile(r"\A[0-9a-f]{8}-(?=.)")  # what is put before the names of uploaded files
@@ -36,15 +36,21 @@ class _Task:
     regions: list[Any] | None
 
 
-def splits(root: Path) -> dict[str, Path]:
+def splits(root: Path, images: Path | None = None) -> dict[str, Path]:
     """Return split name -> json file; empty if there is none of Label Studio. See `one_file_per_split`."""
-    found = one_file_per_split(root, ".json", lambda path: kind_of(path) == LABEL_STUDIO, LABEL_STUDIO)
+    found = one_file_per_split(root, ".json", lambda path: tool_of(path) == LABEL_STUDIO, LABEL_STUDIO)
     empty = not found and root.is_file() and root.suffix.lower() == ".json" and _is_empty(root)
     return {"all": root} if empty else found
 
 
 def load(
-    root: Path, split: str, *, classes: Sequence[str] | None = None, skip_bad: bool = False, name: str | None = None
+    root: Path,
+    split: str,
+    *,
+    classes: Sequence[str] | None = None,
+    skip_bad: bool = False,
+    name: str | None = None,
+    images: Path | None = None,
 ) -> Dataset:
     """Read one split.
 
@@ -60,6 +66,7 @@ def load(
         classes: class names in label order; None: the names that occur, sorted.
         skip_bad: skip photos that cannot be used and list them in `Dataset.bad`, instead of raising.
         name: name of the data set and split, for messages.
+        images: folder of the photos; None: in the data set.
 
     Raises:
         OSError, ValueError: the file is damaged, or a photo is missing.
@@ -70,7 +77,7 @@ def load(
     if not labels:
         raise ValueError(f"{path}: none of its {len(tasks)} tasks has an annotation")
     notes = {UNLABELLED: [task.where for task in tasks if task.regions is None]}
-    index = PhotoIndex(root if root.is_dir() else root.parent, _as_uploaded)
+    index = PhotoIndex(root, images, _as_uploaded)
     return build_labelled(
         SplitLabels(name or f"{root.stem} {split}", split, labels, (), notes), index, classes, skip_bad
     )

@@ -12,11 +12,11 @@ from typing import Any
 from data.annotation import Annotation, Objects
 from data.files import image_size
 from data.folders import files_below
-from data.json_files import DAMAGED, LABELME, class_name, expect, kind_of, load_json
+from data.json_files import DAMAGED, LABELME, class_name, expect, load_json, tool_of
+from data.label_files import split_in
 from data.photo_index import PhotoIndex
 from data.records import Dataset
 from data.shapes import NO_BOXES, Point, add_shape, edges_of, ellipse, points_of
-from data.split_names import split_in
 from data.tool_labels import PhotoLabels, SplitLabels, build_labelled, stated_size
 
 OTHER_FILES = "json files that are not LabelMe's, left out"
@@ -27,13 +27,13 @@ _MASK, _CIRCLE = "mask", "circle"
 _SHAPES = ("rectangle", "polygon", "oriented_rectangle", "rotation", "quadrilateral", _MASK, _CIRCLE)
 
 
-def splits(root: Path) -> dict[str, list[Path]]:
+def splits(root: Path, images: Path | None = None) -> dict[str, list[Path]]:
     """Return split name -> label files; empty if there is no LabelMe file.
 
     Looks in a folder and its subfolders. Subfolders that are called like splits (train, val, test) are splits, also
     within others, as in labels/train; without such folders, all files are the split "all". A single file is, too.
     """
-    kinds = {path: kind_of(path) for path in _json_files(root)}
+    kinds = {path: tool_of(path) for path in _json_files(root)}
     if LABELME not in kinds.values():
         return {}
     found: dict[str, list[Path]] = defaultdict(list)
@@ -46,7 +46,13 @@ def splits(root: Path) -> dict[str, list[Path]]:
 
 
 def load(
-    root: Path, split: str, *, classes: Sequence[str] | None = None, skip_bad: bool = False, name: str | None = None
+    root: Path,
+    split: str,
+    *,
+    classes: Sequence[str] | None = None,
+    skip_bad: bool = False,
+    name: str | None = None,
+    images: Path | None = None,
 ) -> Dataset:
     """Read one split.
 
@@ -61,15 +67,17 @@ def load(
         classes: class names in label order; None: the names that occur, sorted.
         skip_bad: skip photos that cannot be used and list them in `Dataset.bad`, instead of raising.
         name: name of the data set and split, for messages.
+        images: folder of the photos; None: in the data set.
 
     Raises:
         OSError, ValueError: a file is damaged, or its photo is missing.
     """
-    index, files = PhotoIndex(root if root.is_dir() else root.parent), splits(root)
+    index, files = PhotoIndex(root, images), splits(root)
     labels = [_labels_of(path) for path in files[split]]
-    photos = [path for path in index.photos if root.is_dir() and (split == "all" or _split_of(path, root) == split)]
+    photos = [path for path in index.photos if split == "all" or _split_of(path, index.root) == split]
     notes = _left_out(root, {path for paths in files.values() for path in paths})
-    of_split = SplitLabels(name or f"{root.stem} {split}", split, labels, photos, notes)
+    has_all = root.is_dir()  # beside a single file there may be photos with others
+    of_split = SplitLabels(name or f"{root.stem} {split}", split, labels, photos if has_all else (), notes)
     return build_labelled(of_split, index, classes, skip_bad)
 
 
@@ -85,7 +93,7 @@ def _split_of(path: Path, root: Path) -> str:
 
 def _left_out(root: Path, read: set[Path]) -> dict[str, list[str]]:
     """Remarks on the json files that no split has."""
-    rest = {path: kind_of(path) for path in _json_files(root) if path not in read}
+    rest = {path: tool_of(path) for path in _json_files(root) if path not in read}
     return {
         OTHER_FILES: [str(path) for path, kind in rest.items() if kind != LABELME],
         OUTSIDE: [str(path) for path, kind in rest.items() if kind == LABELME],

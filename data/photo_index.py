@@ -11,6 +11,7 @@ from pathlib import Path
 
 from data.files import PHOTOS
 from data.folders import files_below
+from data.split_names import kind_of
 
 _SEPARATORS = re.compile(r"[/\\]+")
 _NO_FOLDERS = ("", ".", "..")
@@ -20,12 +21,14 @@ class PhotoIndex:
     """The photos below a folder, by name.
 
     Args:
-        root: the folder.
+        data: folder or file of the data set.
+        images: folder of the photos; None: that of the data set.
         key: what a labelling tool makes of the name of an uploaded file; None: it leaves it as it is.
     """
 
-    def __init__(self, root: Path, key: Callable[[str], str] | None = None) -> None:
-        self.root = root
+    def __init__(self, data: Path, images: Path | None = None, key: Callable[[str], str] | None = None) -> None:
+        self._data = data if data.is_dir() else data.parent
+        self.root = root = self._data if images is None else images
         self._key = key or str
         self.photos = [path for path in files_below(root) if path.suffix.lower() in PHOTOS]
         self._by_name: dict[str, list[Path]] = defaultdict(list)
@@ -59,11 +62,11 @@ class PhotoIndex:
         return self._by_stem.get(label.with_suffix(""))
 
     def _best(self, found: list[Path], parts: list[str], label: Path, split: str, size: int | None) -> Path:
-        hints = {part.lower() for part in (split, "images", label.stem, *self._folders(label))}
+        hints = {_word(part) for part in (split, "images", label.stem, *_folders(label, self._data))}
         preferences: list[Callable[[Path], float]] = [
             lambda path: _common_tail(path.parts, parts),
             lambda path: size is not None and path.stat().st_size == size,
-            lambda path: len(hints.intersection(map(str.lower, self._folders(path)))),
+            lambda path: len(hints.intersection(map(_word, _folders(path, self.root)))),
             lambda path: path.parent == label.parent,
         ]
         for preference in preferences:
@@ -75,10 +78,6 @@ class PhotoIndex:
             name = "/".join(parts)
             raise ValueError(f"{label}: {name} may be {found[0]} or {different}; rename one, or put it elsewhere")
         return found[0]
-
-    def _folders(self, path: Path) -> tuple[str, ...]:
-        """The folders between the root and a file."""
-        return path.parent.relative_to(self.root).parts if self.root in path.parents else ()
 
 
 def path_parts(name: str) -> list[str]:
@@ -95,3 +94,13 @@ def _common_tail(a: Iterable[str], b: Iterable[str]) -> int:
             break
         count += 1
     return count
+
+
+def _folders(path: Path, root: Path) -> tuple[str, ...]:
+    """The folders between a root and a file."""
+    return path.parent.relative_to(root).parts if root in path.parents else ()
+
+
+def _word(name: str) -> str:
+    """What a name says: train of Train and train2017."""
+    return kind_of(name) or name.lower()

@@ -16,7 +16,7 @@ from data.files import ids_of
 from data.photo_index import PhotoIndex, path_parts
 from data.records import Dataset
 
-UNLABELLED = "photos without labels, left out"
+UNLABELLED = "photos without an annotation, left out"
 """Kind of remarks; see `Annotation.notes`."""
 
 

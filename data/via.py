@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.json_files import VIA, expect, kind_of, load_json
+from data.json_files import VIA, expect, load_json, tool_of
+from data.label_files import one_file_per_split
 from data.photo_index import PhotoIndex, path_parts
 from data.records import Dataset
-from data.split_names import one_file_per_split
 from data.text import read_text
 from data.tool_labels import PhotoLabels, SplitLabels, build_labelled
 from data.via_regions import Region, class_attribute, read_regions
@@ -32,13 +32,13 @@ class _Photo:
     regions: list[Region] = field(default_factory=list)
 
 
-def splits(root: Path) -> dict[str, Path]:
+def splits(root: Path, images: Path | None = None) -> dict[str, Path]:
     """Return split name -> json or CSV file; empty if there is none of VIA. See `one_file_per_split`.
 
     Raises:
         ValueError: there are several files, and their names do not say which is for what.
     """
-    found = one_file_per_split(root, ".json", lambda path: kind_of(path) == VIA, VIA)
+    found = one_file_per_split(root, ".json", lambda path: tool_of(path) == VIA, VIA)
     tables = one_file_per_split(root, ".csv", _is_table, VIA)
     if found and tables:
         both = f"{next(iter(found.values()))} and {next(iter(tables.values())).name}"
@@ -47,7 +47,13 @@ def splits(root: Path) -> dict[str, Path]:
 
 
 def load(
-    root: Path, split: str, *, classes: Sequence[str] | None = None, skip_bad: bool = False, name: str | None = None
+    root: Path,
+    split: str,
+    *,
+    classes: Sequence[str] | None = None,
+    skip_bad: bool = False,
+    name: str | None = None,
+    images: Path | None = None,
 ) -> Dataset:
     """Read one split.
 
@@ -62,6 +68,7 @@ def load(
         classes: class names in label order; None: the names that occur, sorted.
         skip_bad: skip photos that cannot be used and list them in `Dataset.bad`, instead of raising.
         name: name of the data set and split, for messages.
+        images: folder of the photos; None: in the data set.
 
     Raises:
         OSError, ValueError: the file is damaged, a region has no class, or a photo is missing.
@@ -72,7 +79,7 @@ def load(
         raise ValueError(f"{path}: lists no photos")
     attribute = class_attribute(path, [region for photo in photos for region in photo.regions])
     labels = [_labels_of(path, photo, attribute) for photo in photos]
-    index = PhotoIndex(root if root.is_dir() else root.parent)
+    index = PhotoIndex(root, images)
     return build_labelled(SplitLabels(name or f"{root.stem} {split}", split, labels), index, classes, skip_bad)
 
 

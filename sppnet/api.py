@@ -28,8 +28,8 @@ def train_detector(data: Data, *, run: Data | None = None, settings: TrainSettin
     """Train a detector on labelled photos and test it. Finished stages of the run folder are not repeated.
 
     Args:
-        data: labelled photos: a folder in VOC, COCO or YOLO layout, or a CSV table of boxes. Data without splits is
-            split automatically.
+        data: labelled photos: a folder in VOC, COCO or YOLO layout, a CSV table of boxes, or files of a labelling tool.
+            Data without splits is split automatically.
         run: folder that keeps everything; None: that of the settings, or else runs/NAME of the data set.
         settings: of all stages; None: the defaults of `sppnet train`.
 

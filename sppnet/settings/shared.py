@@ -56,7 +56,9 @@ class DatasetSettings(Settings):
     """Which labelled photos."""
 
     data: Path | None = option(
-        None, "labelled photos: a folder in VOC, COCO or YOLO layout, or a CSV table of boxes", metavar="PATH"
+        None,
+        "labelled photos: a folder in VOC, COCO or YOLO layout, a CSV table of boxes, or files of a labelling tool",
+        metavar="PATH",
     )
     voc2007: bool = option(False, "use Pascal VOC 2007; the run folder is then runs/voc2007")
     devkit: Path | None = option(

@@ -72,8 +72,8 @@ def test_subsets_are_splits(tmp_path):
         photo(tmp_path / "images" / "x" / f"{name}.png")
     images = [(cvat_image("a.png", "Train"), BOXED), (cvat_image("b.png", "Test"), ""), (cvat_image("c.png"), BOXED)]
     write_cvat(tmp_path / "annotations.xml", images)
-    assert datasets.splits(tmp_path) == ("default", "test", "train")
-    assert [[r.id for r in datasets.load(tmp_path, s)] for s in ("train", "test", "default")] == [["a"], ["b"], ["c"]]
+    assert datasets.splits(tmp_path) == ("Test", "Train", "default")
+    assert [[r.id for r in datasets.load(tmp_path, s)] for s in ("Train", "Test", "default")] == [["a"], ["b"], ["c"]]
 
 
 def test_files_called_like_splits_and_folders_are_splits(tmp_path):

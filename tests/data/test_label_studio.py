@@ -108,7 +108,7 @@ def test_tasks_without_annotation_are_left_out_and_those_without_regions_are_bac
     assert [(r.id, r.boxes.shape) for r in found] == [("b", (0, 4))]
     left_out = tuple(f"{tmp_path / 'export.json'}: task {number}" for number in (1, 3, 4))
     assert found.notes == {UNLABELLED: left_out}
-    assert "photos without labels, left out: 3" in caplog.text
+    assert "photos without an annotation, left out: 3" in caplog.text
     with pytest.raises(ValueError, match=r"export\.json: none of its 2 tasks has an annotation"):
         load(tmp_path, task(1, "a.png"), task(2, "b.png"))
 

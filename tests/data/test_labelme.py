@@ -133,8 +133,8 @@ def test_folders_called_like_splits_are_splits(tmp_path, place):
     for split in ("Train", "val"):
         write_labelme(tmp_path / place.format(split) / f"{split}.json", [BOXED])
     write_labelme(tmp_path / "stray.json", [BOXED])
-    assert set(datasets.splits(tmp_path)) == {"train", "val"}
-    found = datasets.load(tmp_path, "train")
+    assert set(datasets.splits(tmp_path)) == {"Train", "val"}
+    found = datasets.load(tmp_path, "Train")
     assert [r.id for r in found] == ["Train"]
     assert list(found.notes.values()) == [(str(tmp_path / "stray.json"),)]
 
@@ -248,3 +248,11 @@ def test_coco_files_are_not_labelme(tmp_path):
     write(tmp_path / "a.json", json.dumps({**content, "categories": [], "shapes": 1}))
     assert labelme.splits(tmp_path) == {}
     assert coco.splits(tmp_path)
+
+
+def test_a_table_of_labels_comes_first_and_another_table_does_not_matter(tmp_path):
+    write_labelme(tmp_path / "a.json", [BOXED])
+    write(tmp_path / "notes.csv", "photo,weather\na.png,rain\n")
+    assert datasets.load(tmp_path, "all")[0].boxes.tolist() == [[10, 5, 29, 24]]
+    write(tmp_path / "notes.csv", "file,xmin,ymin,xmax,ymax,class\na.png,1,1,9,9,cat\n")
+    assert datasets.load(tmp_path, "all")[0].boxes.tolist() == [[1, 1, 9, 9]]
