@@ -14,7 +14,7 @@ from data.files import image_size
 from data.folders import files_below
 from data.json_files import DAMAGED, LABELME, class_name, expect, load_json, tool_of
 from data.label_files import split_in
-from data.photo_index import PhotoIndex
+from data.photo_index import PhotoIndex, path_parts
 from data.records import Dataset
 from data.shapes import NO_BOXES, Point, add_shape, edges_of, ellipse, points_of
 from data.tool_labels import PhotoLabels, SplitLabels, build_labelled, stated_size
@@ -73,7 +73,7 @@ def load(
         OSError, ValueError: a file is damaged, or its photo is missing.
     """
     index, files = PhotoIndex(root, images), splits(root)
-    labels = [_labels_of(path) for path in files[split]]
+    labels = [_labels_of(path, index.beside(path)) for path in files[split]]
     photos = [path for path in index.photos if split == "all" or _split_of(path, index.root) == split]
     notes = _left_out(root, {path for paths in files.values() for path in paths})
     has_all = root.is_dir()  # beside a single file there may be photos with others
@@ -100,17 +100,19 @@ def _left_out(root: Path, read: set[Path]) -> dict[str, list[str]]:
     }
 
 
-def _labels_of(path: Path) -> PhotoLabels:
+def _labels_of(path: Path, beside: Path | None) -> PhotoLabels:
+    """The labels of a file; its photo is the one that it names, or else the one beside it."""
     try:
         content = expect(load_json(path), dict, f"{path}: the content")
     except (OSError, ValueError) as error:
-        return PhotoLabels(path, (), functools.partial(_raise, str(error)), missing=str(error))
+        return PhotoLabels(path, (path.stem,), functools.partial(_raise, str(error)), missing=str(error))
     photo = content.get("imagePath")
-    names = (photo,) if isinstance(photo, str) else ()
+    names = [photo] if isinstance(photo, str) and path_parts(photo) else []
+    names += [beside.name] if beside else []
     missing = ""
     if content.pop("imageData", None):  # the photo itself, which is large
         missing = f"{path}: the photo {photo} is missing, but is embedded in this file; export it to a file beside it"
-    return PhotoLabels(path, names, functools.partial(_read_one, path, content), missing=missing)
+    return PhotoLabels(path, tuple(names) or (path.stem,), functools.partial(_read_one, path, content), missing=missing)
 
 
 def _raise(message: str, photo: Path) -> Annotation:

@@ -36,13 +36,17 @@ class PhotoIndex:
             self._by_name[self._key(path.name)].append(path)
         self._by_stem = {path.with_suffix(""): path for path in reversed(self.photos)}
 
+    def beside(self, label: Path) -> Path | None:
+        """Return the photo that lies beside a label file and has its stem."""
+        return self._by_stem.get(label.with_suffix(""))
+
     def find(self, names: Iterable[str], label: Path, split: str, size: int | None = None) -> Path | None:
         """Return the photo of a label file, or None if it is not there.
 
         It is the file of that name relative to the label file, or else the one that shares most of its last folders
-        with a name. Of several, those of the stated size are preferred, then those in folders called like the split,
-        like the folders of the label file or images, then the one beside the label file. Files with the same content
-        are one photo. A photo of another name is found if it lies beside the label file and has its stem.
+        with a name, but none in the folder of another split. Of several, those of the stated size are preferred, then
+        those in folders called like the split, like the folders of the label file or images, then the one beside the
+        label file. Files with the same content are one photo.
 
         Args:
             names: what the label file calls the photo, the likeliest first; paths of any system.
@@ -57,9 +61,12 @@ class PhotoIndex:
             parts, beside = path_parts(name), Path(os.path.normpath(label.parent / name))
             if parts and not os.path.isabs(name) and beside.is_file():
                 return beside
-            if parts and (found := self._by_name.get(self._key(parts[-1]))):
+            named = self._by_name.get(self._key(parts[-1]), []) if parts else []
+            purposes = _purposes([*parts[:-1], split])
+            found = [path for path in named if not _disagree(purposes, _purposes(_folders(path, self.root)))]
+            if found:
                 return self._best(found, parts, label, split, size)
-        return self._by_stem.get(label.with_suffix(""))
+        return None
 
     def _best(self, found: list[Path], parts: list[str], label: Path, split: str, size: int | None) -> Path:
         hints = {_word(part) for part in (split, "images", label.stem, *_folders(label, self._data))}
@@ -99,6 +106,15 @@ def _common_tail(a: Iterable[str], b: Iterable[str]) -> int:
 def _folders(path: Path, root: Path) -> tuple[str, ...]:
     """The folders between a root and a file."""
     return path.parent.relative_to(root).parts if root in path.parents else ()
+
+
+def _purposes(names: Iterable[str]) -> set[str]:
+    """What folders say about the use of their photos: train, val or test."""
+    return {kind for name in names if (kind := kind_of(name)) and kind != "trainval"}
+
+
+def _disagree(a: set[str], b: set[str]) -> bool:
+    return bool(a and b) and a.isdisjoint(b)
 
 
 def _word(name: str) -> str:

@@ -31,8 +31,8 @@ def add_shape(objects: Objects, name: str, edges: Sequence[float], difficult: bo
         difficult: whether evaluation ignores the object.
     """
     x0, y0, x1, y1 = (round(v, _DECIMALS) for v in edges)
-    if x0 == x1 or y0 == y1:
-        objects.drop(name, (x0, y0, x1, y1), "has no area")
+    if x0 == x1 or y0 == y1 or not all(map(math.isfinite, edges)):
+        objects.drop(name, (x0, y0, x1, y1), "has no area" if math.isfinite(sum(edges)) else "is not finite")
         return
     objects.add(name, (x0, y0, max(x1 - 1, x0), max(y1 - 1, y0)), (x0, y0, x1, y1), difficult)
 

@@ -26,7 +26,7 @@ class PhotoLabels:
 
     Attributes:
         source: the label file.
-        names: what it calls the photo, the likeliest first; none if it could not be read.
+        names: what it calls the photo, the likeliest first; one at least.
         read: photo file -> its annotation; raises ValueError or OSError.
         size: of the photo's file in bytes; None: unknown.
         missing: what is wrong if there is no such photo; "": that it is missing.
@@ -41,7 +41,7 @@ class PhotoLabels:
 
 @dataclass
 class _Listed:
-    """What label files say about one photo: labels, once or repeatedly, or why there are none."""
+    """What label files say about one photo: labels, once or repeatedly, or why there are none that can be used."""
 
     labels: list[PhotoLabels] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
@@ -82,7 +82,7 @@ def build_labelled(of_split: SplitLabels, index: PhotoIndex, classes: Sequence[s
     """
     listed: dict[Path, _Listed] = {}
     for labels in of_split.labels:
-        wanted = index.root.joinpath(*(path_parts(labels.names[0]) if labels.names else [labels.source.stem]))
+        wanted = index.root.joinpath(*path_parts(labels.names[0]))
         try:
             path = index.find(labels.names, labels.source, of_split.split, labels.size)
             if path is None:
@@ -122,6 +122,11 @@ def _missing(labels: PhotoLabels, wanted: Path, root: Path) -> FileNotFoundError
 def _read(path: Path, listed: _Listed) -> tuple[Path, Annotation]:
     if listed.faults:
         raise listed.faults[0]
+    names = list({tuple(path_parts(labels.names[0])): labels.names[0] for labels in listed.labels}.values())
+    if len(names) > 1:
+        raise ValueError(
+            f"{listed.labels[0].source}: {names[0]} and {names[1]} both lead to {path}; correct one of them"
+        )
     return path, _merged([labels.read(path) for labels in listed.labels])
 
 

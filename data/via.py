@@ -96,7 +96,7 @@ def _is_table(path: Path) -> bool:
 def _labels_of(path: Path, photo: _Photo, attribute: str) -> PhotoLabels:
     missing = "" if path_parts(photo.name) else f"{path}: a photo has no name"
     read = functools.partial(read_regions, path, photo.regions, attribute)
-    return PhotoLabels(path, (photo.name,), read, photo.size, missing)
+    return PhotoLabels(path, (photo.name if not missing else "nameless",), read, photo.size, missing)
 
 
 def _photos_of_json(path: Path) -> Iterator[_Photo]:

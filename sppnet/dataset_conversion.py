@@ -70,8 +70,6 @@ def convert_dataset(
     Examples:
         >>> sppnet.convert_dataset("my_photos", "my_photos_yolo", "yolo").splits  # doctest: +SKIP
     """
-    if format not in writers.FORMATS:
-        raise ValueError(f"format: expected one of {', '.join(writers.FORMATS)}, got {format!r}")
     source, target = Path(data), Path(to)
     if source.is_dir() and source.resolve() in (target.resolve(), *target.resolve().parents):
         raise ValueError(f"{target}: lies in the data set; name a folder outside of {source}")

@@ -31,9 +31,12 @@ def write(folder: str | os.PathLike[str], datasets: Mapping[str, Dataset], forma
 
     Raises:
         FileExistsError: the folder holds something.
-        ValueError: the format cannot hold the data set: a name in it, or a photo that its labels do not fit.
+        ValueError: the format is unknown, or cannot hold the data set: a name in it, or a photo that its labels do not
+            fit.
         OSError: a photo cannot be read, or the folder cannot be written.
     """
+    if format not in FORMATS:
+        raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}")
     target, photos = Path(folder), Photos(copy)
     check_splits(datasets)
     check_absent(target)

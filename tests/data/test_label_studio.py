@@ -192,3 +192,19 @@ def test_a_damaged_value_is_named_with_its_file(tmp_path, tasks, message):
         datasets.load(path, "all")
     assert str(path) in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_two_uploads_of_one_name_are_not_taken_for_one_photo(tmp_path):
+    photo(tmp_path / "a.png")
+    urls = ["/data/upload/1/0123abcd-a.png", "/data/upload/1/ffffffff-a.png"]
+    tasks = [task(i, url, [CAT]) for i, url in enumerate(urls)]
+    with pytest.raises(ValueError, match=r"0123abcd-a\.png and .*ffffffff-a\.png both lead to .*a\.png; correct one"):
+        load(tmp_path, *tasks)
+    photo(tmp_path / "0123abcd-a.png")
+    assert sorted(r.path.name for r in load(tmp_path, *tasks)) == ["0123abcd-a.png", "a.png"]
+
+
+def test_a_photo_with_the_name_of_the_export_is_not_taken_for_a_missing_one(tmp_path):
+    photo(tmp_path / "export.png")
+    with pytest.raises(FileNotFoundError, match=r"image is missing: a\.png"):
+        load(tmp_path, task(1, "a.png", [CAT]))

@@ -256,3 +256,20 @@ def test_a_table_of_labels_comes_first_and_another_table_does_not_matter(tmp_pat
     assert datasets.load(tmp_path, "all")[0].boxes.tolist() == [[10, 5, 29, 24]]
     write(tmp_path / "notes.csv", "file,xmin,ymin,xmax,ymax,class\na.png,1,1,9,9,cat\n")
     assert datasets.load(tmp_path, "all")[0].boxes.tolist() == [[1, 1, 9, 9]]
+
+
+@pytest.mark.parametrize("folder", ["val", "test2017", "Validation"])
+def test_a_photo_of_another_split_is_not_taken_for_a_missing_one(tmp_path, folder):
+    write_labelme(tmp_path / "train" / "a.json", [BOXED], r"D:\set\train\a.png", make_photo=False)
+    photo(tmp_path / folder / "a.png")
+    with pytest.raises(FileNotFoundError, match=r"image is missing: a\.png"):
+        labelme.load(tmp_path, "train")
+    photo(tmp_path / "trainval" / "a.png")
+    assert labelme.load(tmp_path, "train")[0].path == tmp_path / "trainval" / "a.png"
+
+
+def test_coordinates_beyond_all_numbers_are_dropped(tmp_path):
+    write_labelme(tmp_path / "a.json", [("cat", "circle", [[1e308, 1e308], [-1e308, 0]]), BOXED])
+    found = labelme.load(tmp_path, "all")
+    assert found[0].boxes.tolist() == [[10, 5, 29, 24]]
+    assert "is not finite" in found.dropped[0]
