@@ -15,6 +15,9 @@ UNKNOWN_WORDS = "flags that are neither true nor false, taken as false"
 FRACTIONS = "boxes in fractions of the photo, converted to pixels"
 REPEATED = "photos listed more than once, used once"
 UNUSED = "labels without a photo"
+UNLABELLED = "photos without an annotation, left out"
+TWICE = "objects labelled twice, used once"
+SWAPPED = "boxes with swapped corners, swapped back"
 """Kinds of remarks; see `Annotation.notes`."""
 
 _TRUE = frozenset({"1", "1.0", "true", "yes", "y", "t", "on"})
@@ -31,7 +34,7 @@ class Annotation:
         names: class name of each of the G objects.
         boxes: float64 (G, 4), xyxy, 0-based inclusive pixels, clipped to the image.
         difficult: bool (G,), objects that evaluation ignores.
-        dropped: one remark per object that was dropped because its box is empty or outside the image.
+        dropped: one remark per object that was dropped because its box is missing, empty or outside the image.
         clipped: one remark per object whose box was clipped at the image border.
         notes: kind -> other remarks of that kind.
     """
@@ -56,7 +59,7 @@ class Objects:
 
     def __init__(self, source: Path, size: tuple[int, int]) -> None:
         self.source, self.size = source, size
-        self._kept: list[tuple[str, list[float], bool]] = []
+        self._kept: dict[tuple[str, tuple[float, ...]], tuple[list[float], bool]] = {}  # by class and unclipped box
         self._seen = 0
         self._dropped: list[str] = []
         self._clipped: list[str] = []
@@ -65,32 +68,53 @@ class Objects:
     def add(self, name: str, box: Sequence[float], shown: Sequence[float], difficult: bool = False) -> None:
         """Add an object, or drop it with a remark if its box is unusable.
 
+        The same box of the same class comes once; it is difficult if it is so each time.
+
         Args:
             name: class name.
             box: xyxy, 0-based inclusive pixels.
             shown: the coordinates as written in the file, for remarks.
             difficult: whether evaluation ignores the object.
         """
-        self._seen += 1
         inside, fault = _inside(list(box), self.size)
-        remark = f"object {self._seen} ({name}) {[plain(v) for v in shown]} {fault}"
         if inside is None:
-            self._dropped.append(remark)
+            self.drop(name, shown, fault)
             return
-        if fault:
-            self._clipped.append(remark)
-        self._kept.append((name, inside, difficult))
+        remark, key = self._next(name, shown), (name, tuple(box))
+        if key in self._kept:
+            self.note(TWICE, remark)
+            difficult = difficult and self._kept[key][1]
+        elif fault:
+            self._clipped.append(f"{remark} {fault}")
+        self._kept[key] = inside, difficult
 
     def drop(self, name: str, shown: Sequence[float], fault: str) -> None:
-        """Leave out an object whose box is unusable, with a remark.
+        """Leave out an object, with a remark.
 
         Args:
             name: class name.
-            shown: the coordinates as written in the file.
-            fault: what is wrong with them.
+            shown: the coordinates as written in the file; empty if there are none.
+            fault: what is wrong with it.
         """
+        self._dropped.append(f"{self._next(name, shown)} {fault}")
+
+    def ordered(self, name: str, corners: Sequence[float]) -> list[float]:
+        """Return the corners of the next object with x0 <= x1 and y0 <= y1; swapping them back is a remark.
+
+        Args:
+            name: class name.
+            corners: x0, y0, x1, y1 as the file means them: pixels that belong to the box, or its edges.
+        """
+        x0, y0, x1, y1 = corners
+        found = [min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)]
+        if found != list(corners):
+            self.note(SWAPPED, _remark(self._seen + 1, name, corners))
+        return found
+
+    def _next(self, name: str, shown: Sequence[float]) -> str:
+        """Count an object, and return the start of the remarks on it."""
         self._seen += 1
-        self._dropped.append(f"object {self._seen} ({name}) {[plain(v) for v in shown]} {fault}")
+        return _remark(self._seen, name, shown)
 
     def note(self, kind: str, remark: str) -> None:
         """Add a remark of some kind."""
@@ -113,13 +137,18 @@ class Objects:
         return Annotation(
             self.source,
             self.size,
-            tuple(name for name, _, _ in self._kept),
-            np.array([box for _, box, _ in self._kept], np.float64).reshape(-1, 4),
-            np.array([difficult for _, _, difficult in self._kept], np.bool_),
+            tuple(name for name, _ in self._kept),
+            np.array([box for box, _ in self._kept.values()], np.float64).reshape(-1, 4),
+            np.array([difficult for _, difficult in self._kept.values()], np.bool_),
             tuple(self._dropped),
             tuple(self._clipped),
             dict(self._notes),
         )
+
+
+def _remark(count: int, name: str, shown: Sequence[float]) -> str:
+    written = f" {[plain(v) for v in shown]}" if shown else ""
+    return f"object {count} ({name}){written}"
 
 
 def _inside(box: list[float], size: tuple[int, int]) -> tuple[list[float] | None, str]:
@@ -129,8 +158,8 @@ def _inside(box: list[float], size: tuple[int, int]) -> tuple[list[float] | None
     """
     height, width = size
     x0, y0, x1, y1 = box
-    if x1 < x0 or y1 < y0:
-        return None, "has its corners swapped"
+    if x1 < x0 or y1 < y0:  # narrower than a pixel
+        return None, "is empty"
     if x0 == x1 and y0 == y1:
         return None, "is a single point"
     if x1 < 0 or y1 < 0 or x0 > width - 1 or y0 > height - 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.annotation import Annotation
+from data.annotation import TWICE, Annotation
 from data.records import Dataset, ImageRecord
 
 Reader = Callable[[], tuple[Path, Annotation]]
@@ -61,7 +61,8 @@ def build(
         unknown={i: left_out for i, left_out in unknown.items() if left_out},
         notes=_notes(notes or {}, annotations),
     )
-    _warn_of_faults(dataset, sum(len(a.names) + len(a.dropped) for a in annotations.values()))
+    repeated = len(dataset.notes.get(TWICE, ()))
+    _warn_of_faults(dataset, repeated + sum(len(a.names) + len(a.dropped) for a in annotations.values()))
     return dataset
 
 

@@ -1,4 +1,4 @@
-"""Checks of a data set before training: object counts, repeated objects, identical files."""
+"""Checks of a data set before training: object counts, sizes of photos, identical files."""
 
 from __future__ import annotations
 
@@ -37,14 +37,12 @@ def class_counts(dataset: Dataset) -> dict[str, dict[str, int]]:
     return counts
 
 
-def repeated_objects(dataset: Dataset) -> list[str]:
-    """Return the ids of images in which two objects have the same class and box."""
-    found = []
-    for record in dataset:
-        rows = np.column_stack([record.boxes, record.labels])
-        if len(np.unique(rows, axis=0)) < len(rows):
-            found.append(record.id)
-    return found
+def photo_sizes(dataset: Dataset) -> dict[str, tuple[int, int]]:
+    """Return (H, W) of the "smallest", "median" and "largest" photo by area in pixels; empty without photos."""
+    sizes = sorted((record.size for record in dataset), key=lambda size: (size[0] * size[1], size))
+    if not sizes:
+        return {}
+    return {"smallest": sizes[0], "median": sizes[(len(sizes) - 1) // 2], "largest": sizes[-1]}
 
 
 def same_files(splits: Mapping[str, Iterable[Path]]) -> list[list[tuple[str, Path]]]:

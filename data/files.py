@@ -28,6 +28,9 @@ _CAMERAS = (".dng", ".raw", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".orf", ".rw
 OTHER_PICTURES = frozenset({*_EDITORS, *_CAMERAS})
 """Suffixes of pictures that are not decoded: people are told that they are left out."""
 
+HINT = "if the photos are in another folder, name it with --images"
+"""What to do about missing photos."""
+
 log = logging.getLogger(__name__)
 
 
@@ -38,11 +41,16 @@ def images_in(folder: Path) -> list[Path]:
     returned.
     """
     files = files_below(folder)
-    rank = {suffix: i for i, suffix in enumerate(IMAGE_SUFFIXES)}
-    images = sorted((p for p in files if p.suffix.lower() in rank), key=lambda p: -rank[p.suffix.lower()])
-    found = sorted({(p.parent, p.stem): p for p in images}.values())
+    found = preferred(files)
     warn_of_others(folder, files, found)
     return found
+
+
+def preferred(files: Iterable[Path]) -> list[Path]:
+    """Return the images among files, sorted; of those with the same stem in one folder, that with the best suffix."""
+    rank = {suffix: i for i, suffix in enumerate(IMAGE_SUFFIXES)}
+    images = sorted((p for p in files if p.suffix.lower() in rank), key=lambda p: -rank[p.suffix.lower()])
+    return sorted({(p.parent, p.stem): p for p in images}.values())
 
 
 def warn_of_others(folder: Path, files: Iterable[Path], used: Iterable[Path]) -> None:
@@ -62,28 +70,6 @@ def warn_of_others(folder: Path, files: Iterable[Path], used: Iterable[Path]) ->
 @cache
 def _warn_once(message: str) -> None:
     log.warning(message)
-
-
-def folder_of(files: Iterable[str], places: Iterable[Path], source: Path) -> Path:
-    """Return the folder that the images of an annotation file lie in.
-
-    Args:
-        files: the images, as the annotation file names them.
-        places: where to look.
-        source: the annotation file, for messages.
-
-    Returns:
-        the first place that holds the first image that is anywhere.
-
-    Raises:
-        FileNotFoundError: no image is in any of the places.
-    """
-    names, folders = list(files), list(dict.fromkeys(places))
-    found = (folder for name in names for folder in folders if (folder / name).is_file())
-    if (folder := next(found, None)) is None:
-        looked = ", ".join(map(str, folders))
-        raise FileNotFoundError(f"image is missing: {names[0]} of {source}; looked in {looked}")
-    return folder
 
 
 def ids_of(paths: Iterable[Path]) -> dict[str, Path]:
@@ -126,4 +112,4 @@ def image_size(path: Path) -> tuple[int, int]:
         with open(path, "rb") as file:
             return open_photo(file, str(path)).upright
     except FileNotFoundError:
-        raise FileNotFoundError(f"image is missing: {path}") from None
+        raise FileNotFoundError(f"image is missing: {path}; {HINT}") from None

@@ -1,4 +1,4 @@
-"""json files of labelling tools: which tool wrote a file, and values checked as they are taken out of it."""
+"""json files with labels: which format a file has, and values checked as they are taken out of it."""
 
 from __future__ import annotations
 
@@ -10,20 +10,22 @@ from typing import Any, TypeVar
 
 from data.text import read_text
 
-LABELME, LABEL_STUDIO, VIA = "LabelMe", "Label Studio", "VIA"
+COCO, LABELME, LABEL_STUDIO, VIA = "COCO", "LabelMe", "Label Studio", "VIA"
 DAMAGED, OTHER = "damaged", "other"
 
-_KEYS = ("shapes", "imagePath", "imageData", "annotations", "completions", "annotation_id", "regions", "_via_settings")
+_KEYS = (
+    *("images", "annotations", "categories", "file_name", "image_id"),
+    *("shapes", "imagePath", "imageData", "completions", "annotation_id", "regions", "_via_settings"),
+)
 _HINTS = [f'"{key}"'.encode() for key in _KEYS]
 _SEARCHED = 1 << 16  # bytes at either end of a file
-_WIDE = (b"\xff\xfe", b"\xfe\xff")  # byte-order marks of UTF-16
 _SHOWN = 60  # characters of a wrong value in messages
 
 T = TypeVar("T")
 
 
-def tool_of(path: Path) -> str:
-    """Return which tool wrote a json file: LABELME, LABEL_STUDIO, VIA or OTHER; DAMAGED if it cannot be read.
+def format_of(path: Path) -> str:
+    """Return the format of a json file: COCO, LABELME, LABEL_STUDIO, VIA or OTHER; DAMAGED if it cannot be read.
 
     The answer is that of the file's keys. Large files without any of the keys at their start or end are not parsed, and
     no file is parsed again until it changes.
@@ -42,7 +44,8 @@ def _kind(path: str, _changed: int, size: int) -> str:
         if size > 2 * _SEARCHED:
             file.seek(-_SEARCHED, os.SEEK_END)
             ends += file.read()
-    if size > 2 * _SEARCHED and not ends.startswith(_WIDE) and not any(hint in ends for hint in _HINTS):
+    in_bytes = b"\0" not in ends[:4]  # not UTF-16
+    if size > 2 * _SEARCHED and in_bytes and not any(hint in ends for hint in _HINTS):
         return OTHER
     return _kind_of_content(load_json(Path(path)))
 
@@ -52,6 +55,8 @@ def _kind_of_content(content: Any) -> str:
         return LABEL_STUDIO if any(map(_is_task, content[:1])) else OTHER
     if not isinstance(content, dict):
         return OTHER
+    if all(isinstance(content.get(key), list) for key in ("images", "annotations", "categories")):
+        return COCO
     if "shapes" in content and content.keys() & {"imagePath", "imageData", "imageHeight"}:
         return LABELME
     photos = content.get("_via_img_metadata", content)

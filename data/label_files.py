@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from data.folders import files_in, folders_in, named
-from data.json_files import DAMAGED, tool_of
+from data.json_files import DAMAGED, format_of
 from data.split_names import kind_of
 
 _WITHOUT_KIND = ("default", "all")
@@ -49,7 +49,7 @@ def one_file_per_split(root: Path, suffix: str, is_own: Callable[[Path], bool], 
 
 def _is_damaged_split(path: Path) -> bool:
     """Whether a file beside others of a format, called like a split, is damaged; that is reported when it is read."""
-    return path.suffix.lower() == ".json" and is_split(path.stem) and tool_of(path) == DAMAGED
+    return path.suffix.lower() == ".json" and is_split(path.stem) and format_of(path) == DAMAGED
 
 
 def _by_stem(files: list[Path], what: str) -> dict[str, Path]:

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from data.annotation import UNLABELLED
 from data.files import PHOTOS
-from data.json_files import LABEL_STUDIO, expect, load_json, tool_of
+from data.json_files import LABEL_STUDIO, expect, format_of, load_json
 from data.label_files import one_file_per_split
 from data.label_studio_regions import BARE, read_regions
 from data.photo_index import PhotoIndex, path_parts
 from data.records import Dataset
-from data.tool_labels import UNLABELLED, PhotoLabels, SplitLabels, build_labelled
+from data.tool_labels import PhotoLabels, SplitLabels, build_labelled
 
 _UPLOADED = re.compile(r"\A[0-9a-f]{8}-(?=.)")  # what is put before the names of uploaded files
 
@@ -38,7 +39,7 @@ class _Task:
 
 def splits(root: Path, images: Path | None = None) -> dict[str, Path]:
     """Return split name -> json file; empty if there is none of Label Studio. See `one_file_per_split`."""
-    found = one_file_per_split(root, ".json", lambda path: tool_of(path) == LABEL_STUDIO, LABEL_STUDIO)
+    found = one_file_per_split(root, ".json", lambda path: format_of(path) == LABEL_STUDIO, LABEL_STUDIO)
     empty = not found and root.is_file() and root.suffix.lower() == ".json" and _is_empty(root)
     return {"all": root} if empty else found
 

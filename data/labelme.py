@@ -12,7 +12,7 @@ from typing import Any
 from data.annotation import Annotation, Objects
 from data.files import image_size
 from data.folders import files_below
-from data.json_files import DAMAGED, LABELME, class_name, expect, load_json, tool_of
+from data.json_files import DAMAGED, LABELME, class_name, expect, format_of, load_json
 from data.label_files import split_in
 from data.photo_index import PhotoIndex, path_parts
 from data.records import Dataset
@@ -33,7 +33,7 @@ def splits(root: Path, images: Path | None = None) -> dict[str, list[Path]]:
     Looks in a folder and its subfolders. Subfolders that are called like splits (train, val, test) are splits, also
     within others, as in labels/train; without such folders, all files are the split "all". A single file is, too.
     """
-    kinds = {path: tool_of(path) for path in _json_files(root)}
+    kinds = {path: format_of(path) for path in _json_files(root)}
     if LABELME not in kinds.values():
         return {}
     found: dict[str, list[Path]] = defaultdict(list)
@@ -93,7 +93,7 @@ def _split_of(path: Path, root: Path) -> str:
 
 def _left_out(root: Path, read: set[Path]) -> dict[str, list[str]]:
     """Remarks on the json files that no split has."""
-    rest = {path: tool_of(path) for path in _json_files(root) if path not in read}
+    rest = {path: format_of(path) for path in _json_files(root) if path not in read}
     return {
         OTHER_FILES: [str(path) for path, kind in rest.items() if kind != LABELME],
         OUTSIDE: [str(path) for path, kind in rest.items() if kind == LABELME],

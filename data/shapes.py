@@ -22,7 +22,8 @@ Point = tuple[float, float]
 
 
 def add_shape(objects: Objects, name: str, edges: Sequence[float], difficult: bool = False) -> None:
-    """Add the object that a shape marks; a shape without area is dropped with a remark.
+    """Add the object that a shape marks; swapped edges are swapped back, and a shape without area is dropped, each with
+    a remark.
 
     Args:
         objects: those of the photo.
@@ -30,7 +31,7 @@ def add_shape(objects: Objects, name: str, edges: Sequence[float], difficult: bo
         edges: x0, y0, x1, y1 of the shape in continuous pixels, from `edges_of` or another function of this module.
         difficult: whether evaluation ignores the object.
     """
-    x0, y0, x1, y1 = (round(v, _DECIMALS) for v in edges)
+    x0, y0, x1, y1 = objects.ordered(name, [round(v, _DECIMALS) for v in edges])
     if x0 == x1 or y0 == y1 or not all(map(math.isfinite, edges)):
         objects.drop(name, (x0, y0, x1, y1), "has no area" if math.isfinite(sum(edges)) else "is not finite")
         return
@@ -68,7 +69,7 @@ def turned_rectangle(edges: Sequence[float], degrees: float, pivot: Point) -> li
         pivot: the point that stays.
     """
     if not degrees % 360:
-        return edges_of([(edges[0], edges[1]), (edges[2], edges[3])])
+        return list(edges)
     cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     (px, py), (x0, y0, x1, y1) = pivot, edges
     corners = [(x - px, y - py) for x, y in ((x0, y0), (x1, y0), (x1, y1), (x0, y1))]

@@ -2,54 +2,25 @@
 
 from __future__ import annotations
 
-import csv
 import functools
-import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from data.annotation import FRACTIONS, Annotation, Objects, number
 from data.build import build
-from data.files import folder_of, ids_of, image_size
-from data.folders import named
+from data.csv_rows import Row, read_rows
+from data.files import ids_of, image_size
+from data.folders import files_in, named
+from data.photo_search import MOVED, PhotoSearch
 from data.records import Dataset
-from data.text import read_text
 from data.units import Unit, check_unit, common_unit, to_pixels
 
 ROBOFLOW = "_annotations.csv"
-COLUMNS = {
-    "file": ("file", "filename", "image", "path", "image_path", "image_id", "img"),
-    "x0": ("x0", "xmin", "x1", "left", "x_min"),
-    "y0": ("y0", "ymin", "y1", "top", "y_min"),
-    "x1": ("x1", "xmax", "x2", "right", "x_max"),
-    "y1": ("y1", "ymax", "y2", "bottom", "y_max"),
-    "class": ("class", "label", "name", "class_name", "category"),
-}
-"""Accepted names of each column, in upper or lower case; x1 is the left edge if there is a column x2."""
+SUFFIXES = (".csv", ".tsv")
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table.
-
-    Attributes:
-        line: number of the line, from 1.
-        file: the image file.
-        box: x0, y0, x1, y1 as written in the table.
-        name: class name, "" for an image without objects.
-        split: name of the split, "" if the table has no such column.
-    """
-
-    line: int
-    file: str
-    box: tuple[str, str, str, str]
-    name: str
-    split: str
-
-
-def splits(root: Path) -> dict[str, Path]:
+def splits(root: Path, images: Path | None = None) -> dict[str, Path]:
     """Return split name -> CSV file; empty if there is no CSV file.
 
     Looks for `<split>/_annotations.csv` and `<split>.csv`. A single file, or the only one in a folder, may have a
@@ -58,15 +29,21 @@ def splits(root: Path) -> dict[str, Path]:
     exported = {p.parent.name: p for p in sorted(root.glob(f"*/{ROBOFLOW}"))}
     if exported:
         return exported
-    files = [root] if root.is_file() and root.suffix.lower() == ".csv" else sorted(root.glob("*.csv"))
+    files = [root] if root.is_file() and root.suffix.lower() in SUFFIXES else files_in(root, SUFFIXES)
     if len(files) != 1:
         return {p.stem: p for p in files}
-    columns = sorted({row.split for row in _rows(files[0])} - {""})
+    columns = sorted({row.split for row in read_rows(files[0])} - {""})
     return dict.fromkeys(columns, files[0]) if columns else {"all": files[0]}
 
 
 def load(
-    root: Path, split: str, *, classes: Sequence[str] | None = None, skip_bad: bool = False, name: str | None = None
+    root: Path,
+    split: str,
+    *,
+    classes: Sequence[str] | None = None,
+    skip_bad: bool = False,
+    name: str | None = None,
+    images: Path | None = None,
 ) -> Dataset:
     """Read one split.
 
@@ -79,69 +56,31 @@ def load(
         classes: class names in label order; None: the names that occur, sorted.
         skip_bad: skip images that cannot be used and list them in `Dataset.bad`, instead of raising.
         name: name of the data set and split, for messages.
+        images: folder of the images; None: in the data set.
 
     Raises:
         OSError, ValueError: a column or image is missing, a coordinate is not a number, or one box is in pixels and
             others are in fractions.
     """
     path = splits(root)[split]
-    objects: dict[str, list[Row]] = defaultdict(list)
-    rows = _rows(path)
-    for row in rows:
-        if row.split in ("", split):
-            objects[os.path.normpath(row.file)].append(row)
-    if not objects:
+    rows = read_rows(path)
+    of_split = [row for row in rows if row.split in ("", split)]
+    if not of_split:
         raise ValueError(f"{path}: no rows for split {split}")
-    folder = _image_folder(path, split, objects)
-    files = {folder / file: of_file for file, of_file in objects.items()}
+    paths, moved = _search(path, split, images).find(row.file for row in of_split)
+    files: dict[Path, list[Row]] = defaultdict(list)
+    for row in of_split:
+        files[paths[row.file]].append(row)
     unit = common_unit(_numbers(row) for row in rows)
     readers = {i: functools.partial(_read_one, path, file, files[file], unit) for i, file in ids_of(files).items()}
-    return build(name or f"{root.name} {split}", readers, classes, skip_bad)
+    return build(name or f"{root.name} {split}", readers, classes, skip_bad, notes={MOVED: moved})
 
 
-def _rows(path: Path) -> list[Row]:
-    """Read all rows; a table without a header has keras-retinanet's columns: file, x1, y1, x2, y2, class."""
-    try:
-        reader = csv.reader(read_text(path).splitlines())
-        lines = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        raise ValueError(f"{path}: not a CSV table ({error})") from None
-    if not lines:
-        raise ValueError(f"{path}: the table is empty")
-    header, first = _header(path, lines[0][1])
-    rows = []
-    for count, cells in lines[first:]:
-        if len(cells) <= max(header.values()):
-            raise ValueError(f"{path}: line {count} has {len(cells)} columns, expected {max(header.values()) + 1}")
-        value = {what: cells[i].strip() for what, i in header.items()}
-        box = (value["x0"], value["y0"], value["x1"], value["y1"])
-        rows.append(Row(count, value["file"], box, value["class"], value.get("split", "")))
-    return rows
-
-
-def _header(path: Path, cells: list[str]) -> tuple[dict[str, int], int]:
-    """Find the index of each column, and the number of header lines (0 or 1)."""
-    names = [cell.strip().lower() for cell in cells]
-    found: dict[str, int] = {}
-    right_is_x2 = "x2" in names
-    for what, known in COLUMNS.items():
-        wrong = ("x1", "y1") if (what in ("x1", "y1")) == right_is_x2 and what[0] in "xy" else ()
-        at = [names.index(name) for name in known if name in names and name not in wrong]
-        if at:
-            found[what] = at[0]
-    if "split" in names:
-        found["split"] = names.index("split")
-    if COLUMNS.keys() <= found.keys():
-        return found, 1
-    if len(cells) == 6 and not any(name in COLUMNS["file"] for name in names):
-        return dict(zip(("file", "x0", "y0", "x1", "y1", "class"), range(6), strict=True)), 0
-    missing = ", ".join(sorted(COLUMNS.keys() - found.keys()))
-    raise ValueError(f"{path}: no column for {missing}; expected file, xmin, ymin, xmax, ymax, class")
-
-
-def _image_folder(path: Path, split: str, files: Iterable[str]) -> Path:
-    root, images = path.parent, named(path.parent, "images")
-    return folder_of(files, [root, images, named(root, split), named(images, split)], path)
+def _search(path: Path, split: str, images: Path | None) -> PhotoSearch:
+    """Return the search for the images of a table."""
+    root = path.parent if images is None else images
+    within = named(root, "images")
+    return PhotoSearch([root, within, named(root, split), named(within, split)], root, path)
 
 
 def _numbers(row: Row) -> list[float]:
@@ -165,5 +104,6 @@ def _read_one(path: Path, file: Path, rows: list[Row], unit: Unit) -> tuple[Path
         check_unit(written, unit, where)
         if unit is Unit.FRACTIONS:
             objects.note(FRACTIONS, f"line {row.line} ({row.name})")
-        objects.add(row.name, to_pixels(written, size) if unit is Unit.FRACTIONS else written, written)
+        corners = objects.ordered(row.name, written)
+        objects.add(row.name, to_pixels(corners, size) if unit is Unit.FRACTIONS else corners, written)
     return file, objects.annotation()

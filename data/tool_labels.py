@@ -10,14 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from data.annotation import REPEATED, Annotation, number, plain
+from data.annotation import REPEATED, UNLABELLED, Annotation, number, plain
 from data.build import build
-from data.files import ids_of
+from data.files import HINT, ids_of
 from data.photo_index import PhotoIndex, path_parts
 from data.records import Dataset
-
-UNLABELLED = "photos without an annotation, left out"
-"""Kind of remarks; see `Annotation.notes`."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +112,7 @@ def stated_size(height: Any, width: Any, where: str) -> tuple[int, int] | None:
 
 
 def _missing(labels: PhotoLabels, wanted: Path, root: Path) -> FileNotFoundError:
-    looked = f"looked in {root} and its subfolders"
+    looked = f"looked in {root} and its subfolders; {HINT}"
     return FileNotFoundError(f"image is missing: {wanted.name} of {labels.source}; {looked}")
 
 

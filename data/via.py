@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.json_files import VIA, expect, load_json, tool_of
+from data.json_files import VIA, expect, format_of, load_json
 from data.label_files import one_file_per_split
 from data.photo_index import PhotoIndex, path_parts
 from data.records import Dataset
@@ -38,7 +38,7 @@ def splits(root: Path, images: Path | None = None) -> dict[str, Path]:
     Raises:
         ValueError: there are several files, and their names do not say which is for what.
     """
-    found = one_file_per_split(root, ".json", lambda path: tool_of(path) == VIA, VIA)
+    found = one_file_per_split(root, ".json", lambda path: format_of(path) == VIA, VIA)
     tables = one_file_per_split(root, ".csv", _is_table, VIA)
     if found and tables:
         both = f"{next(iter(found.values()))} and {next(iter(tables.values())).name}"

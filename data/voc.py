@@ -10,7 +10,8 @@ from pathlib import Path, PureWindowsPath
 
 from data.annotation import UNUSED, Annotation
 from data.build import build
-from data.files import IMAGE_SUFFIXES
+from data.files import HINT, IMAGE_SUFFIXES, preferred
+from data.folders import files_below, files_in
 from data.records import Dataset
 from data.text import read_text
 from data.voc_xml import read_annotation
@@ -22,7 +23,7 @@ VOC_CLASSES = (
 )
 """The twenty classes in the devkit's order (VOCinit.m)."""
 
-_FOLDERS = ("Annotations", "ImageSets", "JPEGImages")
+_FOLDERS = ("Annotations", "ImageSets")
 
 
 def load(
@@ -32,16 +33,19 @@ def load(
     *,
     classes: Sequence[str] | None = None,
     skip_bad: bool = False,
+    images: Path | None = None,
 ) -> Dataset:
     """Read one split.
 
-    Boxes become 0-based: one is subtracted from every coordinate in the files; fractions are kept. Unusable boxes
-    (corners swapped, a single pixel, entirely outside the image) are dropped and boxes that extend beyond the image are
-    clipped, with one warning each per data set. A box one pixel wide or high is valid in VOC and kept. Parts of objects
-    (`<part>`) are ignored. Boxes in fractions of the image are converted.
+    Boxes become 0-based: one is subtracted from every coordinate in the files; fractions are kept. Unusable boxes (a
+    single pixel, entirely outside the image) are dropped, boxes that extend beyond the image are clipped, and swapped
+    corners are swapped back, with one warning each per data set. A box one pixel wide or high is valid in VOC and kept.
+    Parts of objects (`<part>`) are ignored. Boxes in fractions of the image are converted. An annotation without
+    `<size>`, or of size 0, has the size of its image.
 
     Args:
-        root: a VOCdevkit, or a folder that itself holds Annotations, ImageSets and JPEGImages.
+        root: a VOCdevkit, or a folder that itself holds Annotations, ImageSets and JPEGImages. Without JPEGImages, its
+            images may lie in any subfolder.
         year: which VOC<year> of a devkit; None: the only one.
         split: name of a list in ImageSets/Main.
         classes: class names in label order. None: the twenty of VOC if no other name occurs in this split, otherwise
@@ -49,6 +53,7 @@ def load(
             agree; objects of other classes are left out with a warning.
         skip_bad: skip images that cannot be used and list them in `Dataset.bad`, instead of raising at the first one.
             Errors in the list itself always raise.
+        images: folder of the images; None: JPEGImages.
 
     Returns:
         the records in the order of the list file.
@@ -61,16 +66,19 @@ def load(
     """
     folder = _find_folder(Path(root), year)
     name = f"{folder.resolve().name} {split}"
-    ids = _read_list(folder, split)
-    images, annotations = _image_files(folder / "JPEGImages"), _annotation_files(folder)
-    readers = {i: functools.partial(_read_one, folder, i, images, annotations) for i in ids}
-    unused = [str(path) for i, path in sorted(annotations.items()) if i not in images and i not in readers]
-    return build(name, readers, classes, skip_bad, _class_names, {UNUSED: unused})
+    ids, annotations = _read_list(folder, split), _annotation_files(folder)
+    place = images or folder / "JPEGImages"
+    own = images is None and place.is_dir()
+    photos = _by_id(files_in(place, IMAGE_SUFFIXES) if own else files_below(images or folder), ids)
+    readers = {i: functools.partial(_read_one, folder, place, i, photos, annotations) for i in ids}
+    unused = [str(path) for i, path in sorted(annotations.items()) if i not in photos and i not in readers]
+    return build(name, readers, classes, skip_bad, class_names, {UNUSED: unused})
 
 
 def is_voc(root: Path) -> bool:
-    """Whether a folder is a VOCdevkit or laid out like one year of it."""
-    return _is_voc_folder(root) or any(map(_is_voc_folder, root.glob("VOC*")))
+    """Whether a folder is a VOCdevkit or laid out like one year of it, with lists."""
+    folders = [folder for folder in (root, *root.glob("VOC*")) if _is_voc_folder(folder)]
+    return any(any((folder / "ImageSets" / "Main").glob("*.txt")) for folder in folders)
 
 
 def splits(root: str | os.PathLike[str], year: str | None = None) -> tuple[str, ...]:
@@ -85,7 +93,7 @@ def splits(root: str | os.PathLike[str], year: str | None = None) -> tuple[str, 
 
 
 def _find_folder(root: Path, year: str | None) -> Path:
-    """Find the folder that holds Annotations, ImageSets and JPEGImages."""
+    """Find the folder that holds Annotations and ImageSets."""
     if not root.is_dir():
         raise FileNotFoundError(f"no such folder: {root}; {_how_to_get_one()}")
     if _is_voc_folder(root):
@@ -145,16 +153,19 @@ def _check_name(name: str, what: str) -> None:
         raise ValueError(f"{what} {name!r} is not a plain file name; remove separators, drives and '..'")
 
 
-def _image_files(folder: Path) -> dict[str, Path]:
-    """Return stem -> image file; of several files with the same stem, the one with the preferred suffix."""
-    rank = {suffix: i for i, suffix in enumerate(IMAGE_SUFFIXES)}
-    found: dict[str, tuple[int, str]] = {}
-    for entry in os.scandir(folder):
-        stem, suffix = os.path.splitext(entry.name)
-        order = rank.get(suffix.lower())
-        if order is not None and entry.is_file():
-            found[stem] = min(found.get(stem, (order, entry.name)), (order, entry.name))
-    return {stem: folder / file_name for stem, (_, file_name) in found.items()}
+def _by_id(files: Sequence[Path], ids: Sequence[str]) -> dict[str, Path]:
+    """Return stem -> image file; of several with the same stem in one folder, the one with the preferred suffix.
+
+    Raises:
+        ValueError: two folders hold a file for one id.
+    """
+    found: dict[str, Path] = {}
+    wanted = set(ids)
+    for path in preferred(files):
+        other = found.setdefault(path.stem, path)
+        if other != path and path.stem in wanted:
+            raise ValueError(f"image {path.stem} can be {other} or {path}; {HINT}")
+    return found
 
 
 def _annotation_files(folder: Path) -> dict[str, Path]:
@@ -164,15 +175,16 @@ def _annotation_files(folder: Path) -> dict[str, Path]:
 
 
 def _read_one(
-    folder: Path, image_id: str, images: dict[str, Path], annotations: dict[str, Path]
+    folder: Path, place: Path, image_id: str, images: dict[str, Path], annotations: dict[str, Path]
 ) -> tuple[Path, Annotation]:
     if image_id not in annotations:
         raise FileNotFoundError(f"annotation is missing: {folder / 'Annotations' / f'{image_id}.xml'}")
     if image_id not in images:
-        wanted = folder / "JPEGImages" / f"{image_id}.jpg"
-        raise FileNotFoundError(f"image is missing: {wanted} (nor with another suffix of photos)")
-    return images[image_id], read_annotation(annotations[image_id])
+        wanted = place / f"{image_id}.jpg"
+        raise FileNotFoundError(f"image is missing: {wanted} (nor with another suffix of photos); {HINT}")
+    return images[image_id], read_annotation(annotations[image_id], images[image_id])
 
 
-def _class_names(found: set[str]) -> tuple[str, ...]:
+def class_names(found: set[str]) -> tuple[str, ...]:
+    """Return VOC's twenty classes in the devkit's order, or other names sorted."""
     return VOC_CLASSES if found <= set(VOC_CLASSES) else tuple(sorted(found))

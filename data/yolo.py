@@ -9,14 +9,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data.annotation import REPEATED, UNUSED, Annotation, Objects, number
+from data.annotation import REPEATED, UNLABELLED, UNUSED, Annotation, Objects, number
 from data.build import build
-from data.files import ids_of, image_size
+from data.files import ids_of, image_size, images_in
+from data.photo_search import MOVED, PhotoSearch
 from data.records import Dataset
 from data.text import read_text
 from data.units import FIRST_PIXEL, to_pixels
-from data.yolo_config import ClassNames, Config
-from data.yolo_layout import Labels, find_splits
+from data.yolo_config import Config
+from data.yolo_layout import Labels, find_splits, labels_by_split
+from data.yolo_names import ClassNames
 
 VISIBILITIES = (0, 1, 2)  # of keypoints
 _MARGIN = 0.05  # fraction of the photo by which a keypoint may lie outside its box
@@ -24,20 +26,29 @@ _MARGIN = 0.05  # fraction of the photo by which a keypoint may lie outside its 
 log = logging.getLogger(__name__)
 
 
-def splits(root: Path) -> dict[str, list[Path]]:
-    """Return split name -> image files; empty if there is no YOLO data set.
+def splits(root: Path, images: Path | None = None) -> tuple[str, ...]:
+    """Return the names of the splits; empty if there is no YOLO data set.
 
     Looks for a data.yaml, or the only other YAML file with class names, where train, val and test name folders or lists
-    of images; else for folders, see `yolo_layout.find_splits`.
+    of images; else for folders, see `yolo_layout.find_splits`. With a folder of images, the folders of the label files
+    name the splits.
     """
+    if images is not None:
+        return tuple(labels_by_split(_folder(root)))
     config = Config.of(root)
     if config is None:
-        return find_splits(root)
-    return config.splits() or find_splits(config.base)
+        return tuple(find_splits(root))
+    return config.splits or tuple(find_splits(config.base))
 
 
 def load(
-    root: Path, split: str, *, classes: Sequence[str] | None = None, skip_bad: bool = False, name: str | None = None
+    root: Path,
+    split: str,
+    *,
+    classes: Sequence[str] | None = None,
+    skip_bad: bool = False,
+    name: str | None = None,
+    images: Path | None = None,
 ) -> Dataset:
     """Read one split.
 
@@ -52,30 +63,61 @@ def load(
         classes: class names in label order; None: the names in data.yaml or classes.txt, else the class numbers.
         skip_bad: skip images that cannot be used and list them in `Dataset.bad`, instead of raising.
         name: name of the data set and split, for messages.
+        images: folder of the images, where each label file has one of its name; None: in the data set.
 
     Raises:
         OSError, ValueError: a file is damaged, a class has no name, or a line may be something else than a polygon.
     """
-    listed, config, labels = splits(root)[split], Config.of(root), Labels()
+    config, name = Config.of(root), name or f"{root.name} {split}"
+    listed, labels, notes = _photos(root, split, config) if images is None else _elsewhere(root, split, images)
     if not listed:
         raise ValueError(f"{root}: split {split} holds no images")
-    name = name or f"{root.name} {split}"
-    images = list({os.path.normpath(path): path for path in listed}.values())
+    photos = list({os.path.normpath(path): path for path in listed}.values())
     names = ClassNames.of(root, config)
     keypoints = config.keypoints if config else None
-    readers = {i: functools.partial(_read_one, path, labels, names, keypoints) for i, path in ids_of(images).items()}
-    if not any(map(labels.of, images)):
-        log.warning("%s: none of the %d photos has a label file, so all of them are background", name, len(images))
+    readers = {i: functools.partial(_read_one, path, labels, names, keypoints) for i, path in ids_of(photos).items()}
+    if not any(map(labels.of, photos)):
+        log.warning("%s: none of the %d photos has a label file, so all of them are background", name, len(photos))
     if not names.all:
         log.warning("%s: no class names, so classes are called by their numbers; add data.yaml or classes.txt", name)
-    notes = {UNUSED: list(map(str, labels.unused(images))), REPEATED: _repeated(listed)}
+    notes = {REPEATED: _repeated(listed), **notes}
     return build(name, readers, classes or names.all or None, skip_bad, lambda found: sorted(found, key=int), notes)
 
 
 def has_labels(root: Path) -> bool:
-    """Whether a photo of any split has a label file."""
+    """Whether there are label files in a folder, or in the folder of a file."""
+    return bool(labels_by_split(_folder(root)))
+
+
+Photos = tuple[list[Path], Labels, dict[str, list[str]]]
+"""Images as listed, their labels, and kind -> remarks."""
+
+
+def _photos(root: Path, split: str, config: Config | None) -> Photos:
+    """Return the images of a split in the data set."""
+    moved: list[str] = []
+    if config is not None and config.splits:
+        listed, moved = config.images(split)
+    else:
+        listed = find_splits(config.base if config else root)[split]
     labels = Labels()
-    return any(labels.of(photo) for photos in splits(root).values() for photo in photos)
+    return listed, labels, {UNUSED: list(map(str, labels.unused(listed))), MOVED: moved}
+
+
+def _elsewhere(root: Path, split: str, images: Path) -> Photos:
+    """Return the images of a split in another folder: those that its label files are named after."""
+    by_split = labels_by_split(_folder(root))
+    stated = {str(p.relative_to(_folder(root)).with_suffix("")): p for of_split in by_split.values() for p in of_split}
+    found, _ = PhotoSearch([images], images, root).find(stated)
+    photos = {found[name]: path for name, path in stated.items() if found[name].is_file()}
+    unused = [str(stated[name]) for name, photo in found.items() if not photo.is_file()]
+    bare = [str(path) for path in images_in(images) if path not in photos]
+    mine = {photo: path for photo, path in photos.items() if path in by_split[split]}
+    return list(mine), Labels(mine), {UNUSED: unused, UNLABELLED: bare}
+
+
+def _folder(root: Path) -> Path:
+    return root if root.is_dir() else root.parent
 
 
 def _repeated(listed: Sequence[Path]) -> list[str]:
@@ -98,8 +140,9 @@ def _read_one(
             k, values = _row(line.split(), where)
             if k < 0 or (of_class and k not in of_class):
                 raise ValueError(f"{where}: class {k}, expected {_range(of_class)}")
-            corners = _corners(values, keypoints, where)
-            objects.add(of_class.get(k, str(k)), to_pixels(corners, size), values)
+            name = of_class.get(k, str(k))
+            corners = objects.ordered(name, _corners(values, keypoints, where))
+            objects.add(name, to_pixels(corners, size), values)
     return image, objects.annotation()
 
 

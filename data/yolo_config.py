@@ -1,21 +1,22 @@
-"""What YOLO data sets say about themselves: data.yaml and lists of class names."""
+"""What YOLO data sets say about themselves in data.yaml: splits, class names, keypoints."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from data.files import images_in
-from data.folders import files_in, folders_in
+from data.files import HINT, images_in
+from data.folders import files_in
+from data.photo_search import PhotoSearch, parts_of
+from data.split_names import KINDS, kind_of
 from data.text import read_text
 
 YAML = (".yaml", ".yml")
-CLASS_LISTS = ("classes.txt", "predefined_classes.txt", "obj.names", "_darknet.labels")
-"""Names of files with one class name per line, as labelImg, CVAT and Roboflow call them."""
 
 
 @dataclass(frozen=True)
@@ -97,25 +98,67 @@ class Config:
             raise ValueError(f"{self.path}: kpt_shape is {shape!r}, expected [number of keypoints, 2 or 3]")
         return shape[0], shape[1]
 
-    def splits(self) -> dict[str, list[Path]]:
-        """Return split name -> images, as listed: folders or files with one path per line.
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that the file states.
+
+        A test split that does not exist is left out if there is a val split: Roboflow states all three in any case.
+        """
+        stated = self._places
+        other = [split for split in stated if kind_of(split) == "val"]
+        gone = [s for s, places in stated.items() if other and kind_of(s) == "test" and not any(places.values())]
+        return tuple(split for split in stated if split not in gone)
+
+    def images(self, split: str) -> tuple[list[Path], list[str]]:
+        """Return the images of a split, as listed: in folders, or in files with one path per line.
+
+        Returns:
+            the images, and remarks on folders, lists and images that are not where the file says.
 
         Raises:
             FileNotFoundError: there is no such folder or file.
+            ValueError: the same folder or file would be of another split too.
         """
-        told = {split: self.values[split] for split in ("train", "val", "test") if self.values.get(split)}
-        return {split: self._images(where if isinstance(where, list) else [where]) for split, where in told.items()}
-
-    def _images(self, places: Sequence[Any]) -> list[Path]:
         found: list[Path] = []
-        for one in map(str, places):
-            # Roboflow writes ../train/images for a folder beside data.yaml
-            place = next((p for p in (self.base / one, self.base / one.removeprefix("../")) if p.exists()), None)
+        moved: list[str] = []
+        for stated, place in self._places[split].items():
             if place is None:
-                raise FileNotFoundError(f"{self.path}: no such folder or list: {self.base / one}")
-            lines = [] if place.is_dir() else [line.strip() for line in read_text(place).split("\n")]
-            found += images_in(place) if place.is_dir() else [self.base / line for line in lines if line]
-        return found
+                raise FileNotFoundError(f"{self.path}: no such folder or list: {self.base / stated}; {HINT}")
+            if place not in self._as_written(stated):
+                self._check_own(split, stated, place)
+                moved.append(f"{split} {stated}: {place}")
+            if place.is_dir():
+                found += images_in(place)
+            else:
+                lines = [line.strip() for line in read_text(place).split("\n")]
+                listed, remarks = PhotoSearch([self.base, place.parent], self.base, place).find(filter(None, lines))
+                found += [listed[line] for line in lines if line]
+                moved += remarks
+        return found, moved
+
+    @cached_property
+    def _places(self) -> dict[str, dict[str, Path | None]]:
+        """Split name -> folder or list as stated -> where it is, None if it is nowhere."""
+        named = [key for key in self.values if str(key).isalnum() and self.values[key]]  # not train_labels
+        known = [key for kind in KINDS for key in named if kind_of(str(key)) == kind]
+        told = {key: self.values[key] if isinstance(self.values[key], list) else [self.values[key]] for key in known}
+        return {str(key): {str(one): self._place(str(one)) for one in places} for key, places in told.items()}
+
+    def _as_written(self, stated: str) -> list[Path]:
+        # Roboflow writes ../train/images for a folder beside data.yaml
+        return [self.base / stated, self.base / stated.removeprefix("../")]
+
+    def _place(self, stated: str) -> Path | None:
+        """Find a folder or list as written, or by the end of its path if that is from another machine."""
+        parts, bases = parts_of(stated), (self.base, self.path.parent)
+        ends = [base.joinpath(*parts[start:]) for start in range(len(parts)) for base in bases]
+        return next((place for place in (*self._as_written(stated), *ends) if place.exists()), None)
+
+    def _check_own(self, split: str, stated: str, place: Path) -> None:
+        """Raise ValueError if another split has the same place."""
+        for other, places in self._places.items():
+            if other != split and place in places.values():
+                raise ValueError(f"{self.path}: {split} ({stated}) and {other} would both be {place}; correct it")
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -124,52 +167,3 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     return values if isinstance(values, dict) else {}
-
-
-@dataclass(frozen=True)
-class ClassNames:
-    """Names of the classes, for all photos or by folder, as labelImg writes them.
-
-    Attributes:
-        lists: folder -> class number -> name.
-    """
-
-    lists: Mapping[Path, Mapping[int, str]]
-
-    @classmethod
-    def of(cls, root: Path, config: Config | None) -> ClassNames:
-        """Read the names of data.yaml, or the lists in a folder and two levels below it.
-
-        Raises:
-            ValueError: a file is damaged.
-        """
-        if config is not None:
-            return cls({config.path.parent: config.names})
-        below = folders_in(root)
-        places = [root, *below, *(folder for place in below for folder in folders_in(place))]
-        found = {place: next((p for p in map(place.joinpath, CLASS_LISTS) if p.is_file()), None) for place in places}
-        return cls({place: _numbered(path) for place, path in found.items() if path})
-
-    @property
-    def all(self) -> tuple[str, ...]:
-        """Every name once; empty if classes have only numbers."""
-        return tuple(dict.fromkeys(name for names in self.lists.values() for name in names.values()))
-
-    def of_photo(self, photo: Path, label: Path) -> Mapping[int, str]:
-        """Return class number -> name, from the list nearest to a photo or its label file; empty: there is no list.
-
-        Raises:
-            ValueError: the only lists are those of other folders, and differ.
-        """
-        near = [folder for folder in (*photo.parents, *label.parents) if folder in self.lists]
-        if near:
-            return self.lists[max(near, key=lambda folder: len(folder.parts))]
-        different = list({tuple(names.items()): names for names in self.lists.values()}.values())
-        if len(different) > 1:
-            folders = " and ".join(map(str, list(self.lists)[:2]))
-            raise ValueError(f"{label}: no class names; the lists in {folders} differ, so add one beside the labels")
-        return different[0] if different else {}
-
-
-def _numbered(path: Path) -> dict[int, str]:
-    return dict(enumerate(line.strip() for line in read_text(path).splitlines() if line.strip()))

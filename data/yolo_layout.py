@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from data.files import IMAGE_SUFFIXES, images_in
 from data.folders import files_below, files_in, folders_in, named
+from data.split_names import kind_of
 from data.text import read_text
-from data.yolo_config import CLASS_LISTS
+from data.yolo_names import CLASS_LISTS
 
-_LISTS = frozenset({*CLASS_LISTS, *(f"{name}.txt" for name in ("train", "val", "valid", "test", "default", "all"))})
-_SPLITS = frozenset({"train", "training", "trainval", "val", "valid", "validation", "test", "testing", "dev"})
+_LISTS = frozenset({*CLASS_LISTS, "default.txt", "all.txt"})
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ def find_splits(root: Path) -> dict[str, list[Path]]:
     images = named(root, "images")
     if images.is_dir() and _labels(images).is_dir():
         below = {p.name: p for p in folders_in(images) if named(_labels(images), p.name).is_dir()}
-        divided = _SPLITS & set(map(str.lower, below)) or not files_in(images, IMAGE_SUFFIXES)
+        divided = any(map(kind_of, below)) or not files_in(images, IMAGE_SUFFIXES)
         pairs = below if below and divided else {"all": images}
     elif images.is_dir() and _labelled(images):
         pairs = _by_name(images)
@@ -38,9 +38,24 @@ def find_splits(root: Path) -> dict[str, list[Path]]:
     return {split: images_in(folder) for split, folder in pairs.items()}
 
 
+def labels_by_split(root: Path) -> dict[str, list[Path]]:
+    """Return split name -> label files, of a data set whose photos are elsewhere; empty if there are none.
+
+    A file belongs to the split that a folder of its path is named after, others to the split "all".
+    """
+    texts = [p for p in files_below(root) if p.suffix.lower() == ".txt" and not _is_list(p)] if root.is_dir() else []
+    places = {p.parent for p in texts if _holds_labels(p)}
+    found: dict[str, list[Path]] = {}
+    for path in texts:
+        if path.parent in places:
+            folders = path.relative_to(root).parts[:-1]
+            found.setdefault(next(filter(kind_of, folders), "all"), []).append(path)
+    return found
+
+
 def _by_name(folder: Path) -> dict[str, Path]:
     """Return the subfolders that are named like splits, or the folder itself as the split "all"."""
-    below = {p.name: p for p in folders_in(folder) if p.name.lower() in _SPLITS and _labelled(p)}
+    below = {p.name: p for p in folders_in(folder) if kind_of(p.name) and _labelled(p)}
     return below or {"all": folder}
 
 
@@ -54,6 +69,11 @@ def _images_beside(folder: Path) -> list[Path]:
         number = len(images) - len(kept)
         log.warning("%s: left out %d photos in folders without labels, such as %s", folder, number, other)
     return kept
+
+
+def _is_list(path: Path) -> bool:
+    """Whether a text file is named like a list of photos or classes."""
+    return path.name.lower() in _LISTS or kind_of(path.stem) is not None
 
 
 def _labels(images: Path) -> Path:
@@ -79,14 +99,21 @@ def _holds_labels(path: Path) -> bool:
 
 
 class Labels:
-    """Finds the label file of each photo; folders are read once."""
+    """Finds the label file of each photo; folders are read once.
 
-    def __init__(self) -> None:
+    Args:
+        known: photo -> label file, of photos that lie elsewhere; empty: all labels are where YOLO expects them.
+    """
+
+    def __init__(self, known: Mapping[Path, Path] | None = None) -> None:
+        self._known = known or {}
         self._folders: dict[Path, list[Path]] = {}
         self._texts: dict[Path, dict[str, Path]] = {}
 
     def of(self, photo: Path) -> Path | None:
         """Return the label file of a photo: in the folder of labels, or else beside the photo; None: it has none."""
+        if self._known:
+            return self._known.get(photo)
         found = (self._in(folder).get(photo.stem) for folder in self._beside(photo.parent))
         return next((path for path in found if path), None)
 
@@ -97,7 +124,7 @@ class Labels:
         for folder in {photo.parent for photo in photos if photo.parent.is_dir()}:
             used.update(map(self.of, images_in(folder)))
             for place in filter(Path.is_dir, self._beside(folder)):
-                texts = [p for p in files_below(place) if p.suffix.lower() == ".txt" and p.name.lower() not in _LISTS]
+                texts = [p for p in files_below(place) if p.suffix.lower() == ".txt" and not _is_list(p)]
                 there.update(p for p in texts if place != folder or _holds_labels(p))
         return sorted(there - used)
 

@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 Data = str | os.PathLike[str]
 
 
-def train_detector(data: Data, *, run: Data | None = None, settings: TrainSettings | None = None) -> SPPDetector:
+def train_detector(
+    data: Data, *, run: Data | None = None, settings: TrainSettings | None = None, images: Data | None = None
+) -> SPPDetector:
     """Train a detector on labelled photos and test it. Finished stages of the run folder are not repeated.
 
     Args:
-        data: labelled photos: a folder in VOC, COCO or YOLO layout, a CSV table of boxes, or files of a labelling tool.
-            Data without splits is split automatically.
+        data: labelled photos: a folder or file in the format of VOC, COCO, YOLO, CSV or a labelling tool. Data without
+            splits is split automatically.
         run: folder that keeps everything; None: that of the settings, or else runs/NAME of the data set.
         settings: of all stages; None: the defaults of `sppnet train`.
+        images: folder of the photos; None: that of the settings, or else the data set.
 
     Returns:
         the detector. `detector.scores` maps "windows" (before box regression) and, with box regression, "regressed"
@@ -49,7 +52,8 @@ def train_detector(data: Data, *, run: Data | None = None, settings: TrainSettin
     from sppnet.detector.training import resolve_precision, train_and_test
 
     chosen = replace(settings or TrainSettings(), data=Path(data), voc2007=False, devkit=None)
-    chosen = resolve_precision(chosen if run is None else replace(chosen, run=Path(run)))
+    chosen = chosen if run is None else replace(chosen, run=Path(run))
+    chosen = resolve_precision(chosen if images is None else replace(chosen, images=Path(images)))
     training = train_and_test(Run.open(chosen), chosen)
     detector = SPPDetector.from_pretrained(training.model, device=chosen.device, weights=chosen.weights or "pretrained")
     detector.scores = MappingProxyType(training.scores.summary())
@@ -90,6 +94,7 @@ def evaluate(
     split: str | None = None,
     metric: Metric = "voc07",
     iou_threshold: float = 0.5,
+    images: Data | None = None,
 ) -> EvaluationResult:
     """Average precision of a detector on labelled photos.
 
@@ -102,6 +107,7 @@ def evaluate(
         split: of the data; None: test, or val.
         metric: "voc07" (11 points) or "area".
         iou_threshold: lowest overlap of a correct detection.
+        images: folder of the photos; None: they are in the data set.
 
     Returns:
         `ap` per class, `mean_ap`, precision and recall curves.
@@ -112,7 +118,7 @@ def evaluate(
             read.
     """
     classes = _classes_of(detector)
-    dataset = data if isinstance(data, Dataset) else _load(Path(data), split, classes)
+    dataset = data if isinstance(data, Dataset) else _load(data, images, split, classes)
     if classes and dataset.classes != classes:
         raise ValueError(
             f"{dataset.name}: classes {', '.join(dataset.classes)}; expected those of the detector, "
@@ -143,6 +149,6 @@ def _classes_of(detector: SPPDetector | Mapping[str, Detections]) -> tuple[str, 
     return next((found.classes for found in detector.values() if found.classes), None)
 
 
-def _load(path: Path, split: str | None, classes: tuple[str, ...] | None) -> Dataset:
-    source = DataSource.of(DatasetSettings(data=path))
+def _load(data: Data, images: Data | None, split: str | None, classes: tuple[str, ...] | None) -> Dataset:
+    source = DataSource.of(DatasetSettings(data=Path(data), images=None if images is None else Path(images)))
     return source.load(split or source.usual_split("test"), classes)

@@ -48,6 +48,7 @@ def convert_dataset(
     splits: Sequence[str] | None = None,
     copy: bool = False,
     skip_bad: bool = False,
+    images: PathLike | None = None,
 ) -> Conversion:
     """Write labelled photos in another format, into a new folder that appears whole or not at all.
 
@@ -61,6 +62,7 @@ def convert_dataset(
         splits: to write; None: all that the data defines. "train" and "test" divide data without splits.
         copy: copy all photos, so that they can be changed without the originals.
         skip_bad: leave out unusable photos, with a warning, instead of raising.
+        images: folder of the photos; None: in the data.
 
     Raises:
         FileNotFoundError: there is no such data set or split.
@@ -74,7 +76,7 @@ def convert_dataset(
     if source.is_dir() and source.resolve() in (target.resolve(), *target.resolve().parents):
         raise ValueError(f"{target}: lies in the data set; name a folder outside of {source}")
     writers.check_absent(target)
-    read = datasets.load_all(source, splits, skip_bad=skip_bad)
+    read = datasets.load_all(source, splits, skip_bad=skip_bad, images=images)
     photos = writers.write(target, read, format, copy)
     flags = sum(int(record.difficult.sum()) for dataset in read.values() for record in dataset)
     lost = 0 if writers.FORMATS[format].DIFFICULT else flags

@@ -31,12 +31,14 @@ class DataSource:
         year: of a VOCdevkit; None: its only one.
         any_format: the format is detected; else it is VOC.
         name: what run folders are called after.
+        images: folder of the photos; None: they are in the data set.
     """
 
     root: Path
     year: str | None
     any_format: bool
     name: str
+    images: Path | None = None
 
     @classmethod
     def of(cls, settings: DatasetSettings) -> DataSource:
@@ -59,7 +61,7 @@ class DataSource:
 
             root = download_voc(s.data_root, "2007")
         name, year = ("voc2007", "2007") if s.voc2007 else (root.resolve().stem, None)
-        return cls(root, year, s.data is not None, name)
+        return cls(root, year, s.data is not None, name, s.images)
 
     def usual_split(self, purpose: str) -> str:
         """The split for "train" or "test", where none is named.
@@ -68,8 +70,19 @@ class DataSource:
             FileNotFoundError, ValueError: there is no data set, or none of its splits has a usual name.
         """
         if self.any_format or self._one_list:
-            return datasets.usual_split(self.root, purpose)
+            return datasets.usual_split(self.root, purpose, images=self.images)
         return {"train": "trainval", "test": "test"}[purpose]
+
+    def splits_to_check(self) -> tuple[str, ...]:
+        """The splits for training and testing, or all if their names do not say which these are.
+
+        Raises:
+            FileNotFoundError, ValueError: there is no data set, or it is damaged.
+        """
+        try:
+            return self.usual_split("train"), self.usual_split("test")
+        except ValueError:
+            return datasets.splits(self.root, self.year, self.images)
 
     @property
     def _one_list(self) -> bool:
@@ -92,9 +105,9 @@ class DataSource:
         """
         names = None if classes is None else tuple(classes)
         if self.any_format or self._one_list:
-            found = datasets.load(self.root, split, classes=names, skip_bad=skip_bad)
+            found = datasets.load(self.root, split, classes=names, skip_bad=skip_bad, images=self.images)
         else:
-            found = voc.load(self.root, self.year, split, classes=names, skip_bad=skip_bad)
+            found = voc.load(self.root, self.year, split, classes=names, skip_bad=skip_bad, images=self.images)
         for record in found:
             if any(map(str.isspace, record.id)):  # comp4 files separate their columns by blanks
                 raise ValueError(f"{found.name}: image id {record.id!r} holds white space; rename the image")

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from data.text import read_text
 from detection.files import MARK, write_atomically
 from sppnet.cli.console import print_any_text, start_logging
 from sppnet.cli.flags import make_parser
@@ -169,8 +170,8 @@ def read_config(path: Path, cls: type[Settings]) -> dict[str, Any]:
         ValueError: it is not a YAML mapping of names to values.
     """
     try:
-        values = yaml.safe_load(path.read_text("utf-8-sig")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = yaml.safe_load(read_text(path)) or {}
+    except (yaml.YAMLError, ValueError) as error:
         raise ValueError(f"{path}: expected YAML, one `name: value` per line ({one_line(error)})") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected YAML, one `name: value` per line, got {type(values).__name__}")

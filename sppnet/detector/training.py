@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from data.records import Dataset
 from detection.config import View
 from detection.model import load
 from detection.network import resolve_device
@@ -86,6 +87,7 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
     """
     s = settings
     train = run.train  # faults show at once
+    _check_objects(train, s.difficult)
     datasets = {run.train_split: train, run.test_split: run.dataset(run.test_split, train.classes)}
     check_pictures(run.folder / PICTURES, datasets[run.test_split], SHOWN)
     tunes = s.features != "pool5" and s.head is None
@@ -112,6 +114,14 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
     with clock.stage("test"):
         scores = _test(run, s, test, name)
     return Training(run, model, name.rstrip("-"), scores, clock.seconds)
+
+
+def _check_objects(train: Dataset, difficult: bool) -> None:
+    """Raise ValueError if the training photos show no object to learn from."""
+    if not any(len(record.boxes) for record in train):
+        raise ValueError(f"{train.name}: no photo shows an object; label some")
+    if not difficult and all(record.difficult.all() for record in train):
+        raise ValueError(f"{train.name}: all objects are difficult; label others, or leave --no-difficult out")
 
 
 def _views(run: Run, s: TrainSettings, learned: Sequence[View]) -> dict[View, list[str]]:

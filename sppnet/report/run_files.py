@@ -12,7 +12,7 @@ from sppnet.errors import one_line
 from sppnet.progress import log
 
 DATA = ("data", "devkit", "voc2007")  # settings that name a data set
-TAKEN = (*DATA, "data_root", "metric")
+TAKEN = (*DATA, "data_root", "images", "metric")
 
 
 def recorded(folder: Path) -> dict[str, Any]:

@@ -73,18 +73,12 @@ class EvaluateSettings(DatasetSettings, InferenceSettings, WeightsSettings, Devi
 
 
 @dataclass(frozen=True)
-class CheckSettings(SeedSettings):
+class CheckSettings(DatasetSettings, SeedSettings):
     """Settings of `sppnet check`."""
 
-    MAIN: ClassVar = ("splits", "sheet", "photos")
+    MAIN: ClassVar = ("data", "images", "splits", "sheet", "photos")
 
-    data: Path = option(
-        None,
-        "labelled photos in VOC, COCO or YOLO layout, a CSV table of boxes, or files of a labelling tool",
-        metavar="PATH",
-        positional=True,
-        required=True,
-    )
+    path: Path | None = option(None, "labelled photos, as for --data", metavar="DATA", positional=True)
     splits: tuple[str, ...] | None = option(
         None, "splits to check (default: those for training and testing)", metavar="NAME"
     )
@@ -98,7 +92,7 @@ class CheckSettings(SeedSettings):
 class ConvertSettings(Settings):
     """Settings of `sppnet data convert` and `sppnet.convert_dataset`."""
 
-    MAIN: ClassVar = ("format", "splits", "copy", "skip_bad")
+    MAIN: ClassVar = ("format", "splits", "copy", "images", "skip_bad")
 
     data: Path = option(None, "labelled photos in any format", metavar="IN", positional=True, required=True)
     to: Path = option(
@@ -109,6 +103,7 @@ class ConvertSettings(Settings):
         None, "splits to write (default: all; train test divides data without splits)", metavar="NAME"
     )
     copy: bool = option(False, "copy photos, instead of making hard links to them")
+    images: Path | None = option(None, "folder of the photos, if they are not in the data set", metavar="DIR")
     skip_bad: bool = option(False, "leave out unusable photos and name them at the end, instead of stopping")
 
 

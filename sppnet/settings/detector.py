@@ -338,7 +338,7 @@ class DemoSettings(TrainSettings):
     """Settings of `sppnet demo`."""
 
     MAIN: ClassVar = ("train", "test", "run", "backbone", "features")
-    HIDDEN: ClassVar = ("data", "voc2007", "download", "data_root", "train_split", "test_split")
+    HIDDEN: ClassVar = ("data", "images", "voc2007", "download", "data_root", "train_split", "test_split")
 
     train: int = option(120, "training images to generate", metavar="N", minimum=1)
     test: int = option(60, "test images to generate", metavar="N", minimum=1)

@@ -57,9 +57,10 @@ class DatasetSettings(Settings):
 
     data: Path | None = option(
         None,
-        "labelled photos: a folder in VOC, COCO or YOLO layout, a CSV table of boxes, or files of a labelling tool",
+        "labelled photos: a folder or file in the format of VOC, COCO, YOLO, CSV or a labelling tool",
         metavar="PATH",
     )
+    images: Path | None = option(None, "folder of the photos, if they are not in the data set", metavar="DIR")
     voc2007: bool = option(False, "use Pascal VOC 2007; the run folder is then runs/voc2007")
     devkit: Path | None = option(
         None, "a VOCdevkit, or a folder with Annotations, ImageSets and JPEGImages", metavar="DIR"

@@ -96,7 +96,7 @@ def _best_for_objects(settings: ProposalViewSettings, annotation: Path) -> View:
 
 def _record(photo: Path, annotation: Path) -> tuple[ImageRecord, list[str]]:
     """A photo with its objects, each as a class of its own so that it has its own colour, and their names."""
-    a = read_annotation(annotation)
+    a = read_annotation(annotation, photo)
     boxes, labels = a.boxes.astype(np.float32), np.arange(len(a.names))
     return ImageRecord(photo.stem, photo, a.size, boxes, labels, a.difficult), list(a.names)
 

@@ -5,6 +5,7 @@ import codecs
 import pytest
 
 from data import cvat, datasets, voc
+from data.annotation import SWAPPED
 from data.shapes import NO_BOXES
 from tests.data.test_voc import obj, write_voc, xml
 from tests.data.test_yolo import photo, write
@@ -24,7 +25,6 @@ def one(tmp_path, shapes, name="a.png"):
     [
         (BOXED, [10, 5, 29, 24]),
         (cvat_box("cat", (10.5, 5.25, 30, 25)), [10.5, 5.25, 29, 24]),
-        (cvat_box("cat", (30, 25, 10, 5)), [10, 5, 29, 24]),
         (cvat_box("cat", (10, 20, 30, 30), 'rotation="90.0"'), [15, 15, 24, 34]),
         (cvat_box("cat", (10, 20, 30, 30), 'rotation="360"'), [10, 20, 29, 29]),
         ('<polygon label="cat" occluded="0" points="10,5;30,12.5;12.00,25"/>', [10, 5, 29, 24]),
@@ -37,6 +37,12 @@ def test_shapes_with_an_area_are_the_boxes_around_them(tmp_path, shape, box):
     (record,) = cvat.load(one(tmp_path, shape), "all")
     assert record.boxes.tolist() == [box]
     assert record.size == (50, 100)
+
+
+def test_swapped_corners_are_swapped_back_and_named(tmp_path):
+    found = cvat.load(one(tmp_path, cvat_box("cat", (30, 25, 10, 5))), "all")
+    assert found[0].boxes.tolist() == [[10, 5, 29, 24]]
+    assert found.notes == {SWAPPED: ("a: object 1 (cat) [30, 25, 10, 5]",)}
 
 
 def test_a_box_turned_by_45_degrees_is_turned_about_its_middle(tmp_path):
@@ -57,10 +63,11 @@ def test_other_shapes_are_left_out_and_named_and_tags_are_no_shapes(tmp_path, ca
 
 def test_the_attribute_difficult_is_read_and_others_are_ignored(tmp_path):
     attributes = ['<attribute name="difficult">true</attribute>', '<attribute name="Difficult">false</attribute>', ""]
-    shapes = "".join(
-        cvat_box("cat", (1, 1, 9, 9), inside=f'<attribute name="hue">x</attribute>{a}') for a in attributes
-    )
-    assert cvat.load(one(tmp_path, shapes), "all")[0].difficult.tolist() == [True, False, False]
+    shapes = [
+        cvat_box("cat", (1, 1, 9 + i, 9), inside=f'<attribute name="hue">x</attribute>{attribute}')
+        for i, attribute in enumerate(attributes)
+    ]
+    assert cvat.load(one(tmp_path, "".join(shapes)), "all")[0].difficult.tolist() == [True, False, False]
 
 
 def test_an_image_without_shapes_has_no_objects(tmp_path):

@@ -1,6 +1,10 @@
 """Data sets with one list are divided; objects of classes that training lacks are left out."""
 
+import shutil
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from data import class_folders, datasets
 from sppnet.run import DataSource
@@ -64,7 +68,7 @@ def test_one_list_is_divided_with_one_line(tmp_path, caplog, make):
 
 def test_each_part_of_a_divided_list_has_its_own_faults(tmp_path):
     one_csv(tmp_path)
-    rows = [f"{i}.png,9,0,0,9,cat," for i in IDS] + [f"{i}.png,0,0,999,9,cat," for i in IDS]
+    rows = [f"{i}.png,9,9,9,9,cat," for i in IDS] + [f"{i}.png,0,0,999,9,cat," for i in IDS]
     write(tmp_path / "boxes.csv", "\n".join(["file,xmin,ymin,xmax,ymax,class,split", *rows]))
     for bad in IDS[:6]:
         (tmp_path / f"{bad}.png").write_text("no photo")
@@ -130,3 +134,59 @@ def test_class_folders_with_train_alone_are_those_in_it(tmp_path):
     for name in ("cat", "dog"):
         photo(tmp_path / "train" / name / "1.png")
     assert class_folders.from_folder(tmp_path).classes == ("cat", "dog")
+
+
+def divided(root):
+    return tuple({r.id for r in datasets.load(root, split)} for split in ("train", "test"))
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg"])
+def test_copies_of_a_photo_are_in_one_part(tmp_path, ending):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 255, (30, 40, 40, 3), np.uint8)
+    for i, values in enumerate(pixels):
+        Image.fromarray(values).save(tmp_path / f"{i}{ending}")
+        write(tmp_path / f"{i}.txt", BOX)
+    before = divided(tmp_path)
+    for i in range(30):
+        for copy in ("copy", "again"):
+            shutil.copy(tmp_path / f"{i}{ending}", tmp_path / f"{i}{copy}{ending}")
+            write(tmp_path / f"{i}{copy}.txt", BOX)
+    after = divided(tmp_path)
+    for old, new in zip(before, after, strict=True):
+        assert {f"{i}{copy}" for i in old for copy in ("", "copy", "again")} == new
+
+
+def test_photos_of_one_size_and_beginning_are_not_taken_for_copies(tmp_path):
+    """Uncompressed photos with equal borders, as screenshots are, differ in the middle."""
+    for i in range(30):
+        pixels = np.zeros((100, 100, 3), np.uint8)
+        pixels[45:55] = i
+        Image.fromarray(pixels).save(tmp_path / f"{i}.bmp")
+        write(tmp_path / f"{i}.txt", BOX)
+    assert 1 <= len(divided(tmp_path)[1]) <= 15
+
+
+def test_added_photos_move_no_other_and_names_do_not_matter(tmp_path):
+    for i in range(60):
+        photo(tmp_path / f"{i}.png")
+        write(tmp_path / f"{i}.txt", BOX)
+    before = divided(tmp_path)
+    for i in range(60, 90):
+        photo(tmp_path / f"{i}.png")
+        write(tmp_path / f"{i}.txt", BOX)
+    after = divided(tmp_path)
+    assert before[0] < after[0]
+    assert before[1] < after[1]
+    for i in range(90):
+        for suffix in (".png", ".txt"):
+            (tmp_path / f"{i}{suffix}").rename(tmp_path / f"x{i}{suffix}")
+    assert divided(tmp_path) == tuple({f"x{i}" for i in part} for part in after)
+
+
+def test_copies_of_one_photo_cannot_be_divided(tmp_path):
+    for i in range(3):
+        photo(tmp_path / "a.png").rename(tmp_path / f"{i}.png")
+        write(tmp_path / f"{i}.txt", BOX)
+    with pytest.raises(ValueError, match="3 copies of one image are too few for training and testing; add others"):
+        datasets.load(tmp_path, "train")

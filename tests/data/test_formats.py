@@ -192,7 +192,7 @@ def spoil(path, old, new):
 
 
 FAULTS = [
-    (write_coco, "flat", ("test.json", '"bbox"', '"box"'), "without image_id, bbox or category_id"),
+    (write_coco, "flat", ("test.json", '"image_id"', '"image"'), "without image_id or category_id"),
     (write_coco, "flat", ("test.json", '"category_id": 1', '"category_id": 9'), "has category 9"),
     (write_coco, "flat", ("test.json", '.jpg"', '.gone"'), "image is missing"),
     (write_coco, "original", ("annotations/instances_test.json", "{", "["), "not a detection data set"),
@@ -244,11 +244,11 @@ def test_errors_describe_the_known_formats_and_splits(tmp_path):
     assert table.splits(tmp_path)
 
 
-def test_data_without_splits_is_split_by_image_id(tmp_path):
+def test_data_without_splits_is_split_by_the_content_of_the_photos(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "labels").mkdir()
     for i in range(60):
-        Image.new("RGB", (20, 20)).save(tmp_path / "images" / f"{i}.png")
+        Image.new("RGB", (20, 20), (i, 0, 0)).save(tmp_path / "images" / f"{i}.png")
         (tmp_path / "labels" / f"{i}.txt").write_text("0 0.5 0.5 0.5 0.5\n")
     train, test, whole = ({r.id for r in datasets.load(tmp_path, s)} for s in ("train", "test", "all"))
     assert train | test == whole

@@ -3,8 +3,8 @@
 import pytest
 
 from data import datasets
+from data.annotation import UNLABELLED
 from data.shapes import NO_BOXES
-from data.tool_labels import UNLABELLED
 from tests.data.test_yolo import photo
 from tests.data.tools import label_studio as write_export
 from tests.data.tools import region, task, task_min

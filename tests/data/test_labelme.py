@@ -7,9 +7,8 @@ import json
 import pytest
 
 from data import coco, datasets, labelme
-from data.annotation import REPEATED
+from data.annotation import REPEATED, UNLABELLED
 from data.shapes import NO_BOXES
-from data.tool_labels import UNLABELLED
 from tests.data.test_yolo import BOX, photo, write
 from tests.data.tools import labelme as write_labelme
 from tests.data.tools import labelme_shape
@@ -238,7 +237,7 @@ def test_photos_and_labels_in_two_folders_are_no_yolo_set(tmp_path):
         photo(tmp_path / "images" / f"{name}.png")
         write_labelme(tmp_path / "labels" / f"{name}.json", [BOXED], f"../images/{name}.png", make_photo=False)
     assert [len(r.boxes) for r in datasets.load(tmp_path, "all")] == [1, 1, 1]
-    write(tmp_path / "labels" / "a.txt", f"{BOX}\n{BOX}\n")
+    write(tmp_path / "labels" / "a.txt", f"{BOX}\n0 0.5 0.5 0.1 0.1\n")
     assert [len(r.boxes) for r in datasets.load(tmp_path, "all")] == [2, 0, 0]
 
 

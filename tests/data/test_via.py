@@ -13,6 +13,7 @@ from tests.data.tools import rect, via_csv, via_region
 from tests.data.tools import via as via_json
 
 BOXED = via_region(rect(10, 5, 20, 20), kind="cat")
+OTHER = via_region(rect(40, 5, 20, 20), kind="cat")
 WRITERS = {
     "annotations": lambda folder, photos: via_json(folder / "via.json", photos),
     "project": lambda folder, photos: via_json(folder / "via.json", photos, project=True),
@@ -92,7 +93,7 @@ def test_a_class_that_is_missing_or_not_clear_is_named_with_its_file(tmp_path, w
 
 def test_files_of_version_1_are_read(tmp_path):
     photo(tmp_path / "a.png")
-    old = {"a.png9": {"filename": "a.png", "size": 9, "fileref": "", "regions": {"0": BOXED, "1": BOXED}}}
+    old = {"a.png9": {"filename": "a.png", "size": 9, "fileref": "", "regions": {"0": BOXED, "1": OTHER}}}
     assert len(datasets.load(write(tmp_path / "via.json", json.dumps(old)), "all")[0].boxes) == 2
     (tmp_path / "via.json").unlink()
     path = via_csv(tmp_path / "via.csv", {"a.png": [BOXED]})

@@ -1,16 +1,21 @@
 """What YOLO folders hold on people's disks: keypoints, labels in other places, class names in other files."""
 
+import zlib
+
 import pytest
 from PIL import Image
 
 from data import datasets, yolo
+from data.annotation import SWAPPED, TWICE
+from data.photo_search import MOVED
 
 BOX = "0 0.5 0.5 0.2 0.4"
 
 
 def photo(path, size=(100, 50)):
+    """Write a photo in one colour, another one for each name."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", size).save(path)
+    Image.new("RGB", size, tuple(zlib.crc32(path.name.encode()).to_bytes(4, "big")[:3])).save(path)
     return path
 
 
@@ -38,9 +43,9 @@ def one_photo(root, label, yaml=None):
     ],
 )
 def test_keypoints_are_not_corners_of_a_polygon(tmp_path, shape, keypoints):
-    root = one_photo(tmp_path, f"{BOX}{keypoints}\n{BOX}\n", f"kpt_shape: {shape}\n")
+    root = one_photo(tmp_path, f"{BOX}{keypoints}\n0 0.5 0.5 0.4 0.4\n", f"kpt_shape: {shape}\n")
     (record,) = yolo.load(root, "train")
-    assert record.boxes.tolist() == [[40, 15, 59, 34], [40, 15, 59, 34]]
+    assert record.boxes.tolist() == [[40, 15, 59, 34], [30, 15, 69, 34]]
 
 
 @pytest.mark.parametrize(
@@ -214,3 +219,93 @@ def test_names_that_are_no_list_are_refused(tmp_path):
 def test_classes_without_names_are_told(tmp_path, caplog):
     assert yolo.load(one_photo(tmp_path, BOX), "all").classes == ("0",)
     assert "no class names, so classes are called by their numbers; add data.yaml or classes.txt" in caplog.text
+
+
+def test_twelve_quoted_numbers_are_in_the_order_of_numbers(tmp_path):
+    one_photo(tmp_path, "".join(f"{k} 0.5 0.5 0.2 0.{k + 10}\n" for k in (11, 2, 10)))
+    names = ", ".join(f"'{k}': c{k}" for k in sorted(range(12), key=str))
+    write(tmp_path / "data.yaml", f"train: images\nnames: {{{names}}}\n")
+    found = yolo.load(tmp_path, "train")
+    assert found.classes == tuple(f"c{k}" for k in range(12))
+    assert found[0].labels.tolist() == [11, 2, 10]
+
+
+def test_names_with_a_gap_belong_to_their_numbers(tmp_path):
+    one_photo(tmp_path, "2 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2 0.4\n")
+    write(tmp_path / "data.yaml", "train: images\nnames: {0: car, 2: cat}\n")
+    found = yolo.load(tmp_path, "train")
+    assert [found.classes[k] for k in found[0].labels] == ["cat", "car"]
+    write(tmp_path / "labels" / "a.txt", "1 0.5 0.5 0.2 0.4\n")
+    with pytest.raises(ValueError, match=r"a\.txt: line 1: class 1, expected one of 0, 2"):
+        yolo.load(tmp_path, "train")
+
+
+def two_splits(root, yaml):
+    """Photos in train/images and valid/images, and a data.yaml that states them otherwise."""
+    for split in ("train", "valid"):
+        photo(root / split / "images" / f"{split}.png")
+        write(root / split / "labels" / f"{split}.txt", BOX)
+    return write(root / "data.yaml", f"names: [cat]\n{yaml}")
+
+
+@pytest.mark.parametrize(
+    ("yaml", "moved"),
+    [
+        ("train: train/images\nval: valid/images\n", 0),
+        ("train: ../train/images\nval: ../valid/images\n", 0),
+        ("path: set\ntrain: train/images\nval: valid/images\n", 0),
+        ("path: /content/set\ntrain: /content/set/train/images\nval: /content/set/valid/images\n", 1),
+        ("train: /content/datasets/set/train/images\nval: /content/datasets/set/valid/images\n", 1),
+        ("train: set/train/images\nval: set/valid/images\n", 1),
+        ("path: ../set\ntrain: set/train/images\nval: set/valid/images\n", 1),
+        ("train: ..\\train\\images\nval: C:\\x\\valid\\images\n", 1),
+        ("train: [../other/train/images]\nval: [../other/valid/images]\n", 1),
+    ],
+)
+def test_folders_of_another_machine_are_found_by_their_end_and_told_once(tmp_path, caplog, yaml, moved):
+    two_splits(tmp_path / "set", yaml)
+    assert datasets.usual(tmp_path / "set") == ("train", "val")
+    for split, name in (("train", "train"), ("val", "valid")):
+        found = datasets.load(tmp_path / "set", split)
+        assert [r.path.resolve() for r in found] == [tmp_path / "set" / name / "images" / f"{name}.png"]
+        assert len(found[0].boxes) == 1
+        assert len(found.notes.get(MOVED, ())) == moved
+    assert [MOVED in message for message in caplog.messages] == [True, True] * moved
+
+
+def test_a_folder_beside_that_of_data_yaml_is_found(tmp_path):
+    two_splits(tmp_path, "train: ../train/images\nval: ../valid/images\n")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "data.yaml").rename(tmp_path / "config" / "data.yaml")
+    found = datasets.load(tmp_path / "config" / "data.yaml", "train")
+    assert [r.path.name for r in found] == ["train.png"]
+    assert MOVED not in found.notes
+
+
+def test_two_splits_are_never_found_in_one_folder(tmp_path):
+    photo(tmp_path / "images" / "a.png")
+    write(tmp_path / "data.yaml", "train: /x/train/images\nval: /x/valid/images\nnames: [cat]\n")
+    with pytest.raises(ValueError, match=r"data\.yaml: train \(/x/train/images\) and val would both be .*/images"):
+        datasets.load(tmp_path, "train")
+
+
+def test_a_test_split_that_was_not_exported_is_left_out(tmp_path):
+    two_splits(tmp_path, "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n")
+    assert datasets.usual(tmp_path) == ("train", "val")
+    write(tmp_path / "data.yaml", "train: ../train/images\ntest: ../test/images\nnames: [cat]\n")
+    with pytest.raises(FileNotFoundError, match="no such folder or list"):
+        datasets.load(tmp_path, datasets.usual(tmp_path)[1])
+
+
+def test_the_same_line_twice_is_one_object(tmp_path, caplog):
+    found = yolo.load(one_photo(tmp_path, f"{BOX}\n1 0.5 0.5 0.2 0.4\n{BOX}\n0 0.5 0.5 0.3 0.4\n"), "all")
+    assert found[0].labels.tolist() == [0, 1, 0]
+    assert found.notes == {TWICE: ("a: object 3 (0) [0.5, 0.5, 0.2, 0.4]",)}
+    assert "objects labelled twice, used once: 1; a: object 3" in caplog.text
+
+
+def test_negative_sides_are_swapped_corners(tmp_path):
+    found = yolo.load(one_photo(tmp_path, "0 0.5 0.5 -0.2 0.4\n0 0.5 0.5 0 0.4\n"), "all")
+    assert found[0].boxes.tolist() == [[40, 15, 59, 34]]
+    assert len(found.notes[SWAPPED]) == 1
+    assert found.dropped == ("a: object 2 (0) [0.5, 0.5, 0, 0.4] is empty",)

@@ -22,7 +22,7 @@ def run(settings: ConvertSettings) -> dict[str, Any]:
     from sppnet.dataset_conversion import convert_dataset
 
     s = settings
-    done = convert_dataset(s.data, s.to, s.format, splits=s.splits, copy=s.copy, skip_bad=s.skip_bad)
+    done = convert_dataset(s.data, s.to, s.format, splits=s.splits, copy=s.copy, skip_bad=s.skip_bad, images=s.images)
     for split, counts in done.splits.items():
         print(f"{split}: {counts['photos']} photos, {counts['objects']} objects")
     print(f"{s.to}: {done.linked} photos linked, {done.copied} copied")

@@ -53,7 +53,7 @@ def _completed(settings: ReportSettings) -> ReportSettings:
         if not known:
             where = "give --data, --devkit or --voc2007 as in training"
             raise ValueError(f"{s.run}: no json or YAML file in it names its data set; {where}")
-        taken |= {name: known[name] for name in (*DATA, "data_root") if name in known}
+        taken |= {name: known[name] for name in (*DATA, "data_root", "images") if name in known}
     for name, value in taken.items():
         log.info("from the files of the run: %s %s", name.replace("_", "-"), value)
     return replace(s, **taken)

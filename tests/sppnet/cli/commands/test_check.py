@@ -4,11 +4,13 @@ import json
 import shutil
 
 import pytest
+from PIL import Image
 
 from data import datasets, minivoc
 from detection.image import read
 from sppnet.cli import main
 from tests.data.test_formats import write_coco, write_yolo
+from tests.data.test_yolo import BOX, photo, write
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +54,9 @@ def test_faults_are_listed_and_make_the_check_fail(devkit, tmp_path, capsys):
     faults = result["faults"]["trainval"]
     assert list(faults["unusable photos"]) == [train[1].stem]
     assert len(faults["boxes that mark nothing"]) == len(faults["boxes over the border"]) == 1
-    assert faults["photos with an object twice"] == [train[0].stem]
+    (twice,) = faults["objects labelled twice, used once"]
+    assert twice.startswith(f"{train[0].stem}: object 2 (")
+    assert f"trainval: objects labelled twice, used once: 1; first: {train[0]}" in said.out
     assert result["faults"]["test"]["unusable photos"] == {}
     names = [{place for _, place in group} for group in result["in_several_splits"]]
     assert names == [{str(train[2]), str(root / "images" / "test" / "again.jpg")}]
@@ -62,6 +66,60 @@ def test_faults_are_listed_and_make_the_check_fail(devkit, tmp_path, capsys):
         f"error: {root}: 1 unusable photos, 1 photos in several splits; correct"
     )
     assert read(tmp_path / "sheet.png").shape[1] > 400
+
+
+def test_the_data_set_is_named_as_in_other_commands(devkit, tmp_path, capsys):
+    root = write_coco(devkit, tmp_path / "set", "flat")
+    _, named, _ = check(capsys, tmp_path, root)
+    for argv in (["--data", root], ["--devkit", devkit], ["--voc2007", "--devkit", devkit]):
+        code, result, _ = check(capsys, tmp_path, *argv)
+        assert code == 0
+        assert [sum(row["objects"] for row in rows.values()) for rows in result["counts"].values()] == [
+            sum(row["objects"] for row in rows.values()) for rows in named["counts"].values()
+        ]
+    assert json.loads((tmp_path / "report.json").read_text())["settings"]["devkit"] == str(devkit)
+    (tmp_path / "photos").mkdir()
+    for path in (root / "images").iterdir():
+        path.rename(tmp_path / "photos" / path.name)
+    assert check(capsys, tmp_path, root, "--images", tmp_path / "photos")[1] == named
+    assert main(["check", str(root), "--data", str(root)]) == 1
+    assert "name the data set once: DATA, or --data DATA" in capsys.readouterr().err
+    assert main(["check"]) == 1
+    assert "which data? give --voc2007, or --data" in capsys.readouterr().err
+
+
+def test_the_sizes_of_the_photos_are_stated(tmp_path, capsys):
+    for i, size in enumerate([(40, 30), (200, 100), (60, 50), (90, 80)]):
+        photo(tmp_path / "train" / f"{i}.png", size)
+        write(tmp_path / "train" / f"{i}.txt", BOX)
+        photo(tmp_path / "val" / f"v{i}.png", (50, 20))
+        write(tmp_path / "val" / f"v{i}.txt", BOX)
+    code, result, said = check(capsys, tmp_path, tmp_path)
+    assert code == 0
+    assert result["sizes"]["train"] == {"smallest": [30, 40], "median": [50, 60], "largest": [100, 200]}
+    assert "width x height: 40 x 30 (smallest), 60 x 50 (median), 200 x 100 (largest)" in said.out
+    assert "width x height: 50 x 20 (smallest), 50 x 20 (median), 50 x 20 (largest)" in said.out
+
+
+def test_copies_that_were_resized_or_compressed_are_found_across_splits(devkit, tmp_path, capsys):
+    root = write_yolo(devkit, tmp_path / "set", "folders")
+    photos = sorted((root / "images" / "trainval").iterdir())
+    with Image.open(photos[0]) as picture:
+        picture.resize((picture.width // 2, picture.height // 2)).save(root / "images" / "test" / "small.png")
+    with Image.open(photos[1]) as picture:
+        picture.save(root / "images" / "test" / "squeezed.jpg", quality=30)
+    code, result, said = check(capsys, tmp_path, root)
+    assert code == 0  # they may be frames of a film, which is for the user to judge
+    found = [[path.rpartition("/")[2] for _, path in pair] for pair in result["alike_in_several_splits"]]
+    assert found == [[photos[0].name, "small.png"], [photos[1].name, "squeezed.jpg"]]
+    assert "photos that look like one in another split: 2" in said.out
+
+
+def test_splits_of_unusual_names_are_all_checked(devkit, tmp_path, capsys):
+    root = write_yolo(devkit, tmp_path / "set", "folders")
+    for kind in ("images", "labels"):
+        (root / kind / "trainval").rename(root / kind / "first")
+    assert list(check(capsys, tmp_path, root)[1]["counts"]) == ["first", "test"]
 
 
 def test_only_named_splits_are_checked(devkit, tmp_path, capsys):
@@ -78,8 +136,8 @@ def test_a_sheet_needs_a_picture_name_and_readable_photos(devkit, tmp_path, caps
     assert "sheet.txt: expected a name that ends in .png" in capsys.readouterr().err
     copy = tmp_path / "copy"
     shutil.copytree(devkit, copy)
-    for photo in (copy / "VOC2007" / "JPEGImages").iterdir():
-        photo.write_bytes(b"")
+    for path in (copy / "VOC2007" / "JPEGImages").iterdir():
+        path.write_bytes(b"")
     assert main(["check", str(copy), "--sheet", str(tmp_path / "sheet.png")]) == 1
     said = capsys.readouterr()
     assert "no photo can be read" in said.err

@@ -73,6 +73,15 @@ def test_a_data_set_of_one_photo_is_converted(tmp_path):
     assert len(datasets.load(tmp_path / "out", "all")) == 1
 
 
+def test_photos_may_be_in_another_folder(tmp_path):
+    path = one_labelme(tmp_path / "in")
+    (tmp_path / "photos").mkdir()
+    path.with_suffix(".png").rename(tmp_path / "photos" / "a.png")
+    assert convert(tmp_path / "in", tmp_path / "out", "--format", "voc") == 1
+    assert convert(tmp_path / "in", tmp_path / "out", "--format", "voc", "--images", tmp_path / "photos") == 0
+    assert len(datasets.load(tmp_path / "out", "all")) == 1
+
+
 def test_a_file_is_read_as_before_with_the_result_beside_it(tmp_path):
     photo(tmp_path / "photos" / "a.png")
     path = tools.label_studio(tmp_path / "export.json", [tools.task(1, "/a.png", [tools.region("cat", 1, 1, 9, 9)])])

@@ -21,7 +21,7 @@ def visualize(*argv):
 def photo(devkit):
     """A photo with at least two objects, and its annotation."""
     for path in sorted((devkit / "VOC2007" / "JPEGImages").iterdir()):
-        annotation = read_annotation(devkit / "VOC2007" / "Annotations" / f"{path.stem}.xml")
+        annotation = read_annotation(devkit / "VOC2007" / "Annotations" / f"{path.stem}.xml", path)
         if len(annotation.names) > 1:
             return path, annotation
     raise AssertionError("no photo with two objects")

@@ -1,0 +1,137 @@
+"""COCO's json files: what they must hold, and their ids, however they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data import coco_masks
+from data.json_files import COCO, DAMAGED, format_of
+from data.records import FileId
+from data.text import read_text
+
+ROBOFLOW = "_annotations.coco.json"
+
+MERGED = "categories of one name, taken as one class"
+GROUPS = "categories without objects that only group others, left out"
+"""Kinds of remarks; see `data.annotation.Annotation.notes`."""
+
+Entry = dict[str, Any]
+
+
+def is_coco(path: Path) -> bool:
+    """Whether a json file holds a detection data set, or is called like one and damaged, which is reported later."""
+    found = format_of(path)
+    return found == COCO or (found == DAMAGED and (path.name == ROBOFLOW or path.name.startswith("instances_")))
+
+
+def read(path: Path) -> dict[str, list[Entry]]:
+    """Read "images", "annotations" and "categories" of a file; annotations without a box get that of their mask, or
+    None.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: a list, a name or an id is missing; or an id has two meanings.
+    """
+    try:
+        content: dict[str, list[Entry]] = json.loads(read_text(path))
+        if not all({"id", "file_name"} <= i.keys() for i in content["images"]):
+            raise ValueError("an image without id or file_name")
+        if not all({"image_id", "category_id"} <= a.keys() for a in content["annotations"]):
+            raise ValueError("an annotation without image_id or category_id")
+        if not all({"id", "name"} <= c.keys() for c in content["categories"]):
+            raise ValueError("a category without id or name")
+        _check_ids(content["images"], "file_name")
+        _check_ids(content["categories"], "name")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path}: not a detection data set in COCO format ({error})") from None
+    if not content["images"]:
+        raise ValueError(f"{path}: lists no images")
+    for annotation in content["annotations"]:
+        annotation["bbox"] = annotation.get("bbox") or coco_masks.box_of(annotation.get("segmentation"))
+    return content
+
+
+def _check_ids(entries: Sequence[Entry], key: str) -> None:
+    """Raise ValueError if entries of different names have the same id."""
+    names: dict[Any, str] = {}
+    for entry in entries:
+        first = names.setdefault(entry["id"], entry[key])
+        if os.path.normpath(first) != os.path.normpath(entry[key]):
+            raise ValueError(f"{first} and {entry[key]} have the same id, {entry['id']!r}")
+
+
+class Ids:
+    """Finds ids however they are written: 7, 7.0 and "7" are the same, unless a file distinguishes them.
+
+    Args:
+        known: the ids as their own list writes them.
+    """
+
+    def __init__(self, known: Iterable[FileId]) -> None:
+        self._known = dict.fromkeys(known)
+        self._alike: dict[FileId, list[FileId]] = {}
+        for one in self._known:
+            self._alike.setdefault(number_of(one), []).append(one)
+
+    def of(self, written: Any) -> FileId | None:
+        """Return the id as its own list writes it; None: there is no such id, or several are alike."""
+        if isinstance(written, list | dict):
+            return None
+        alike = [written] if written in self._known else self._alike.get(number_of(written), [])
+        return alike[0] if len(alike) == 1 else None
+
+
+def number_of(written: Any) -> FileId:
+    """Return an id that is the same however it is written: 7, 7.0 and "7" are 7, "cat" is text."""
+    try:
+        return int(written)
+    except (TypeError, ValueError, OverflowError):
+        return str(written)
+
+
+@dataclass(frozen=True)
+class Categories:
+    """The classes of a file.
+
+    Attributes:
+        names: category id -> class name, of all categories.
+        classes: class names in the order of their ids, each once.
+        ids: class name -> id; where several categories have the name, one that objects have.
+        notes: kind -> remarks.
+    """
+
+    names: Mapping[FileId, str]
+    classes: tuple[str, ...]
+    ids: Mapping[str, FileId]
+    notes: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(cls, categories: Sequence[Entry], used: Set[FileId | None]) -> Categories:
+        """Read the categories of a file.
+
+        Args:
+            categories: as the file lists them.
+            used: ids that objects have.
+        """
+        listed = sorted(categories, key=lambda c: (isinstance(number_of(c["id"]), str), number_of(c["id"])))
+        names: dict[FileId, str] = {c["id"]: str(c["name"]) for c in listed}
+        of_name: dict[str, list[FileId]] = {}
+        for category, name in names.items():
+            of_name.setdefault(name, []).append(category)
+        above = {str(c.get("supercategory")) for c in listed if str(c.get("supercategory")) != str(c["name"])}
+        groups = [name for name, ids in of_name.items() if name in above and used.isdisjoint(ids)]
+        merged = {name: ids for name, ids in of_name.items() if len(ids) > 1}
+        return cls(
+            names,
+            tuple(name for name in of_name if name not in groups),
+            {name: max(ids, key=used.__contains__) for name, ids in of_name.items()},
+            {
+                MERGED: [f"{name}: ids {', '.join(map(str, ids))}" for name, ids in merged.items()],
+                GROUPS: [f"{name}: id {of_name[name][0]}" for name in groups],
+            },
+        )
