@@ -107,12 +107,13 @@ def _photos(root: Path, split: str, config: Config | None) -> Photos:
 def _elsewhere(root: Path, split: str, images: Path) -> Photos:
     """Return the images of a split in another folder: those that its label files are named after."""
     by_split = labels_by_split(_folder(root))
-    stated = {str(p.relative_to(_folder(root)).with_suffix("")): p for of_split in by_split.values() for p in of_split}
+    stated = {str(p.relative_to(_folder(root)).with_suffix("")): p for texts in by_split.values() for p in texts}
     found, _ = PhotoSearch([images], images, root).find(stated)
     photos = {found[name]: path for name, path in stated.items() if found[name].is_file()}
     unused = [str(stated[name]) for name, photo in found.items() if not photo.is_file()]
     bare = [str(path) for path in images_in(images) if path not in photos]
-    mine = {photo: path for photo, path in photos.items() if path in by_split[split]}
+    of_split = set(by_split[split])
+    mine = {photo: path for photo, path in photos.items() if path in of_split}
     return list(mine), Labels(mine), {UNUSED: unused, UNLABELLED: bare}
 
 

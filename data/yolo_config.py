@@ -117,7 +117,7 @@ class Config:
 
         Raises:
             FileNotFoundError: there is no such folder or file.
-            ValueError: the same folder or file would be of another split too.
+            ValueError: another path, of another split, would lead to the same folder or file.
         """
         found: list[Path] = []
         moved: list[str] = []
@@ -155,9 +155,9 @@ class Config:
         return next((place for place in (*self._as_written(stated), *ends) if place.exists()), None)
 
     def _check_own(self, split: str, stated: str, place: Path) -> None:
-        """Raise ValueError if another split has the same place."""
+        """Raise ValueError if another path of another split leads to the same place."""
         for other, places in self._places.items():
-            if other != split and place in places.values():
+            if other != split and place in [at for path, at in places.items() if path != stated]:
                 raise ValueError(f"{self.path}: {split} ({stated}) and {other} would both be {place}; correct it")
 
 

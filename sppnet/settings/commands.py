@@ -80,7 +80,7 @@ class CheckSettings(DatasetSettings, SeedSettings):
 
     path: Path | None = option(None, "labelled photos, as for --data", metavar="DATA", positional=True)
     splits: tuple[str, ...] | None = option(
-        None, "splits to check (default: those for training and testing)", metavar="NAME"
+        None, "splits to check (default: those for training and testing, else all)", metavar="NAME"
     )
     sheet: Path | None = option(
         None, "draw photos with their objects into this .png or .jpg file", metavar="FILE", writes="file"

@@ -287,6 +287,8 @@ def test_two_splits_are_never_found_in_one_folder(tmp_path):
     write(tmp_path / "data.yaml", "train: /x/train/images\nval: /x/valid/images\nnames: [cat]\n")
     with pytest.raises(ValueError, match=r"data\.yaml: train \(/x/train/images\) and val would both be .*/images"):
         datasets.load(tmp_path, "train")
+    write(tmp_path / "data.yaml", "train: /x/images\nval: /x/images\nnames: [cat]\n")  # as COCO128 means it
+    assert len(datasets.load(tmp_path, "train")) == len(datasets.load(tmp_path, "val")) == 1
 
 
 def test_a_test_split_that_was_not_exported_is_left_out(tmp_path):
