@@ -1,1 +1,1 @@
-"""Readers of annotated data sets: files on disk -> `ImageRecord`s. Imports nothing else of the project."""
+"""Annotated data sets: files on disk -> `ImageRecord`s, and back. Imports nothing else of the project."""

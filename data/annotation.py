@@ -185,7 +185,7 @@ def number(text: object, what: str) -> float:
     """
     try:
         value = float(text)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = math.nan
     if not math.isfinite(value):
         raise ValueError(f"{what} is {text!r}, expected a finite number")

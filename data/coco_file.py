@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data import coco_masks
+from data.json_files import COCO, DAMAGED, format_of
 from data.records import FileId
 from data.text import read_text
 
@@ -23,13 +24,9 @@ Entry = dict[str, Any]
 
 
 def is_coco(path: Path) -> bool:
-    """Whether a json file holds a detection data set."""
-    try:
-        content = json.loads(read_text(path))
-    except (OSError, ValueError):
-        return path.name == ROBOFLOW or path.name.startswith("instances_")  # damaged: reported when it is read
-    lists = isinstance(content, dict) and all(isinstance(content.get(k), list) for k in ("images", "annotations"))
-    return lists and isinstance(content.get("categories"), list)
+    """Whether a json file holds a detection data set, or is called like one and damaged, which is reported later."""
+    found = format_of(path)
+    return found == COCO or (found == DAMAGED and (path.name == ROBOFLOW or path.name.startswith("instances_")))
 
 
 def read(path: Path) -> dict[str, list[Entry]]:

@@ -6,16 +6,24 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from data import coco, table, voc, voc_folders, yolo
+from data import coco, cvat, label_studio, labelme, table, via, voc, voc_folders, yolo
 from data.division import part_of
 from data.files import HINT
+from data.folders import files_in
+from data.json_files import DAMAGED, format_of, load_json
 from data.records import Dataset
 from data.split_names import PREFERRED, for_purpose, kind_of
 
-FORMATS = {"COCO": coco, "YOLO": yolo, "CSV": table, "VOC XML": voc_folders}
+TOOLS = {"VIA": via, "LabelMe": labelme, "CVAT": cvat, "Label Studio": label_studio}
+"""Formats of labelling tools, known by the contents of their files."""
+
+FORMATS = {"COCO": coco, "YOLO": yolo, "VIA": via, "CSV": table, "VOC XML": voc_folders, **TOOLS}
+"""All formats but VOC's own layout, in the order in which they are looked for."""
+
 HOW = (
-    "expected VOC (an .xml file per photo), COCO (annotations/*.json, or <split>/_annotations.coco.json), "
-    "YOLO (data.yaml, images and labels, or labels beside the photos) or CSV (file, xmin, ymin, xmax, ymax, class)"
+    "expected VOC (an .xml file per photo), COCO (annotations/*.json, or <split>/_annotations.coco.json), YOLO "
+    "(data.yaml, images and labels, or labels beside the photos), CSV (file, xmin, ymin, xmax, ymax, class), or files "
+    "of LabelMe, Label Studio (JSON), CVAT (for images) or VIA"
 )
 
 PathLike = str | os.PathLike[str]
@@ -42,6 +50,31 @@ def splits(root: PathLike, year: str | None = None, images: PathLike | None = No
     path, kind, photos = _format(root, images)
     stored = _stored(path, kind, year, photos)
     return (ALL, *AUTOMATIC_SPLITS) if _only_list(stored) else stored
+
+
+def load_all(
+    root: PathLike, names: Sequence[str] | None = None, *, skip_bad: bool = False, images: PathLike | None = None
+) -> dict[str, Dataset]:
+    """Read several splits of a data set of any format.
+
+    Args:
+        root: folder or file.
+        names: of splits; None: those that the files define, so that data without splits is the split "all".
+        skip_bad: skip images that cannot be used and list them in `Dataset.bad`, instead of raising.
+        images: folder of the images; None: in the data set.
+
+    Returns:
+        split name -> its images; each split has its own classes.
+
+    Raises:
+        FileNotFoundError: the data set, a split or a file does not exist.
+        ValueError: a file has invalid content.
+    """
+    path, kind, photos = _format(root, images)
+    stored = _stored(path, kind, None, photos)
+    only = _only_list(stored) if names is None else None
+    wanted = {name: ALL if name == only else name for name in names or stored}
+    return {name: load(root, split, skip_bad=skip_bad, images=images) for name, split in wanted.items()}
 
 
 def load(
@@ -145,11 +178,35 @@ def _format(root: PathLike, images: PathLike | None) -> tuple[Path, str, Path | 
         raise FileNotFoundError(f"{photos}: no such folder of photos")
     if voc.is_voc(path):
         return path, "VOC", photos
+    kind = _kind_of(path, photos)
+    if kind == "YOLO" and not yolo.has_labels(path):  # folders images and labels, where the labels may be others
+        others = {"VOC XML": voc_folders, **TOOLS}
+        kind = next((other for other, reader in others.items() if reader.splits(path, photos)), kind)
+    return path, kind, photos
+
+
+def _kind_of(path: Path, images: Path | None) -> str:
+    """Return the first format that a file or folder can be of.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ValueError: a file is damaged.
+    """
     problem = None
     for kind, reader in FORMATS.items():
         try:
-            if reader.splits(path, photos):
-                return path, kind, photos
+            if reader.splits(path, images):
+                return kind
         except ValueError as error:  # a file of this format is damaged, or it is of another format
+            if kind in TOOLS:
+                raise
             problem = problem or error
+    _check_json(path)
     raise problem or FileNotFoundError(f"{path}: not a data set of a known format; {HOW}; {HINT}")
+
+
+def _check_json(path: Path) -> None:
+    """Raise ValueError if a json file, or one directly in a folder, is damaged, so that its format is unknown."""
+    for file in files_in(path, (".json",)) if path.is_dir() else [path]:
+        if file.suffix.lower() == ".json" and format_of(file) == DAMAGED:
+            load_json(file)

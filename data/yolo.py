@@ -84,6 +84,11 @@ def load(
     return build(name, readers, classes or names.all or None, skip_bad, lambda found: sorted(found, key=int), notes)
 
 
+def has_labels(root: Path) -> bool:
+    """Whether there are label files in a folder, or in the folder of a file."""
+    return bool(labels_by_split(_folder(root)))
+
+
 Photos = tuple[list[Path], Labels, dict[str, list[str]]]
 """Images as listed, their labels, and kind -> remarks."""
 

@@ -25,6 +25,7 @@ _HOMES = {
     "train_detector": "sppnet.api",
     "train_classifier": "sppnet.api",
     "evaluate": "sppnet.api",
+    "convert_dataset": "sppnet.dataset_conversion",
 }
 __all__ = [*_HOMES, "__version__"]
 
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from sppnet.api import evaluate as evaluate
     from sppnet.api import train_classifier as train_classifier
     from sppnet.api import train_detector as train_detector
+    from sppnet.dataset_conversion import convert_dataset as convert_dataset
 
 
 def __getattr__(name: str) -> Any:

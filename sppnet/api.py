@@ -30,8 +30,8 @@ def train_detector(
     """Train a detector on labelled photos and test it. Finished stages of the run folder are not repeated.
 
     Args:
-        data: labelled photos: a folder in VOC, COCO or YOLO format, or a file of boxes (COCO, CSV). Data without splits
-            is split automatically.
+        data: labelled photos: a folder or file in the format of VOC, COCO, YOLO, CSV or a labelling tool. Data without
+            splits is split automatically.
         run: folder that keeps everything; None: that of the settings, or else runs/NAME of the data set.
         settings: of all stages; None: the defaults of `sppnet train`.
         images: folder of the photos; None: that of the settings, or else the data set.

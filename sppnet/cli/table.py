@@ -48,6 +48,10 @@ GROUPS: dict[str, dict[str, Command | Family]] = {
         "detect": Command("find objects in photos, folders and videos", "detect"),
         "train": Command("train a detector on labelled photos", "train"),
         "check": Command("check a labelled data set for faults", "check"),
+        "data": Family(
+            "convert labelled photos between formats",
+            {"convert": Command("write labelled photos as VOC, COCO, YOLO or CSV", "data_convert")},
+        ),
         "report": Command("write an HTML report of a tested detector", "report"),
         "evaluate": Command("average precision of a detector or of result files", "evaluate"),
         "serve": Command("open a local web page and HTTP API", "serve"),

@@ -16,6 +16,7 @@ from sppnet.settings.classifier import (
 )
 from sppnet.settings.commands import (
     CheckSettings,
+    ConvertSettings,
     DetectSettings,
     EvaluateProposalsSettings,
     EvaluateSettings,
@@ -53,6 +54,7 @@ __all__ = [
     "ClassifierSettings",
     "ClassifierTestSettings",
     "ClassifySettings",
+    "ConvertSettings",
     "DemoSettings",
     "DetectSettings",
     "EvaluateProposalsSettings",

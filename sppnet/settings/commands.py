@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from sppnet.settings.base import option
+from sppnet.settings.base import Settings, option
 from sppnet.settings.detector import ModelNameSettings, ProposalSettings, ViewSettings
 from sppnet.settings.shared import (
     DatasetSettings,
@@ -25,6 +25,7 @@ from sppnet.settings.shared import (
 
 BUNDLED = "lite0-voc2007"  # the detector that is used where none is named
 Order = Literal["yxyx", "xyxy"]
+DatasetFormat = Literal["voc", "coco", "yolo", "csv"]
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,25 @@ class CheckSettings(PathSettings, SeedSettings):
         None, "draw photos with their objects into this .png or .jpg file", metavar="FILE", writes="file"
     )
     photos: int = option(24, "photos on the sheet", metavar="N", minimum=1)
+
+
+@dataclass(frozen=True)
+class ConvertSettings(Settings):
+    """Settings of `sppnet data convert` and `sppnet.convert_dataset`."""
+
+    MAIN: ClassVar = ("format", "splits", "copy", "images", "skip_bad")
+
+    data: Path = option(None, "labelled photos in any format", metavar="IN", positional=True, required=True)
+    to: Path = option(
+        None, "folder to write, absent or empty", metavar="OUT", positional=True, required=True, writes="folder"
+    )
+    format: DatasetFormat = option(None, "format to write", required=True)
+    splits: tuple[str, ...] | None = option(
+        None, "splits to write (default: all; train test divides data without splits)", metavar="NAME"
+    )
+    copy: bool = option(False, "copy photos, instead of making hard links to them")
+    images: Path | None = option(None, "folder of the photos, if they are not in the data set", metavar="DIR")
+    skip_bad: bool = option(False, "leave out unusable photos and name them at the end, instead of stopping")
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,9 @@ class DatasetSettings(Settings):
     """Which labelled photos."""
 
     data: Path | None = option(
-        None, "labelled photos: a folder in VOC, COCO or YOLO format, or a file of boxes (COCO, CSV)", metavar="PATH"
+        None,
+        "labelled photos: a folder or file in the format of VOC, COCO, YOLO, CSV or a labelling tool",
+        metavar="PATH",
     )
     images: Path | None = option(None, "folder of the photos, if they are not in the data set", metavar="DIR")
     voc2007: bool = option(False, "use Pascal VOC 2007; the run folder is then runs/voc2007")

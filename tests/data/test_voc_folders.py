@@ -160,7 +160,7 @@ def test_voc_folders_without_lists_are_divided(tmp_path):
 
 def test_other_formats_are_not_taken_for_annotations(tmp_path):
     photo(tmp_path / "a.png")
-    write(tmp_path / "a.xml", "<annotations><image/></annotations>")
+    write(tmp_path / "a.xml", "<annotations><photo/></annotations>")
     with pytest.raises(FileNotFoundError, match="not a data set of a known format"):
         datasets.splits(tmp_path)
 

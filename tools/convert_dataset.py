@@ -1,0 +1,13 @@
+"""Write labelled photos in another format: the same as `sppnet data convert`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # works in a clone that is not installed, too
+
+from sppnet.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["data", "convert", *sys.argv[1:]]))
