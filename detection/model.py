@@ -132,7 +132,7 @@ class Model:
         }
 
     def save(self, folder: Path, half: bool = False) -> None:
-        """Write all files, each atomically, `model.json` last.
+        """Write all files, each atomically, `model.json` last; files that hold the same already stay as they are.
 
         Args:
             folder: created if absent.
@@ -152,7 +152,8 @@ class Model:
             if name in parts:
                 data = save(to_half(parts[name]) if half else parts[name])
                 hashes[name] = hashlib.sha256(data).hexdigest()
-                write_atomically(folder / name, [data])
+                if not _holds(folder / name, data):
+                    write_atomically(folder / name, [data])
             else:
                 (folder / name).unlink(missing_ok=True)
         settings = {"format": FORMAT if self.bbox_on_fc else FORMAT - 1, **self.summary(), "sha256": hashes}
@@ -200,6 +201,10 @@ def _features(parts: Mapping[str, Arrays], folder: Path, layer: Any, precision: 
     if layer not in ("fc6", "fc7"):
         return None
     return FcFeatures(FcHead.of(parts[HEAD], str(folder / HEAD)), layer, precision)
+
+
+def _holds(path: Path, data: bytes) -> bool:
+    return path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data
 
 
 def _read(path: Path, sha256: str) -> Arrays:

@@ -33,8 +33,8 @@ from sppnet.run import Run, exclusive
 from sppnet.settings.detector import CalibrateSettings, TrainSettings
 
 FOLDS = 3
-FEW = 450  # photos; up to so many are all held out once, in `FOLDS` folds
-HELD_OUT = 500  # photos held out of more, once
+FEW = 100  # photos; up to so many are all held out once, in `FOLDS` folds
+HELD_OUT = 500  # photos held out of more, once, and at most a third
 SEED = 7
 OVERLAPS = (0.3, 0.4, 0.5, 0.6)  # of two detections of a class that touch, as cells do
 JUDGED_AT = (0.5, 0.75)  # IoU of right detections
@@ -94,7 +94,7 @@ def _folds(run: Run, trained: Model, count: int) -> list[Fold]:
     if count < 2 * FOLDS:
         return []
     order = np.random.default_rng(SEED).permutation(count).tolist()
-    held = [order[k::FOLDS] for k in range(FOLDS)] if count <= FEW else [order[:HELD_OUT]]
+    held = [order[k::FOLDS] for k in range(FOLDS)] if count <= FEW else [order[: min(HELD_OUT, count // FOLDS)]]
     return [(sorted(set(order) - set(part)), sorted(part)) for part in held]
 
 

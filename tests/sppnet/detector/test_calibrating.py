@@ -67,6 +67,8 @@ def test_more_photos_are_held_out_once(work, monkeypatch):
     assert all(sorted(train + held) == list(range(20)) for train, held in folds)
     (once,) = calibrating._folds(None, trained, 3000)
     assert (len(once[0]), len(once[1])) == (2500, 500)
+    (third,) = calibrating._folds(None, trained, 300)
+    assert (len(third[0]), len(third[1])) == (200, 100)
 
 
 def test_detections_are_right_where_precision_rises_or_stays_one():

@@ -91,16 +91,17 @@ def test_without_box_regression_there_is_one_score(work, capsys):
 
 
 def test_windows_cost_and_classes_are_chosen_and_stated(work, tmp_path, capsys):
-    argv = [*work.extract, "--run", str(tmp_path / "run"), "--backbone", "alexnet"]
+    argv = [*work.extract, "--run", str(tmp_path / "own"), "--backbone", "alexnet"]
     assert commands.train([*argv, "--classes", "car", "bus"]) == 1
     assert "--classes: bus not in the data set; " in capsys.readouterr().err
+    assert not (tmp_path / "own").exists()
     names = load(work.run / "model").classes[:2]
     assert commands.train([*argv, "--proposals", "grid", "--classes", *names]) == 0
-    trained = load(tmp_path / "run" / "model")
+    trained = load(tmp_path / "own" / "model")
     assert trained.classes == names
     assert trained.config.svm.cost == 0.02
     assert trained.proposals["source"] == "grid"
     assert trained.proposals["grid"]["shapes"]
-    choices = json.loads((tmp_path / "run" / "choices.json").read_text())
-    assert choices == json.loads((tmp_path / "run" / "train.json").read_text())["result"]["choices"]
+    choices = json.loads((tmp_path / "own" / "choices.json").read_text())
+    assert choices == json.loads((tmp_path / "own" / "train.json").read_text())["result"]["choices"]
     assert [c["setting"] for c in choices] == ["cost"]
