@@ -66,12 +66,13 @@ def choose(run: Run, settings: TrainSettings) -> tuple[TrainSettings, list[Choic
         settings: of a training.
 
     Returns:
-        the settings, with windows, scales and cost; and what was chosen.
+        the settings, with windows, scales, cost and inference; and what was chosen.
     """
     rules: dict[str, Callable[[Dataset], tuple[Any, str]]] = {
         "proposals": lambda train: _windows(train, settings),
         "scales": _scales,
         "cost": _cost,
+        "inference": lambda train: ("fast", "windows vote for the box of their object"),
     }
     open_ones = [name for name in rules if getattr(settings, name) is None]
     if not open_ones:
@@ -110,8 +111,9 @@ def _of_model(folder: Path) -> dict[str, Choice]:
     if not (folder / MODEL).is_file():
         return {}
     found = load(folder)
-    used = {"scales": found.config.pooling.scales, "cost": found.config.svm.cost}
+    used: dict[str, Any] = {"scales": found.config.pooling.scales, "cost": found.config.svm.cost}
     used |= {"proposals": found.proposals["source"]} if "source" in found.proposals else {}
+    used |= {"inference": found.config.inference} if found.config.inference else {}
     return {name: Choice(name, value, "as the model of this run") for name, value in used.items()}
 
 

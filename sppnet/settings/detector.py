@@ -369,7 +369,7 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
     )
     mirror: bool = option(False, "fine-tune on mirror images too; with --features fc6 or fc7")
     inference: Inference | None = option(
-        None, "how the detector is used and tested, as in `sppnet detect` (default: paper)"
+        None, "how the detector is used and tested, as in `sppnet detect` (default: fast)"
     )
     nms_iou: float | None = option(
         None, "largest overlap of two detections of a class (default: 0.3)", metavar="IOU", above=0, maximum=1
@@ -396,3 +396,4 @@ class DemoSettings(TrainSettings):
     proposals: str | None = option("ss", "windows, as in `sppnet train`", metavar="SOURCE|FILE")
     scales: tuple[int, ...] | None = option((688,), "short sides in pixels", metavar="N", minimum=1)
     cost: float | None = option(PAPER.svm.cost, "cost of a violated margin, C of the SVMs", metavar="C", above=0)
+    inference: Inference | None = option("paper", "how the detector is used and tested, as in `sppnet detect`")
