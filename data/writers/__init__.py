@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from data.records import Dataset
-from data.writers import coco, table, voc, yolo
+from data.writers import coco, cvat, label_studio, table, voc, yolo
 from data.writers.checks import check_splits
 from data.writers.photos import Photos
 
-FORMATS = {"voc": voc, "coco": coco, "yolo": yolo, "csv": table}
+FORMATS = {"voc": voc, "coco": coco, "yolo": yolo, "csv": table, "cvat": cvat, "label-studio": label_studio}
 
 
 def write(folder: str | os.PathLike[str], datasets: Mapping[str, Dataset], format: str, copy: bool = False) -> Photos:

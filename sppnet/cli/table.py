@@ -50,7 +50,7 @@ GROUPS: dict[str, dict[str, Command | Family]] = {
         "check": Command("check a labelled data set for faults", "check"),
         "data": Family(
             "convert labelled photos between formats",
-            {"convert": Command("write labelled photos as VOC, COCO, YOLO or CSV", "data_convert")},
+            {"convert": Command("write labelled photos in another format", "data_convert")},
         ),
         "report": Command("write an HTML report of a tested detector", "report"),
         "evaluate": Command("average precision of a detector or of result files", "evaluate"),

@@ -25,7 +25,7 @@ from sppnet.settings.shared import (
 
 BUNDLED = "lite0-voc2007"  # the detector that is used where none is named
 Order = Literal["yxyx", "xyxy"]
-DatasetFormat = Literal["voc", "coco", "yolo", "csv"]
+DatasetFormat = Literal["voc", "coco", "yolo", "csv", "cvat", "label-studio"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class DetectSettings(InferenceSettings, WeightsSettings, DeviceSettings):
     crop: Path | None = option(
         None, "write cut-out objects into this folder, one folder per class", metavar="DIR", writes="folder"
     )
+    export: DatasetFormat | None = option(
+        None, "write photos with their detections as labels, for labelling tools and other programs, into --export-to"
+    )
+    export_to: Path | None = option(None, "folder of --export, absent or empty", metavar="DIR", writes="folder")
     threshold: float | None = option(
         None,
         "lowest probability to keep (default: that of each class, which the model states)",
@@ -68,6 +72,8 @@ class DetectSettings(InferenceSettings, WeightsSettings, DeviceSettings):
         super().__post_init__()
         if self.threshold is not None and self.score_threshold is not None:
             raise ValueError("threshold: a probability goes without score_threshold, a margin; give one of them")
+        if (self.export is None) != (self.export_to is None):
+            raise ValueError("export: names a format, and export_to the folder; give both or none")
 
 
 @dataclass(frozen=True)
