@@ -27,6 +27,7 @@ _HOMES = {
     "evaluate": "sppnet.api",
     "convert_dataset": "sppnet.dataset_conversion",
     "export_detections": "sppnet.detector.detection_export",
+    "suggest": "sppnet.suggestion.suggest",
 }
 __all__ = [*_HOMES, "__version__"]
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from sppnet.api import train_detector as train_detector
     from sppnet.dataset_conversion import convert_dataset as convert_dataset
     from sppnet.detector.detection_export import export_detections as export_detections
+    from sppnet.suggestion.suggest import suggest as suggest
 
 
 def __getattr__(name: str) -> Any:

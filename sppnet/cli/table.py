@@ -52,6 +52,7 @@ GROUPS: dict[str, dict[str, Command | Family]] = {
             "convert labelled photos between formats",
             {"convert": Command("write labelled photos in another format", "data_convert")},
         ),
+        "suggest": Command("choose the photos to label next", "suggest"),
         "report": Command("write an HTML report of a tested detector", "report"),
         "evaluate": Command("average precision of a detector or of result files", "evaluate"),
         "serve": Command("open a local web page and HTTP API", "serve"),

@@ -15,6 +15,7 @@ from data.records import Dataset, PredictedRecord
 from data.writers.photos import Photos, file_names
 from detection.detections import Detections
 from sppnet.detector.output_paths import is_video
+from sppnet.output_files import check_new_folder
 from sppnet.settings.commands import DatasetFormat, DetectSettings
 
 SPLIT = "all"  # that of data without splits
@@ -79,6 +80,8 @@ class DetectionExport:
 
     def __init__(self, settings: DetectSettings, classes: tuple[str, ...]) -> None:
         self._settings, self._classes = settings, classes
+        folder = Path(settings.model)
+        self._model = "/".join(folder.resolve().parts[-2:]) if folder.is_dir() else settings.model
         self._records: list[PredictedRecord] = []
 
     def add(self, source: Source, found: Detections) -> None:
@@ -86,8 +89,7 @@ class DetectionExport:
         if self._settings.export:
             assert isinstance(found.photo, np.ndarray)
             size = found.photo.shape[0], found.photo.shape[1]
-            model = Path(self._settings.model).name
-            self._records.append(_record(_id(source), source.path, found, size, model))
+            self._records.append(_record(_id(source), source.path, found, size, self._model))
 
     def write(self) -> Photos | None:
         """Write the photos that could be read, and return how; None: there is nothing to write.
@@ -137,12 +139,5 @@ def check_export(settings: DetectSettings, sources: Sequence[Source], json: Path
         return
     if video := next((source.path for source in sources if is_video(source.path)), None):
         raise ValueError(f"--export: {video} is a video, and labels are for photos; leave it out")
-    writers.check_absent(s.export_to)
-    target = s.export_to.resolve()
-    for folder in (Path(name).resolve() for name in s.sources if Path(name).is_dir()):
-        if folder in (target, *target.parents):
-            raise ValueError(f"{s.export_to}: lies among the photos; name a folder outside of {folder}")
-    for other in filter(None, (s.save, s.crop, s.csv, json)):
-        if target in (other.resolve(), *other.resolve().parents):
-            raise ValueError(f"{other}: lies in --export-to {s.export_to}, which has to be empty; choose another place")
+    check_new_folder(s.export_to, s.sources, [s.save, s.crop, s.csv, json])
     file_names({SPLIT: [_record(_id(source), source.path, Detections.empty(), (0, 0), "") for source in sources]})

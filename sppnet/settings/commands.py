@@ -128,6 +128,37 @@ class ConvertSettings(Settings):
 
 
 @dataclass(frozen=True)
+class SuggestSettings(WeightsSettings, DeviceSettings):
+    """Settings of `sppnet suggest`."""
+
+    MAIN: ClassVar = ("model", "count", "labelled", "csv", "copy_to")
+
+    sources: tuple[str, ...] = option(
+        None, "photos to choose from", metavar="PHOTO|FOLDER|PATTERN", positional=True, required=True
+    )
+    model: str | None = option(
+        None, "a bundled detector or a model folder (default: compare photos only)", metavar="NAME|DIR"
+    )
+    count: int = option(20, "number of photos to suggest", metavar="N", minimum=1, flags=("-n",))
+    labelled: Path | None = option(
+        None, "labelled photos in any format; neither they nor what looks like them is suggested", metavar="DATA"
+    )
+    images: Path | None = option(None, "folder of the labelled photos, if they are not in the data set", metavar="DIR")
+    backbone: str | None = option(
+        None, "convolutions that compare photos without --model, as in `sppnet train` (default: lite0)", metavar="NAME"
+    )
+    csv: Path | None = option(None, "write one row per suggested photo, best first", metavar="FILE", writes="file")
+    copy_to: Path | None = option(
+        None, "copy the suggested photos into this folder, absent or empty", metavar="DIR", writes="folder"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model is not None and self.backbone is not None:
+            raise ValueError("backbone: a model has convolutions of its own; give one of model and backbone")
+
+
+@dataclass(frozen=True)
 class ReportSettings(RunSettings):
     """Settings of `sppnet report`."""
 

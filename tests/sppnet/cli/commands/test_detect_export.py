@@ -37,7 +37,9 @@ def exported(folder, format, tmp_path):
     """Photo's content -> class and box of each object, as our own reader gives it back."""
     if format == "label-studio":  # predictions become annotations when somebody has accepted them
         path = folder / "all" / "tasks.json"
-        accepted = [{**task, "annotations": task.pop("predictions")} for task in json.loads(path.read_text())]
+        written = json.loads(path.read_text())
+        assert {p["model_version"] for task in written for p in task["predictions"]} == {"run/model"}
+        accepted = [{**task, "annotations": task.pop("predictions")} for task in written]
         shutil.copytree(folder, tmp_path / "accepted")
         (tmp_path / "accepted" / "all" / "tasks.json").write_text(json.dumps(accepted))
         folder = tmp_path / "accepted"
@@ -126,11 +128,11 @@ def with_a_video(photos):
 
 
 def with_pictures_in_the_same_folder(photos):
-    return ["--save", photos.parent / "out" / "drawn"], "lies in --export-to"
+    return ["--save", photos.parent / "out" / "drawn"], "which has to be empty"
 
 
 def with_the_table_in_the_same_folder(photos):
-    return ["--csv", photos.parent / "out" / "t.csv"], "lies in --export-to"
+    return ["--csv", photos.parent / "out" / "t.csv"], "which has to be empty"
 
 
 def with_a_name_that_labels_cannot_hold(photos):
