@@ -15,7 +15,7 @@ DAMAGED, OTHER = "damaged", "other"
 
 _KEYS = (
     *("images", "annotations", "categories", "file_name", "image_id"),
-    *("shapes", "imagePath", "imageData", "completions", "annotation_id", "regions", "_via_settings"),
+    *("shapes", "imagePath", "imageData", "completions", "predictions", "annotation_id", "regions", "_via_settings"),
 )
 _HINTS = [f'"{key}"'.encode() for key in _KEYS]
 _SEARCHED = 1 << 16  # bytes at either end of a file
@@ -69,7 +69,7 @@ def _is_task(value: Any) -> bool:
     """Whether a value is a task of Label Studio's export as JSON or JSON-MIN."""
     if not isinstance(value, dict):
         return False
-    full = "data" in value and not value.keys().isdisjoint({"annotations", "completions"})
+    full = "data" in value and not value.keys().isdisjoint({"annotations", "completions", "predictions"})
     return full or {"id", "annotation_id"} <= value.keys()
 
 

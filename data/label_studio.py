@@ -109,7 +109,7 @@ def _tasks(path: Path) -> Iterator[_Task]:
 def _regions(task: dict[str, Any], where: str) -> list[Any] | None:
     """The regions of the annotation that counts; None: there is no annotation."""
     key = "annotations" if "annotations" in task else "completions"  # of versions before 1.0
-    found = [expect(a, dict, f"{where}: an annotation") for a in expect(task.get(key), list, f"{where}: {key}")]
+    found = [expect(a, dict, f"{where}: an annotation") for a in expect(task.get(key, []), list, f"{where}: {key}")]
     valid = [annotation for annotation in reversed(found) if not annotation.get("was_cancelled")]
     return expect(max(valid, key=_age).get("result"), list, f"{where}: result") if valid else None
 

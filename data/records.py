@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,19 @@ class ImageRecord:
     labels: NDArray[np.int64]
     difficult: NDArray[np.bool_]
     file_id: FileId | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class PredictedRecord(ImageRecord):
+    """One image and the objects that a detector found.
+
+    Attributes:
+        model: name of the detector.
+        probabilities: float (G,), in [0, 1]; None if the detector states none.
+    """
+
+    model: str = ""
+    probabilities: NDArray[np.floating[Any]] | None = None
 
 
 @dataclass(frozen=True, eq=False)

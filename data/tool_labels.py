@@ -119,7 +119,7 @@ def _missing(labels: PhotoLabels, wanted: Path, root: Path) -> FileNotFoundError
 def _read(path: Path, listed: _Listed) -> tuple[Path, Annotation]:
     if listed.faults:
         raise listed.faults[0]
-    names = list({tuple(path_parts(labels.names[0])): labels.names[0] for labels in listed.labels}.values())
+    names = list({path_parts(labels.names[0]): labels.names[0] for labels in listed.labels}.values())
     if len(names) > 1:
         raise ValueError(
             f"{listed.labels[0].source}: {names[0]} and {names[1]} both lead to {path}; correct one of them"

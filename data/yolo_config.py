@@ -12,7 +12,8 @@ import yaml
 
 from data.files import HINT, images_in
 from data.folders import files_in
-from data.photo_search import PhotoSearch, parts_of
+from data.photo_index import path_parts
+from data.photo_search import PhotoSearch
 from data.split_names import KINDS, kind_of
 from data.text import read_text
 
@@ -150,7 +151,7 @@ class Config:
 
     def _place(self, stated: str) -> Path | None:
         """Find a folder or list as written, or by the end of its path if that is from another machine."""
-        parts, bases = parts_of(stated), (self.base, self.path.parent)
+        parts, bases = path_parts(stated), (self.base, self.path.parent)
         ends = [base.joinpath(*parts[start:]) for start in range(len(parts)) for base in bases]
         return next((place for place in (*self._as_written(stated), *ends) if place.exists()), None)
 

@@ -26,6 +26,8 @@ _HOMES = {
     "train_classifier": "sppnet.api",
     "evaluate": "sppnet.api",
     "convert_dataset": "sppnet.dataset_conversion",
+    "export_detections": "sppnet.detector.detection_export",
+    "suggest": "sppnet.suggestion.suggest",
 }
 __all__ = [*_HOMES, "__version__"]
 
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from sppnet.api import train_classifier as train_classifier
     from sppnet.api import train_detector as train_detector
     from sppnet.dataset_conversion import convert_dataset as convert_dataset
+    from sppnet.detector.detection_export import export_detections as export_detections
+    from sppnet.suggestion.suggest import suggest as suggest
 
 
 def __getattr__(name: str) -> Any:

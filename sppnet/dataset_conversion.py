@@ -53,12 +53,12 @@ def convert_dataset(
     """Write labelled photos in another format, into a new folder that appears whole or not at all.
 
     Photos are hard links to the originals, which take no space, or copies where the file system has no such links.
-    Difficult objects are marked in VOC and, as crowds, in COCO; for other formats a warning counts them.
+    Difficult objects are marked in VOC, CVAT and, as crowds, in COCO; for other formats a warning counts them.
 
     Args:
         data: labelled photos in any layout that `data.datasets` reads.
         to: folder to write; it must be absent or empty, and not within the data.
-        format: "voc", "coco", "yolo" or "csv".
+        format: "voc", "coco", "yolo", "csv", "cvat" or "label-studio".
         splits: to write; None: all that the data defines. "train" and "test" divide data without splits.
         copy: copy all photos, so that they can be changed without the originals.
         skip_bad: leave out unusable photos, with a warning, instead of raising.

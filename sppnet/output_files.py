@@ -18,11 +18,13 @@ from detection.files import MARK
 
 Identity = tuple[int, int]  # device and inode: one per file, whatever links and spellings lead to it
 
+SUGGESTION_COLUMNS = ("file", "uncertainty", "distance")
 DETECTION_COLUMNS = ("file", "frame", "class", "score", "probability", "x0", "y0", "x1", "y1")
 CLASS_COLUMNS = ("file", "class", "score")
 _TABLES = {  # header -> how a row ends
     f"{','.join(DETECTION_COLUMNS)}\n".encode(): re.compile(rb",-?\d+\.\d{4},(\d\.\d{4})?(,-?\d+\.\d){4}\n\Z"),
     f"{','.join(CLASS_COLUMNS)}\n".encode(): re.compile(rb",-?\d+\.\d{4}\n\Z"),
+    f"{','.join(SUGGESTION_COLUMNS)}\n".encode(): re.compile(rb"(,(\d+\.\d{4})?){2}\n\Z"),
 }
 _REPORT_START, _REPORT_KEY = b'{\n "result": ', b'\n "versions": {\n  "sppnet": '
 _SEARCHED = 4096  # bytes at either end of a file
@@ -92,6 +94,30 @@ def check_name(path: Path, inputs: Set[Identity] = frozenset()) -> None:
         raise FileExistsError(
             f"{path}: exists and is not from sppnet, so it is not replaced; move it, or choose another name or folder"
         )
+
+
+def check_new_folder(folder: Path, sources: Iterable[str], others: Iterable[Path | None]) -> None:
+    """Check that a folder is absent or empty, is not searched for inputs, and takes no other output.
+
+    Args:
+        folder: the folder to write.
+        sources: files, folders and patterns that are searched.
+        others: other outputs; None: not asked for.
+
+    Raises:
+        FileExistsError: it holds something.
+        ValueError: it lies in a folder that is searched, or another output lies in it.
+    """
+    from data.writers import check_absent  # numpy, which most commands need later or never
+
+    check_absent(folder)
+    target = folder.resolve()
+    for source in (Path(name).resolve() for name in sources if Path(name).is_dir()):
+        if source in (target, *target.parents):
+            raise ValueError(f"{folder}: lies among the photos; name a folder outside of {source}")
+    for other in filter(None, others):
+        if target in (other.resolve(), *other.resolve().parents):
+            raise ValueError(f"{other}: lies in {folder}, which has to be empty; choose another place")
 
 
 def check_folder(folder: Path) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from data.records import Dataset
-from data.writers import coco, table, voc, yolo
+from data.writers import coco, cvat, label_studio, table, voc, yolo
 from data.writers.checks import check_splits
 from data.writers.photos import Photos
 
-FORMATS = {"voc": voc, "coco": coco, "yolo": yolo, "csv": table}
+FORMATS = {"voc": voc, "coco": coco, "yolo": yolo, "csv": table, "cvat": cvat, "label-studio": label_studio}
 
 
 def write(folder: str | os.PathLike[str], datasets: Mapping[str, Dataset], format: str, copy: bool = False) -> Photos:
@@ -39,17 +40,29 @@ def write(folder: str | os.PathLike[str], datasets: Mapping[str, Dataset], forma
         raise ValueError(f"format: expected one of {', '.join(FORMATS)}, got {format!r}")
     target, photos = Path(folder), Photos(copy)
     check_splits(datasets)
-    check_absent(target)
-    making = target.with_name(f".{target.name}.{os.getpid()}")
+    with new_folder(target) as making:
+        FORMATS[format].write(making, datasets, photos)
+    return photos
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write into, which takes the place of an absent or empty one when the context ends without error.
+
+    Raises:
+        FileExistsError: the folder holds something.
+        OSError: it cannot be written.
+    """
+    check_absent(folder)
+    making = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         making.mkdir(parents=True)
-        FORMATS[format].write(making, datasets, photos)
-        if target.exists():
-            target.rmdir()
-        making.rename(target)
+        yield making
+        if folder.exists():
+            folder.rmdir()
+        making.rename(folder)
     finally:
         shutil.rmtree(making, ignore_errors=True)
-    return photos
 
 
 def check_absent(folder: Path) -> None:

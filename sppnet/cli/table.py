@@ -50,8 +50,9 @@ GROUPS: dict[str, dict[str, Command | Family]] = {
         "check": Command("check a labelled data set for faults", "check"),
         "data": Family(
             "convert labelled photos between formats",
-            {"convert": Command("write labelled photos as VOC, COCO, YOLO or CSV", "data_convert")},
+            {"convert": Command("write labelled photos in another format", "data_convert")},
         ),
+        "suggest": Command("choose the photos to label next", "suggest"),
         "report": Command("write an HTML report of a tested detector", "report"),
         "evaluate": Command("average precision of a detector or of result files", "evaluate"),
         "serve": Command("open a local web page and HTTP API", "serve"),

@@ -1,4 +1,4 @@
-"""Detections of files and what is written of them: pictures, cut-out objects, one table, one report."""
+"""Detections of files and what is written of them: pictures, cut-out objects, labels, one table, one report."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from data.names import readable
 from detection.detections import Detections
 from detection.detector import SPPDetector
 from detection.pictures.video import VideoReader, VideoWriter
+from sppnet.detector.detection_export import DetectionExport
 from sppnet.detector.output_paths import crop_path, is_video, picture_path
 from sppnet.errors import one_line
 from sppnet.files import GrowingTable, write_picture
@@ -52,6 +53,7 @@ class DetectionOutputs:
         self.bad: dict[str, str] = {}
         self._table = GrowingTable(settings.csv, DETECTION_COLUMNS)
         self._report = report
+        self._export = DetectionExport(settings, detector.classes)
         report.begin(self.result([ITEMS]))
 
     def result(self, images: Sequence[Any]) -> dict[str, Any]:
@@ -76,30 +78,33 @@ class DetectionOutputs:
             if is_video(source.path):
                 self._video(source)
         self._table.append()
+        if done := self._export.write():
+            self.say(f"{readable(str(self.settings.export_to))}: {done.linked} photos linked, {done.copied} copied")
         return self.result(self.rows)
 
     def _photos(self, sources: Sequence[Source]) -> None:
         if not sources:
             return
-        places = {source.path: source.place for source in sources}
+        by_path = {source.path: source for source in sources}
         with progress(len(sources), 0, "img", "photos") as bar:
 
             def bad(path: Any, error: Exception) -> None:
                 self._bad(path, error)
                 bar.update()
 
-            for path, found in self.detector.detect_each(places, bad):
+            for path, found in self.detector.detect_each(by_path, bad):
                 assert isinstance(path, Path)
-                self._photo(path, places[path], self._kept(found))
+                self._photo(by_path[path], self._kept(found))
                 bar.update()
 
-    def _photo(self, path: Path, place: Path, found: Detections) -> None:
+    def _photo(self, source: Source, found: Detections) -> None:
         records = found.records()
-        self._pictures(place, found)
-        self.rows.append({"file": os.fspath(path), "detections": records})
-        self._tabulate(path, 0, records)
+        self._pictures(source.place, found)
+        self.rows.append({"file": os.fspath(source.path), "detections": records})
+        self._tabulate(source.path, 0, records)
         self._report.add(self.rows[-1])
-        self.say(f"{readable(str(path))}: {_counted(Counter(found.sorted().names))}")
+        self.say(f"{readable(str(source.path))}: {_counted(Counter(found.sorted().names))}")
+        self._export.add(source, found)
 
     def _pictures(self, place: Path, found: Detections) -> None:
         """Write the photo with its boxes, and its objects."""

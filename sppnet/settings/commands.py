@@ -25,7 +25,7 @@ from sppnet.settings.shared import (
 
 BUNDLED = "lite0-voc2007"  # the detector that is used where none is named
 Order = Literal["yxyx", "xyxy"]
-DatasetFormat = Literal["voc", "coco", "yolo", "csv"]
+DatasetFormat = Literal["voc", "coco", "yolo", "csv", "cvat", "label-studio"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class DetectSettings(InferenceSettings, WeightsSettings, DeviceSettings):
     crop: Path | None = option(
         None, "write cut-out objects into this folder, one folder per class", metavar="DIR", writes="folder"
     )
+    export: DatasetFormat | None = option(
+        None, "write photos with their detections as labels, for labelling tools and other programs, into --export-to"
+    )
+    export_to: Path | None = option(None, "folder of --export, absent or empty", metavar="DIR", writes="folder")
     threshold: float | None = option(
         None,
         "lowest probability to keep (default: that of each class, which the model states)",
@@ -68,6 +72,8 @@ class DetectSettings(InferenceSettings, WeightsSettings, DeviceSettings):
         super().__post_init__()
         if self.threshold is not None and self.score_threshold is not None:
             raise ValueError("threshold: a probability goes without score_threshold, a margin; give one of them")
+        if (self.export is None) != (self.export_to is None):
+            raise ValueError("export: names a format, and export_to the folder; give both or none")
 
 
 @dataclass(frozen=True)
@@ -119,6 +125,37 @@ class ConvertSettings(Settings):
     copy: bool = option(False, "copy photos, instead of making hard links to them")
     images: Path | None = option(None, "folder of the photos, if they are not in the data set", metavar="DIR")
     skip_bad: bool = option(False, "leave out unusable photos and name them at the end, instead of stopping")
+
+
+@dataclass(frozen=True)
+class SuggestSettings(WeightsSettings, DeviceSettings):
+    """Settings of `sppnet suggest`."""
+
+    MAIN: ClassVar = ("model", "count", "labelled", "csv", "copy_to")
+
+    sources: tuple[str, ...] = option(
+        None, "photos to choose from", metavar="PHOTO|FOLDER|PATTERN", positional=True, required=True
+    )
+    model: str | None = option(
+        None, "a bundled detector or a model folder (default: compare photos only)", metavar="NAME|DIR"
+    )
+    count: int = option(20, "number of photos to suggest", metavar="N", minimum=1, flags=("-n",))
+    labelled: Path | None = option(
+        None, "labelled photos in any format; neither they nor what looks like them is suggested", metavar="DATA"
+    )
+    images: Path | None = option(None, "folder of the labelled photos, if they are not in the data set", metavar="DIR")
+    backbone: str | None = option(
+        None, "convolutions that compare photos without --model, as in `sppnet train` (default: lite0)", metavar="NAME"
+    )
+    csv: Path | None = option(None, "write one row per suggested photo, best first", metavar="FILE", writes="file")
+    copy_to: Path | None = option(
+        None, "copy the suggested photos into this folder, absent or empty", metavar="DIR", writes="folder"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.model is not None and self.backbone is not None:
+            raise ValueError("backbone: a model has convolutions of its own; give one of model and backbone")
 
 
 @dataclass(frozen=True)

@@ -208,3 +208,13 @@ def test_a_photo_with_the_name_of_the_export_is_not_taken_for_a_missing_one(tmp_
     photo(tmp_path / "export.png")
     with pytest.raises(FileNotFoundError, match=r"image is missing: a\.png"):
         load(tmp_path, task(1, "a.png", [CAT]))
+
+
+def test_predictions_that_nobody_has_accepted_are_no_annotations(tmp_path):
+    photo(tmp_path / "a.png")
+    proposed = {"data": {"image": "a.png"}, "predictions": [{"model_version": "m", "result": [CAT]}]}
+    with pytest.raises(ValueError, match=r"export\.json: none of its 1 tasks has an annotation"):
+        load(tmp_path, proposed)
+    found = load(tmp_path, proposed, task(2, "a.png", [CAT]))
+    assert len(found[0].boxes) == 1
+    assert len(found.notes[UNLABELLED]) == 1

@@ -116,7 +116,7 @@ def test_photos_that_cannot_be_told_apart_are_refused_unless_they_are_the_same(t
     photo(tmp_path / "two" / "a.png")
     assert labelme.load(tmp_path, "all")[0].path == tmp_path / "one" / "a.png"
     photo(tmp_path / "two" / "a.png", (100, 51))
-    with pytest.raises(ValueError, match=r"a\.json: a\.png may be .*one/a\.png or .*two/a\.png; rename one"):
+    with pytest.raises(ValueError, match=r"a\.json: a\.png can be .*one/a\.png or .*two/a\.png; rename one"):
         labelme.load(tmp_path, "all")
 
 

@@ -80,10 +80,24 @@ def test_the_longest_end_decides(tmp_path):
 
 
 def test_a_path_that_can_mean_two_photos_is_refused(tmp_path):
-    for name in ("day1/a.png", "day2/a.png"):
-        photo(tmp_path / name)
+    for width, name in enumerate(("day1/a.png", "day2/a.png"), 9):
+        photo(tmp_path / name, (width, 9))
     with pytest.raises(ValueError, match=r"labels: a\.png can be .*day1/a\.png or .*day2/a\.png; .*--images"):
         search(tmp_path, "a.png")
+
+
+def test_copies_of_a_photo_are_one_photo(tmp_path):
+    for name in ("day1/a.png", "day2/a.png"):
+        photo(tmp_path / name)
+    assert search(tmp_path, "a.png")[0] == {"a.png": tmp_path / "day1" / "a.png"}
+
+
+def test_a_photo_in_the_folder_of_another_split_is_not_taken(tmp_path):
+    for name in ("test/a.png", "photos/b.png"):
+        photo(tmp_path / name)
+    found, moved = search(tmp_path, "/set/train/a.png", "/set/train/b.png")
+    assert [path.exists() for path in found.values()] == [False, True]
+    assert len(moved) == 1
 
 
 def test_two_paths_that_lead_to_one_photo_are_refused(tmp_path):

@@ -205,3 +205,11 @@ def test_a_file_without_photos_is_named(tmp_path):
     path = via_json(tmp_path / "via.json", {}, project=True)
     with pytest.raises(ValueError, match=r"via\.json: lists no photos"):
         datasets.load(path, "all")
+
+
+def test_a_name_may_differ_in_case_but_one_that_is_written_in_the_same_way_comes_first(tmp_path, write_via):
+    photo(tmp_path / "photos" / "A.PNG", (100, 51))
+    write_via(tmp_path, {"a.png": [BOXED]})
+    assert datasets.load(tmp_path, "all")[0].path.name == "A.PNG"
+    photo(tmp_path / "photos" / "a.png")
+    assert datasets.load(tmp_path, "all")[0].path.name == "a.png"

@@ -1,4 +1,4 @@
-"""Write labelled photos in another format: VOC, COCO, YOLO or CSV.
+"""Write labelled photos in another format: VOC, COCO, YOLO, CSV, CVAT or Label Studio.
 
 The new folder appears whole or not at all, and nothing is overwritten. Photos are hard links to the originals: they
 take no space, and changing the contents of one changes the other. With --copy, or where the file system has no such

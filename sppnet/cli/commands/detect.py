@@ -1,8 +1,10 @@
 """Find objects in photos, folders and videos: pictures with boxes, json, csv, cut-out objects.
 
-Results are written as they come. Files that are not from sppnet are never replaced.
+Results are written as they come. Files that are not from sppnet are never replaced. --export writes the photos with
+their detections as labels, to be corrected in a labelling tool; its folder appears at the end, whole or not at all.
 
 sppnet detect holiday/ --model lite2-voc2007 --save found/
+sppnet detect holiday/ --export cvat --export-to to_correct/
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ def run(settings: DetectSettings, report: CommandReport) -> dict[str, Any]:
     from data import media
     from detection.detector import SPPDetector
     from detection.pictures import video
+    from sppnet.detector.detection_export import check_export
     from sppnet.detector.detection_outputs import DetectionOutputs
     from sppnet.detector.output_paths import check_pictures
     from sppnet.output_files import is_own
@@ -31,6 +34,7 @@ def run(settings: DetectSettings, report: CommandReport) -> dict[str, Any]:
     s = settings
     sources = media.find(s.sources, media.PHOTOS | video.SUFFIXES, is_own)
     check_pictures(s, sources, report.path)
+    check_export(s, sources, report.path)
     weights = s.weights or "pretrained"
     detector = SPPDetector.from_pretrained(
         s.model, device=s.device, weights=weights, scales=s.scales, inference=s.inference, nms_iou=s.nms_iou

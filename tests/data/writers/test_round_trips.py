@@ -28,7 +28,7 @@ SCENES = {
     "test": {"é": [("Straße", (33.33, 12.34, 66.67, 43.21), False)], "none": []},
 }
 LABELLED = tools.region("cat", 10, 5, 20, 20)
-FLAGS = ("voc", "coco", "labelme", "cvat")
+FLAGS = ("voc", "coco", "labelme", "cvat", "cvat_tool")
 """Formats that mark difficult objects."""
 
 
@@ -119,8 +119,8 @@ def via(writer, suffix):
 INPUTS = {
     **{format: of_writer(format) for format in writers.FORMATS},
     "labelme": labelme,
-    "label_studio": label_studio,
-    "cvat": cvat,
+    "label_studio_tool": label_studio,
+    "cvat_tool": cvat,
     "via_json": via(tools.via, ".json"),
     "via_csv": via(tools.via_csv, ".csv"),
 }
@@ -188,7 +188,8 @@ def test_formats_that_list_classes_keep_their_order_and_those_without_objects(tm
 
 KINDS = {
     **{"voc": "VOC", "coco": "COCO", "yolo": "YOLO", "csv": "CSV", "labelme": "LabelMe"},
-    **{"label_studio": "Label Studio", "cvat": "CVAT", "via_json": "VIA", "via_csv": "VIA"},
+    **{"label_studio_tool": "Label Studio", "cvat_tool": "CVAT", "via_json": "VIA", "via_csv": "VIA"},
+    **{"label-studio": "Label Studio", "cvat": "CVAT"},
 }
 
 

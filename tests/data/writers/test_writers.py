@@ -6,10 +6,11 @@ import os
 import numpy as np
 import pytest
 import yaml
+from defusedxml.ElementTree import fromstring
 from PIL import Image
 
 from data import datasets, writers
-from data.records import Dataset, ImageRecord
+from data.records import Dataset, ImageRecord, PredictedRecord
 from tests.data.test_yolo import photo
 
 FORMATS = tuple(writers.FORMATS)
@@ -288,7 +289,7 @@ def test_a_box_that_would_be_taken_for_fractions_is_refused_in_tables(tmp_path):
     found = {"train": of(record(photo(tmp_path / "photos" / "a.png"), [(0.25, 0, 1, 1)]))}
     with pytest.raises(ValueError, match="would be taken for fractions"):
         writers.write(tmp_path / "csv", found, "csv")
-    for format in ("voc", "coco", "yolo"):
+    for format in set(FORMATS) - {"csv"}:
         writers.write(tmp_path / format, found, format)
         assert datasets.load(tmp_path / format, "all")[0].boxes.tolist() == [[0.25, 0, 1, 1]]
 
@@ -324,3 +325,67 @@ def test_difficult_objects_are_crowds_in_coco(tmp_path):
         "segmentation": [],
         "iscrowd": 1,
     }
+
+
+# ---- labelling tools
+
+
+def predicted(tmp_path, probabilities=None):
+    """A split of a photo with two found objects and one without any."""
+    labelled = record(photo(tmp_path / "photos" / "a b.png"), [BOX, (0, 0, 99, 49)], [1, 0])
+    empty = record(photo(tmp_path / "photos" / "c.png"))
+    found = [
+        PredictedRecord(**vars(r), model="m1", probabilities=None if probabilities is None else np.array(p))
+        for r, p in ((labelled, probabilities), (empty, []))
+    ]
+    return {"all": of(*found, classes=("cat", "dog & co"))}
+
+
+def tasks(folder):
+    return json.loads((folder / "all" / "tasks.json").read_text("utf-8"))
+
+
+def test_found_objects_are_predictions_in_label_studio_with_scores_and_a_label_config(tmp_path):
+    writers.write(tmp_path / "out", predicted(tmp_path, [0.9, 0.4]), "label-studio")
+    first, second = tasks(tmp_path / "out")
+    assert first["data"] == {"image": "/data/local-files/?d=all/images/a%20b.png"}
+    assert (tmp_path / "out" / "all" / "images" / "a b.png").is_file()
+    (prediction,) = first["predictions"]
+    assert (prediction["model_version"], prediction["score"]) == ("m1", 0.65)
+    common = {"type": "rectanglelabels", "original_width": 100, "original_height": 50, "image_rotation": 0}
+    value = {"x": 10, "y": 10, "width": 20, "height": 40, "rotation": 0, "rectanglelabels": ["dog & co"]}
+    names = {"from_name": "label", "to_name": "image"}
+    assert prediction["result"][0] == {"id": "1", **common, **names, "value": value, "score": 0.9}
+    assert prediction["result"][1]["value"] | {"rectanglelabels": []} == {
+        **dict.fromkeys("xy", 0),
+        **{"width": 100, "height": 100, "rotation": 0, "rectanglelabels": []},
+    }
+    assert second["predictions"] == [{"model_version": "m1", "result": []}]
+    config = fromstring((tmp_path / "out" / "label_config.xml").read_text("utf-8"))
+    (shown, labels) = config
+    assert (config.tag, shown.attrib) == ("View", {"name": "image", "value": "$image"})
+    assert (labels.tag, labels.attrib) == ("RectangleLabels", {"name": "label", "toName": "image"})
+    assert [(label.tag, label.get("value")) for label in labels] == [("Label", "cat"), ("Label", "dog & co")]
+
+
+def test_a_detector_without_probabilities_gives_predictions_without_scores(tmp_path):
+    writers.write(tmp_path / "out", predicted(tmp_path), "label-studio")
+    (prediction,) = tasks(tmp_path / "out")[0]["predictions"]
+    assert "score" not in prediction
+    assert all("score" not in region for region in prediction["result"])
+
+
+def test_cvat_is_told_what_a_detector_found_and_all_labels(tmp_path):
+    writers.write(tmp_path / "out", predicted(tmp_path), "cvat")
+    root = fromstring((tmp_path / "out" / "annotations.xml").read_bytes())
+    assert [name.text for name in root.iterfind("meta/task/labels/label/name")] == ["cat", "dog & co"]
+    images = root.findall("image")
+    assert [(i.get("id"), i.get("name"), i.get("subset")) for i in images] == [
+        ("0", "a b.png", None),
+        ("1", "c.png", None),
+    ]
+    box = images[0].find("box")
+    edges = {"xtl": "10", "ytl": "5", "xbr": "30", "ybr": "25"}
+    assert box.attrib == {"label": "dog & co", "source": "auto", "occluded": "0", **edges, "z_order": "0"}
+    writers.write(tmp_path / "labelled", one(tmp_path), "cvat")
+    assert 'source="manual"' in (tmp_path / "labelled" / "annotations.xml").read_text()
