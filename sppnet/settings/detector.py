@@ -375,6 +375,12 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
         None, "largest overlap of two detections of a class (default: 0.3)", metavar="IOU", above=0, maximum=1
     )
     classes: tuple[str, ...] | None = option(None, "train on these classes only (default: all)", metavar="NAME")
+    bbox_windows: int | None = option(
+        4000,
+        "at most so many windows per class that box regressors learn from, chosen at random",
+        metavar="N",
+        minimum=1,
+    )
     calibrate: bool = option(True, "also learn how likely each detection is to be correct")
 
 
