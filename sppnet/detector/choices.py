@@ -32,6 +32,7 @@ COUNTED = 5  # objects that a class needs to have a say in the size
 MEASURED = 40  # photos on which windows are compared
 GAIN = 0.03  # in mean overlap, for which twice the windows are worth their time
 COSTS = (0.001, 0.02)  # lowest and highest C
+WINDOWS = 4000  # per class, that box regressors learn from
 COST_PHOTOS = 4.0  # C times the number of photos
 Floats = NDArray[np.float64]
 
@@ -66,12 +67,13 @@ def choose(run: Run, settings: TrainSettings) -> tuple[TrainSettings, list[Choic
         settings: of a training.
 
     Returns:
-        the settings, with windows, scales, cost and inference; and what was chosen.
+        the settings without open ones; and what was chosen.
     """
     rules: dict[str, Callable[[Dataset], tuple[Any, str]]] = {
         "proposals": lambda train: _windows(train, settings),
         "scales": _scales,
         "cost": _cost,
+        "bbox_windows": lambda train: (WINDOWS, "more take longer and move boxes little"),
         "inference": lambda train: ("fast", "windows vote for the box of their object"),
     }
     open_ones = [name for name in rules if getattr(settings, name) is None]
@@ -113,6 +115,7 @@ def _of_model(folder: Path) -> dict[str, Choice]:
     found = load(folder)
     used: dict[str, Any] = {"scales": found.config.pooling.scales, "cost": found.config.svm.cost}
     used |= {"proposals": found.proposals["source"]} if "source" in found.proposals else {}
+    used |= {"bbox_windows": found.config.bbox.max_windows} if found.regressors else {}
     used |= {"inference": found.config.inference} if found.config.inference else {}
     return {name: Choice(name, value, "as the model of this run") for name, value in used.items()}
 

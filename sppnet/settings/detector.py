@@ -376,8 +376,8 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
     )
     classes: tuple[str, ...] | None = option(None, "train on these classes only (default: all)", metavar="NAME")
     bbox_windows: int | None = option(
-        4000,
-        "at most so many windows per class that box regressors learn from, chosen at random",
+        None,
+        "at most so many windows per class that box regressors learn from, chosen at random (default: 4000)",
         metavar="N",
         minimum=1,
     )
