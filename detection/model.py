@@ -30,8 +30,8 @@ from detection.bbox_regression import BoxRegressor, BoxRegressors
 from detection.calibration import Calibration
 from detection.config import Config, Precision, View
 from detection.files import write_atomically
+from detection.linear_detectors import LinearDetectors
 from detection.networks.fc_head import FcFeatures, FcHead
-from detection.svm import LinearDetectors
 from detection.weights.half_precision import Arrays, from_half, to_half
 
 if TYPE_CHECKING:

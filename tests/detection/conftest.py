@@ -12,7 +12,7 @@ from data.records import ImageRecord
 from detection import model, network
 from detection.bbox_regression import BoxRegressor
 from detection.config import PAPER, PoolingConfig
-from detection.svm import LinearDetectors
+from detection.linear_detectors import LinearDetectors
 from detection.training.images import TrainingImages
 
 DIM = 40

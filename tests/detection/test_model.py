@@ -11,8 +11,8 @@ from detection.boxes import clip
 from detection.detector import SPPDetector
 from detection.ensemble import Evidence, detect_windows
 from detection.features import compute_pyramid, place
+from detection.linear_detectors import LinearDetectors
 from detection.networks.fc_head import FcFeatures, FcHead
-from detection.svm import LinearDetectors
 from detection.weights import half_precision
 from tests.detection.conftest import trained, windows
 
