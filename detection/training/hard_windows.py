@@ -84,6 +84,11 @@ class HardWindows:
         self.state.labels[slots], self.state.alpha[slots] = 0, 0
         self.image[slots] = -1
 
+    def drop_class(self, k: int) -> None:
+        """Remove a class from all windows, and free those that no other class uses."""
+        self.state.labels[:, k], self.state.alpha[:, k] = 0, 0
+        self.image[(self.state.labels == 0).all(axis=1)] = -1
+
     def widen(self, n_classes: int) -> None:
         """Add classes, which use no window yet and have zero weights, up to this number."""
         s, more = self.state, n_classes - len(self.state.weights)

@@ -212,6 +212,49 @@ class Miner:
             kept = np.argsort(-priority, kind="stable")
         return eligible[kept[: self.options.max_negatives]]
 
+    def begin(self, k: int) -> None:
+        """Take the windows that other classes hold as negatives of a class that had no positives before."""
+        objects = [i for i, record in enumerate(self.images.records) if k in record.labels]
+        labels = self.windows.state.labels
+        others = (self.windows.image >= 0) & ~np.isin(self.windows.image, objects) & (labels[:, k] == 0)
+        labels[others, k] = -1
+        self.new[k] = others.sum()
+        self.scored[k] = self._started[k]
+
+    def forget(self, index: int) -> NDArray[np.bool_]:
+        """Remove the windows of one image; the weights lose their part.
+
+        Returns:
+            bool (K,), the classes that used one of them.
+        """
+        state, slots = self.windows.state, np.flatnonzero(self.windows.image == index)
+        parts = state.alpha[slots] * state.labels[slots]  # (n, K)
+        state.weights[:] -= (parts.T @ self.windows.rows.read(slots)) * np.float32(self.problem.feature_scale)
+        state.bias_weights[:] -= parts.sum(axis=0, dtype=np.float64) * self.problem.bias_feature
+        used = np.asarray(state.labels[slots].any(axis=0))
+        self.windows.release(slots)
+        self.trainable = np.asarray((state.labels > 0).any(axis=0))
+        for k in np.flatnonzero(used & ~self.trainable).tolist():
+            self._drop(k)
+        return used
+
+    def widen(self, n_classes: int) -> None:
+        """Add classes without windows up to this number."""
+        more = n_classes - len(self.trainable)
+        self.windows.widen(n_classes)
+        self.trainable, self.scored, self.new = (np.pad(v, (0, more)) for v in (self.trainable, self.scored, self.new))
+        if (start := self.problem.start) is not None:
+            wider = Start(np.pad(start.weights, ((0, more), (0, 0))), np.pad(start.bias_weights, (0, more)))
+            self.problem = replace(self.problem, start=wider)
+
+    def _drop(self, k: int) -> None:
+        """Remove the negatives of a class that has no positives any more."""
+        state, start = self.windows.state, self.problem.start
+        self.windows.drop_class(k)
+        state.weights[k] = 0 if start is None else start.weights[k]
+        state.bias_weights[k] = 0 if start is None else start.bias_weights[k]
+        self.new[k] = 0
+
     def due(self, last: bool) -> NDArray[np.int64]:
         """Return the classes to train now.
 
