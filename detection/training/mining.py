@@ -242,7 +242,8 @@ class Miner:
         """Add classes without windows up to this number."""
         more = n_classes - len(self.trainable)
         self.windows.widen(n_classes)
-        self.trainable, self.scored, self.new = (np.pad(v, (0, more)) for v in (self.trainable, self.scored, self.new))
+        self.trainable, self.scored = np.pad(self.trainable, (0, more)), np.pad(self.scored, (0, more))
+        self.new = np.pad(self.new, (0, more))
         if (start := self.problem.start) is not None:
             wider = Start(np.pad(start.weights, ((0, more), (0, 0))), np.pad(start.bias_weights, (0, more)))
             self.problem = replace(self.problem, start=wider)

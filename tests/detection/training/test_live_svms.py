@@ -1,4 +1,4 @@
-"""Learning image by image: every change counts, nothing depends on chance, catching up is training from the beginning."""
+"""Learning image by image: every change counts; catching up is a training from the beginning."""
 
 from dataclasses import replace
 
@@ -135,7 +135,8 @@ def test_a_class_that_comes_later_learns_from_the_windows_that_are_held(tmp_path
     images, learner = make_images(8, classes=3), live(tmp_path, classes=2)
     first = [i for i in range(8) if 2 not in images.records[i].labels]
     others = [i for i in range(8) if 2 in images.records[i].labels]
-    assert first and others
+    assert first
+    assert others
     put_all(learner, images, first)
     assert len(learner.detectors().bias) == 2
     learner.widen(3)

@@ -7,7 +7,6 @@ import pytest
 
 from detection import calibration, model
 from sppnet.detector import calibrating
-from sppnet.detector.calibrating import _correct
 from tests import commands
 
 
@@ -67,10 +66,3 @@ def test_more_photos_are_held_out_once(work, monkeypatch):
     assert all(sorted(train + held) == list(range(20)) for train, held in folds)
     (once,) = calibrating._folds(None, trained, 3000)
     assert (len(once[0]), len(once[1])) == (2500, 500)
-
-
-def test_detections_are_right_where_precision_rises_or_stays_one():
-    right = np.array([True, False, True, True, False])
-    precision = np.cumsum(right) / np.arange(1, 6)
-    assert _correct(precision).tolist() == right.tolist()
-    assert _correct(np.zeros(0)).tolist() == []
