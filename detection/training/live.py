@@ -7,6 +7,7 @@ regressors and the functions that turn margins into probabilities.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 REGRESSED_WINDOWS = 1000  # per class, that box regressors learn from
 REGRESSION_MEMORY = 2**30  # bytes
-CALIBRATED_PHOTOS = 100  # the last ones that probabilities are learned from; older detections are those of worse SVMs
-FEWEST_PHOTOS = 8  # that probabilities are learned from
+CALIBRATED_PHOTOS = 100  # the last ones, at most, that probabilities are learned from
+FEWEST_PHOTOS = 8  # the last ones, at least, that probabilities are learned from
 
 
 def blank(
@@ -61,6 +62,13 @@ def detect(model: Model, pyramid: FeaturePyramid, boxes: NDArray[np.float32]) ->
     evidence, test = Evidence(pyramid, boxes, model), model.config.test
     found = voting.vote(evidence.judgement(), test, test.voting) if test.voting else detect_windows(evidence)[1]
     return replace(found, classes=model.classes, calibration=model.calibration)
+
+
+def digest(model: Model) -> str:
+    """Return a fingerprint of what a model has learned, in hexadecimal; equal models have the same."""
+    parts = [model.svms.weights.tobytes(), model.svms.bias.tobytes(), repr((model.classes, model.calibration)).encode()]
+    parts += [b"none" if r is None else r.mean.tobytes() for r in model.regressors]
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 class LiveDetector:
@@ -168,8 +176,13 @@ class LiveDetector:
             self.version += 1
 
     def _calibration(self) -> calibration.Calibration | None:
-        """Probabilities learned from the last photos, as they were detected before they were learned."""
-        records = [r for r in self.images.records if r.id in self.held_out][-CALIBRATED_PHOTOS:]
+        """Probabilities learned from the newer half of the photos, as they were detected before they were learned.
+
+        The SVMs of that time knew at least half as many photos as those of now. Detecting again in photos that were
+        learned since would flatter them.
+        """
+        newer = self.images.records[len(self.images) // 2 :]
+        records = [r for r in newer if r.id in self.held_out][-CALIBRATED_PHOTOS:]
         if len(records) < FEWEST_PHOTOS:
             return None
         result = voc.evaluate({r.id: self.held_out[r.id] for r in records}, records, classes=self.model.classes)
