@@ -103,14 +103,13 @@ class LiveDetector:
         self.svms = LiveSVMs(images, svm_config, options, start.svms if known else None)
         self.model, self.version = start, 0
         self.held_out: dict[str, Detections] = {}
-        self._changes, self._caught_up = 0, 0
+        self._changes, self._caught_up = len(images), 0
         self._publish()
 
     @property
     def behind(self) -> bool:
         """Whether something changed since the last catching up began, and there are objects to learn from."""
-        changed = self._changes > self._caught_up or not self.svms.learned
-        return changed and any(len(record.labels) for record in self.images.records)
+        return self._changes > self._caught_up and any(len(record.labels) for record in self.images.records)
 
     def resume(self, saved: Model, held_out: Mapping[str, Detections]) -> None:
         """Continue with the model and the detections that were kept before a restart."""
@@ -139,17 +138,19 @@ class LiveDetector:
             self.held_out.pop(image_id, None)
             self._changed()
 
-    def widen(self, classes: Sequence[str]) -> None:
+    def widen(self, start: Model) -> None:
         """Add classes after the others, whose order stays.
 
         Args:
-            classes: names of all classes.
+            start: what all classes begin with.
         """
-        if tuple(classes[: len(self.model.classes)]) != self.model.classes:
-            raise ValueError(f"classes: expected {', '.join(self.model.classes)} first, got {', '.join(classes)}")
-        self.start, self.model = self.start.with_classes(classes), self.model.with_classes(classes)
-        self.svms.widen(len(classes))
+        classes, before = start.classes, self.model.classes
+        if classes[: len(before)] != before:
+            raise ValueError(f"classes: expected {', '.join(before)} first, got {', '.join(classes)}")
+        self.start, self.model = start, self.model.with_classes(classes)
+        self.svms.widen(len(classes), start.svms)
         self.version += 1
+        self._publish()
 
     def catchup(self) -> LiveCatchup:
         """Return a training of the present photos from the beginning, which another thread may run."""

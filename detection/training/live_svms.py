@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from detection.config import SVMConfig
 from detection.linear_detectors import LinearDetectors
+from detection.training import svm_checkpoint
 from detection.training.images import TrainingImages
 from detection.training.mining import Miner, MiningOptions, training_key
 
@@ -93,16 +94,17 @@ class LiveSVMs:
             held[held > index] -= 1
         self._learn([], changed)
 
-    def widen(self, n_classes: int) -> None:
-        """Add classes, of which nothing is known, up to this number."""
-        more = n_classes - self.images.n_classes
+    def widen(self, n_classes: int, start: LinearDetectors | None = None) -> None:
+        """Add classes, whose windows are still to come, up to this number.
+
+        Args:
+            n_classes: number of all classes.
+            start: what all classes begin with, if the others began with something.
+        """
         self.images.n_classes = n_classes
-        if self.start is not None:
-            weights, bias = np.pad(self.start.weights, ((0, more), (0, 0))), self.start.bias
-            bias = np.pad(bias, (0, more), constant_values=-np.inf)
-            self.start = LinearDetectors(weights, bias, self.start.feature_scale)
+        self.start = start if self.start is not None else None
         if self._miner is not None:
-            self._miner.widen(n_classes)
+            self._miner.widen(n_classes, self.start)
 
     def detectors(self) -> LinearDetectors | None:
         """Return the SVMs as they are now, which later learning does not change; None: nothing was learned."""
@@ -137,14 +139,15 @@ class LiveSVMs:
             else:
                 todo.append(index)
         if miner.images.n_classes < self.images.n_classes:
-            miner.widen(self.images.n_classes)
+            miner.widen(self.images.n_classes, self.start)
         for gone in np.flatnonzero(place[:-1] < 0):
             changed |= miner.forget(int(gone))
         miner.windows.image = place[miner.windows.image]
-        miner.images = self.images
+        miner.images, miner.options = self.images, self.options
         if self._miner is not None:
             self._miner.windows.rows.close()
         self._miner = miner
+        svm_checkpoint.remove(trained.options.folder)
         self._learn(todo, changed)
 
     def _forget(self, index: int) -> NDArray[np.bool_]:

@@ -238,15 +238,19 @@ class Miner:
             self._drop(k)
         return used
 
-    def widen(self, n_classes: int) -> None:
-        """Add classes without windows up to this number."""
-        more = n_classes - len(self.trainable)
+    def widen(self, n_classes: int, start: LinearDetectors | None) -> None:
+        """Add classes without windows up to this number.
+
+        Args:
+            n_classes: number of all classes.
+            start: what all classes begin with; None: zero, as before.
+        """
+        before, more = len(self.trainable), n_classes - len(self.trainable)
         self.windows.widen(n_classes)
         self.trainable, self.scored = np.pad(self.trainable, (0, more)), np.pad(self.scored, (0, more))
         self.new = np.pad(self.new, (0, more))
-        if (start := self.problem.start) is not None:
-            wider = Start(np.pad(start.weights, ((0, more), (0, 0))), np.pad(start.bias_weights, (0, more)))
-            self.problem = replace(self.problem, start=wider)
+        if start is not None:
+            self._start_from(start, before)
 
     def _drop(self, k: int) -> None:
         """Remove the negatives of a class that has no positives any more."""
@@ -300,14 +304,15 @@ class Miner:
         bias = np.where(self.trainable | self._started, state.bias_weights * self.problem.bias_feature, -np.inf)
         return LinearDetectors(state.weights, bias.astype(np.float32), self.problem.feature_scale)
 
-    def _start_from(self, start: LinearDetectors) -> None:
-        """Take the SVMs of an earlier training as weights."""
+    def _start_from(self, start: LinearDetectors, first: int = 0) -> None:
+        """Take the SVMs of an earlier training as weights, of the classes from `first` on."""
         known = np.isfinite(start.bias)
         weights = np.where(known[:, None], start.weights, np.float32(0))
-        bias_weights = np.where(known, start.bias, 0) / self.config.bias_feature
-        self.problem = replace(self.problem, start=Start(weights, bias_weights.astype(np.float64)))
-        self.windows.state.weights[:], self.windows.state.bias_weights[:] = weights, bias_weights
-        self.scored |= known
+        bias_weights = np.where(known, start.bias, 0).astype(np.float64) / self.config.bias_feature
+        self.problem = replace(self.problem, start=Start(weights, bias_weights))
+        state = self.windows.state
+        state.weights[first:], state.bias_weights[first:] = weights[first:], bias_weights[first:]
+        self.scored[first:] |= known[first:]
 
     @property
     def _started(self) -> NDArray[np.bool_]:

@@ -87,7 +87,7 @@ class Learner:
         """Add the classes that are new."""
         classes = tuple(dict.fromkeys((*self.classes, *labels)))
         if classes != self.classes:
-            self.detector.widen(classes)
+            self.detector.widen(self.base.start(classes))
 
     def detect(self, image_id: str, fetch: Fetch) -> tuple[Detections, tuple[int, int]]:
         """Detect the objects of a photo; its windows and maps are made if they are missing.

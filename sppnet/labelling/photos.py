@@ -81,9 +81,9 @@ class LabelStudio:
         for renewed in (False, True):
             try:
                 return self._follow(url, most)
-            except urllib.error.HTTPError as error:
-                if error.code != 401 or renewed or not self._personal:
-                    raise NotFetched(f"{url}: {self._why(error.code, url)}") from None
+            except _Status as status:
+                if status.code != 401 or renewed or not self._personal:
+                    raise NotFetched(f"{url}: {self._why(status.code, url)}") from None
                 self._access = ""
             except (OSError, HTTPException, ValueError) as error:
                 raise error if isinstance(error, NotFetched) else NotFetched(f"{url}: {one_line(error)}") from None
@@ -103,10 +103,10 @@ class LabelStudio:
             try:
                 with _open(url, self._headers(url)) as answer:
                     data: bytes = answer.read(most + 1)
-            except urllib.error.HTTPError as error:
-                if error.code not in REDIRECTS:
+            except _Status as status:
+                if status.code not in REDIRECTS:
                     raise
-                url = urljoin(url, error.headers.get("location", ""))
+                url = urljoin(url, status.location)
                 continue
             if len(data) > most:
                 raise NotFetched(f"{url}: more than {most // 1_000_000} MB; --max-megabytes allows more")
@@ -156,6 +156,19 @@ def is_local(address: str) -> bool:
     return origin(address)[1] in LOCAL
 
 
+class _Status(Exception):
+    """An answer that is not the wanted one.
+
+    Args:
+        code: HTTP status.
+        location: where a redirect leads.
+    """
+
+    def __init__(self, code: int, location: str) -> None:
+        super().__init__(code)
+        self.code, self.location = code, location
+
+
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Leaves redirects to the caller, who checks where they lead: they raise HTTPError."""
 
@@ -168,4 +181,8 @@ _opener = urllib.request.build_opener(_NoRedirects)
 
 def _open(url: str, headers: Mapping[str, str], data: bytes | None = None) -> Any:
     request = urllib.request.Request(url, data, dict(headers))
-    return _opener.open(request, timeout=SECONDS)
+    try:
+        return _opener.open(request, timeout=SECONDS)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise _Status(error.code, error.headers.get("location", "")) from None

@@ -17,7 +17,7 @@ from sppnet.labelling.label_config import LabelConfig, parse
 from sppnet.labelling.learner import Learner
 from sppnet.labelling.payloads import AnnotationData, TaskData, image_id
 from sppnet.labelling.photos import LabelStudio, NotFetched
-from sppnet.labelling.regions import confidences, read_regions, write_regions
+from sppnet.labelling.regions import read_regions, write_regions
 from sppnet.labelling.tasks import TaskBook
 from sppnet.labelling.worker import Worker
 from sppnet.progress import log
@@ -189,7 +189,8 @@ class Project:
             return []
         if not learner.knows:
             return []
-        regions, scores = write_regions(found, config, size), confidences(found)
+        regions = write_regions(found, config, size)
+        scores = [region["score"] for region in regions]
         log.info("task %d: %d boxes in %.2f s", task_id, len(regions), time.perf_counter() - started)
         mean = round(sum(scores) / len(scores), 4) if scores else 0.0
         return [{"result": regions, "score": mean, "model_version": learner.version}]

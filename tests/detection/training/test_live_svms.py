@@ -91,6 +91,19 @@ def test_catching_up_gives_the_svms_of_a_training_from_the_beginning(tmp_path):
     assert not np.array_equal(online.weights, whole.weights)
 
 
+def test_catching_up_twice_is_a_training_from_the_beginning_each_time(tmp_path):
+    images, learner = make_images(10), live(tmp_path)
+    put_all(learner, images, range(6))
+    caught_up(learner)
+    put_all(learner, images, range(6, 10))
+    learner.save()
+    whole = svm.train(images.subset_of(range(10)), CONFIG, replace(learner.options, folder=tmp_path / "whole"))
+    assert_same(caught_up(learner), whole)
+    learner.save()
+    again = live(tmp_path, images=learner.images)
+    assert_same(again.detectors(), whole)
+
+
 def test_changes_during_catching_up_are_not_lost(tmp_path):
     images, learner = make_images(10), live(tmp_path)
     put_all(learner, images, range(6))
@@ -230,6 +243,20 @@ def test_svms_start_from_those_of_another_training(tmp_path):
     for record in images.records[14:]:
         learner.remove(record.id)
     np.testing.assert_array_equal(learner.detectors().weights[0], start.weights[0])
+
+
+def test_a_class_that_comes_later_may_start_from_another_training(tmp_path):
+    images = make_images(20)
+    known = svm.train(images.subset_of(range(14)), CONFIG, replace(live(tmp_path).options, folder=tmp_path / "w"))
+    first = LinearDetectors(known.weights[:1], known.bias[:1], known.feature_scale)
+    learner = live(tmp_path, classes=1, start=first)
+    one = [i for i in range(20) if 1 not in images.records[i].labels][:2]
+    put_all(learner, images, one)
+    learner.widen(2, known)
+    np.testing.assert_array_equal(learner.detectors().weights[1], known.weights[1])
+    assert learner.detectors().bias[1] == pytest.approx(known.bias[1])
+    put_all(learner, images, [14, 15])
+    assert max(gaps(learner)) < 0.05
 
 
 def test_a_snapshot_does_not_change_any_more(tmp_path):

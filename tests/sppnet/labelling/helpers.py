@@ -96,7 +96,13 @@ class StandIn:
         return {"tasks": given, "project": UID, "label_config": self.config, "params": params} | changes
 
     def project(self):
-        return {"id": 7, "title": "Scenes", "created_at": CREATED, "label_config": self.config, "model_version": "sppnet"}
+        return {
+            "id": 7,
+            "title": "Scenes",
+            "created_at": CREATED,
+            "label_config": self.config,
+            "model_version": "sppnet",
+        }
 
     def regions(self, number):
         record = self.records[number - 1]

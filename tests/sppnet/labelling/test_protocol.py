@@ -1,10 +1,8 @@
 """The ML backend protocol: what Label Studio asks, what it gets, what is learned meanwhile."""
 
-import numpy as np
 import pytest
 
-from tests.sppnet.labelling.helpers import UID, backend_client, config_of
-from tests.sppnet.server.helpers import until
+from tests.sppnet.labelling.helpers import backend_client
 
 
 @pytest.fixture
