@@ -86,8 +86,7 @@ class StandIn:
                 "extra_params": None} | changes  # fmt: skip
 
     def task(self, number, **data):
-        record = self.records[number - 1]
-        data = data or {"image": f"/data/upload/7/{record.id}.jpg"}
+        data = data or {"image": f"/data/upload/7/{self.records[number - 1].id}.jpg"}
         return {"id": number, "data": data, "project": 7, "is_labeled": False, "annotations": [], "predictions": []}
 
     def predict(self, *numbers, tasks=None, **changes):
