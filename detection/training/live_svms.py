@@ -8,6 +8,7 @@ does.
 from __future__ import annotations
 
 import copy
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 
 from detection.config import SVMConfig
 from detection.linear_detectors import LinearDetectors
-from detection.training import svm_checkpoint
 from detection.training.images import TrainingImages
 from detection.training.mining import Miner, MiningOptions, training_key
 
@@ -147,7 +147,7 @@ class LiveSVMs:
         if self._miner is not None:
             self._miner.windows.rows.close()
         self._miner = miner
-        svm_checkpoint.remove(trained.options.folder)
+        shutil.rmtree(self.options.folder / FULL, ignore_errors=True)  # checkpoints of this training and earlier ones
         self._learn(todo, changed)
 
     def _forget(self, index: int) -> NDArray[np.bool_]:
@@ -186,7 +186,8 @@ class Catchup:
         self.images = copy.copy(images)
         self.images.records, self.images.proposals = tuple(images.records), dict(images.proposals)
         self.config, self.start = config, start
-        self.options = replace(options, folder=options.folder / FULL)
+        key = training_key(self.images, config, options, start)  # so that no other training's checkpoint is in the way
+        self.options = replace(options, folder=options.folder / FULL / key[:8])
         self.miner: Miner | None = None
 
     def run(self, on_image: Callable[[int], None] = lambda done: None) -> None:

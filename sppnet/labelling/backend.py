@@ -119,11 +119,21 @@ class Backend:
         """Take note of what happened in Label Studio; learning happens later.
 
         Raises:
-            RequestRefused: the body is not as expected, or the project is unknown.
+            RequestRefused: the body is not as expected, or the project is unknown; Label Studio shows nobody why.
         """
+        try:
+            return self._take_note(body)
+        except RequestRefused as refused:
+            log.warning("%s: %s", str(body.get("action"))[:60], refused)
+            raise
+
+    def _take_note(self, body: Mapping[str, Any]) -> dict[str, Any]:
         action = text(body.get("action"), "action")
         known = (*ANNOTATED, *DELETED, "TASKS_DELETED", "PROJECT_UPDATED", "START_TRAINING")
         if action not in known:
+            return {"status": "ignored"}
+        if "project" not in body:  # as when an annotation is turned into a draft
+            log.warning("%s without a word on what; Start Training in Label Studio takes over all annotations", action)
             return {"status": "ignored"}
         project = self._of_webhook(body.get("project"))
         if action in ANNOTATED:

@@ -250,11 +250,12 @@ def test_an_unknown_project_is_refused_or_set_up_from_what_is_said(client, studi
         ("/webhook", {"action": 5}, "action: expected text"),
     ],
 )
-def test_wrong_bodies_are_refused_in_one_sentence(ready, studio, path, body, reason):
+def test_wrong_bodies_are_refused_in_one_sentence(ready, studio, caplog, path, body, reason):
     right = {"/setup": studio.setup, "/predict": lambda: studio.predict(1), "/webhook": lambda: studio.annotated(1)}
     detail = ready.send_json(path, right[path]() | body, status=422)["detail"]
     assert reason in detail
     assert "\n" not in detail
+    assert path != "/webhook" or reason in caplog.text  # Label Studio shows nobody the answer
 
 
 def test_what_is_not_json_is_refused(client):
@@ -266,6 +267,12 @@ def test_what_is_not_json_is_refused(client):
 
 def test_other_actions_are_ignored(client):
     assert client.send_json("/webhook", {"action": "PROJECT_CREATED", "project": {"id": 9}}) == {"status": "ignored"}
+
+
+def test_an_event_without_payload_is_no_loss_unnoticed(ready, caplog):
+    """Label Studio sends it when an annotation is turned into a draft."""
+    assert ready.send_json("/webhook", {"action": "ANNOTATIONS_DELETED"}) == {"status": "ignored"}
+    assert "ANNOTATIONS_DELETED without a word on what; Start Training" in caplog.text
 
 
 def test_start_training_takes_over_all_annotations(ready, studio):
