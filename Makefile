@@ -60,6 +60,12 @@ bench-growth: .venv/ready
 	.venv-contrib/bin/python -m pip install --quiet opencv-contrib-python==5.0.0.93 numpy
 	touch $@
 
+# Its dependencies are not ours, so it gets an environment of its own: 1 GB. A slow test labels photos in it.
+.venv-label-studio/ready:
+	$(PYTHON) -m venv .venv-label-studio
+	.venv-label-studio/bin/python -m pip install --quiet label-studio==1.23.2
+	touch $@
+
 .venv/ready: setup.cfg pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "Python 3.10 or later is needed: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
@@ -68,4 +74,4 @@ bench-growth: .venv/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-contrib build dist *.egg-info
+	rm -rf .venv .venv-contrib .venv-label-studio build dist *.egg-info

@@ -27,19 +27,23 @@ def train(side: str, options: Any) -> dict[str, Any]:
     """Train the SVMs of one side in this process; return seconds, peak memory and, if asked for, objectives."""
     from peers.private_svms import PrivateMiner
 
-    from detection import model, svm
+    from detection import model
+    from detection.training.images import mean_norm
+    from detection.training.mining import Miner, MiningOptions
     from sppnet import environment
 
     data = harness.training_set(options, limit=options.limit)
     dataset, images, config = data.dataset, data.images, data.config
     folder = options.run / f"bench-{side.split()[0]}"
-    mining = svm.MiningOptions(folder / "training", 6 * 2**30, "shared", max_negatives=None, seed=0)
-    kind = svm._Miner if side == OURS else PrivateMiner
+    mining = MiningOptions(folder / "training", 6 * 2**30, "shared", max_negatives=None, seed=0)
+    kind = Miner if side == OURS else PrivateMiner
     started = time.monotonic()
-    miner = kind(images, config.svm, mining, config.svm.feature_norm / svm.mean_norm(images), images.pooled_length)
-    miner.add_positives()
+    miner = kind(images, config.svm, mining, config.svm.feature_norm / mean_norm(images), images.pooled_length)
     if side == OURS:
-        miner.trainable = np.asarray((miner.windows.state.labels > 0).any(axis=0))
+        for index in range(len(images)):
+            miner.add_positives(index)
+    else:
+        miner.add_all_positives()
     for index in range(len(images)):
         last = index == len(images) - 1
         miner.visit(index)

@@ -55,6 +55,10 @@ class Calibration:
         p = p.clip(1e-9, 1 - 1e-9)
         return (np.log(p / (1 - p)) - np.array(self.intercepts)) / np.array(self.slopes)
 
+    def subset(self, labels: NDArray[np.int64]) -> Calibration:
+        """Return the functions and thresholds of some classes, int64 (n,)."""
+        return Calibration(*(tuple(values[k] for k in labels.tolist()) for values in vars(self).values()))
+
     def to_dict(self) -> dict[str, list[float]]:
         """Return plain values for JSON."""
         return {name: list(values) for name, values in vars(self).items()}

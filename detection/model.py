@@ -20,6 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
@@ -30,8 +31,8 @@ from detection.bbox_regression import BoxRegressor, BoxRegressors
 from detection.calibration import Calibration
 from detection.config import Config, Precision, View
 from detection.files import write_atomically
+from detection.linear_detectors import LinearDetectors
 from detection.networks.fc_head import FcFeatures, FcHead
-from detection.svm import LinearDetectors
 from detection.weights.half_precision import Arrays, from_half, to_half
 
 if TYPE_CHECKING:
@@ -98,6 +99,23 @@ class Model:
     def with_scales(self, scales: Sequence[int]) -> Model:
         """Return the same model for photos resized to other short sides, in pixels, than in training."""
         return replace(self, config=self.config.with_scales(tuple(scales)))
+
+    def with_classes(self, classes: Sequence[str]) -> Model:
+        """Return the same model for these classes, in this order; classes that it does not know are never detected.
+
+        It states probabilities only if it knows all of them.
+        """
+        place = {name: k for k, name in enumerate(self.classes)}
+        there = np.array([place.get(name, -1) for name in classes], np.int64)
+        known = there >= 0
+        weights = np.where(known[:, None], self.svms.weights[there], np.float32(0))
+        bias = np.where(known, self.svms.bias[there], np.float32(-np.inf))
+        svms = LinearDetectors(weights, bias, self.svms.feature_scale)
+        regressors = tuple(self.regressors[k] if k >= 0 else None for k in there.tolist()) if self.regressors else ()
+        calibration = self.calibration.subset(there) if self.calibration and known.all() else None
+        notes = {name: value for name, value in self.notes.items() if name != "category_ids"}
+        found = replace(self, classes=tuple(classes), svms=svms, regressors=regressors, notes=notes)
+        return replace(found, calibration=calibration)
 
     def with_views(self, views: tuple[View, ...]) -> Model:
         """Return the same model with other views that inference "best" looks at."""

@@ -1,8 +1,8 @@
 """SVM training as in the authors' program: each class holds a copy of its windows and is trained from the beginning.
 
-The mining rule, its constants and the features are those of this project (detection/svm.py). Only the storage and the
-training differ: one float32 array of negatives per class, and a new scikit-learn LinearSVC on all of them at every
-retraining, as spp_train.m calls liblinear.
+The mining rule, its constants and the features are those of this project (detection/training/mining.py). Only the
+storage and the training differ: one float32 array of negatives per class, and a new scikit-learn LinearSVC on all of
+them at every retraining, as spp_train.m calls liblinear.
 """
 
 from __future__ import annotations
@@ -11,15 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.svm import LinearSVC
 
-from detection.svm import LinearDetectors, _Miner
+from detection.linear_detectors import LinearDetectors
+from detection.training.mining import Miner
 
 Floats = NDArray[np.float32]
 
 
-class PrivateMiner(_Miner):
-    """`_Miner` with a separate copy of the windows for each class."""
+class PrivateMiner(Miner):
+    """`Miner` with a separate copy of the windows for each class."""
 
-    def add_positives(self) -> None:
+    def add_all_positives(self) -> None:
         """Add every object as a positive of its class."""
         found: list[list[Floats]] = [[] for _ in range(self.images.n_classes)]
         for index in range(len(self.images)):

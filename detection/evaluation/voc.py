@@ -62,6 +62,12 @@ class EvaluationResult:
         known = self.ap[~np.isnan(self.ap)]
         return float(known.mean()) if len(known) else float("nan")
 
+    @property
+    def correct(self) -> tuple[NDArray[np.bool_], ...]:
+        """Whether each detection is a true positive: one bool array per class, in the order of `scores`."""
+        counts = (np.round(p * np.arange(1, len(p) + 1)) for p in self.precision)
+        return tuple(np.diff(count, prepend=0) > 0 for count in counts)
+
 
 def evaluate(
     detections: Mapping[str, Detections],

@@ -79,6 +79,27 @@ class HardWindows:
         self.image[(self.state.labels == 0).all(axis=1)] = -1
         return int(gone.sum())
 
+    def release(self, slots: NDArray[np.int64]) -> None:
+        """Free slots, int64 (n,), whatever classes use their windows; the weights stay as they are."""
+        self.state.labels[slots], self.state.alpha[slots] = 0, 0
+        self.image[slots] = -1
+
+    def drop_class(self, k: int) -> None:
+        """Remove a class from all windows, and free those that no other class uses."""
+        self.state.labels[:, k], self.state.alpha[:, k] = 0, 0
+        self.image[(self.state.labels == 0).all(axis=1)] = -1
+
+    def widen(self, n_classes: int) -> None:
+        """Add classes, which use no window yet and have zero weights, up to this number."""
+        s, more = self.state, n_classes - len(self.state.weights)
+        self.state = SharedState(
+            np.pad(s.labels, ((0, 0), (0, more))),
+            np.pad(s.alpha, ((0, 0), (0, more))),
+            s.squares,
+            np.pad(s.weights, ((0, more), (0, 0))),
+            np.pad(s.bias_weights, (0, more)),
+        )
+
     def refill(self, slots: NDArray[np.int64], features: NDArray[np.float32]) -> None:
         """Set the unscaled features, float32 (n, D), of slots (n,) whose keys were restored from a checkpoint."""
         self.rows.grow(len(self.image))

@@ -25,6 +25,19 @@ PIECE = 16  # rows of a block that are visited in succession
 SETTLED = 0.5  # distance of the margin from 1 at which a row at its bound is skipped until the next check
 
 
+@dataclass(frozen=True, eq=False)
+class Start:
+    """SVMs of an earlier training: the regulariser is then the distance from these instead of from zero.
+
+    Attributes:
+        weights: float32 (K, D), for scaled features; zero for classes without an earlier training.
+        bias_weights: float64 (K,), weights of the bias feature.
+    """
+
+    weights: NDArray[np.float32]
+    bias_weights: NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class Problem:
     """Constants of the training of one or more SVMs.
@@ -34,12 +47,14 @@ class Problem:
         positive_weight: factor on C of positives.
         bias_feature: value B of the bias feature.
         feature_scale: factor s on the features.
+        start: what training begins with and stays close to; None: zero.
     """
 
     cost: float
     positive_weight: float
     bias_feature: float
     feature_scale: float
+    start: Start | None = None
 
     def upper(self) -> tuple[float, float]:
         """Return the upper bounds of the dual variables of negatives and of positives."""
@@ -53,7 +68,8 @@ class Objective:
     Attributes:
         positives: loss of the positives.
         negatives: loss of the negatives.
-        regularizer: half the squared norm of the weights, that of the bias included.
+        regularizer: half the squared norm of the weights, that of the bias included; or of their distance from the
+            start.
         gap: primal minus dual objective; NaN if unknown.
     """
 
@@ -173,10 +189,14 @@ def objective_of(
     hinge = np.maximum(0, 1 - y * scores.astype(np.float64))
     low, high = problem.upper()
     positives, negatives = float(high * hinge[y > 0].sum()), float(low * hinge[y < 0].sum())
-    w = state.weights[k].astype(np.float64)
-    regularizer = float(w @ w + state.bias_weights[k] ** 2) / 2
+    w, v, shift = state.weights[k].astype(np.float64), state.bias_weights[k], 0.0
+    if problem.start is not None:  # the dual variables sum to the distance from the start
+        w0, v0 = problem.start.weights[k].astype(np.float64), problem.start.bias_weights[k]
+        w, v = w - w0, v - v0
+        shift = float(w0 @ w + v0 * v)
+    regularizer = float(w @ w + v**2) / 2
     if gap is None:
-        dual = float(state.alpha[y != 0, k].sum(dtype=np.float64)) - regularizer
+        dual = float(state.alpha[y != 0, k].sum(dtype=np.float64)) - regularizer - shift
         gap = positives + negatives + regularizer - dual
     return Objective(positives, negatives, regularizer, gap)
 

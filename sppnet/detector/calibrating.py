@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.records import ImageRecord
 from detection import calibration, features, model, network, svm, voting
@@ -77,13 +76,13 @@ def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: Tr
         detections, records = _held_out_detections(run, settings, found, images, folds, overlaps)
         overlap = _best_overlap(detections, records, found.classes)
         result = voc.evaluate(detections[overlap], records, classes=found.classes)
-        right = [_correct(precision) for precision in result.precision]
-        learned = calibration.fit(result.scores, right, result.n_objects)
+        learned = calibration.fit(result.scores, result.correct, result.n_objects)
         if learned is None:
             log.warning("%s: no detection in photos held out is right, or all are: no probabilities", folder)
         calibrated = replace(found.with_nms_iou(overlap), calibration=learned)
         calibrated.save(folder)
-    log.info("probabilities from %d detections in %d photos held out: %s", sum(map(len, right)), len(records), folder)
+    count = sum(map(len, result.scores))
+    log.info("probabilities from %d detections in %d photos held out: %s", count, len(records), folder)
     return calibrated
 
 
@@ -206,8 +205,3 @@ class _Looks:
     def _body(self) -> network.ConvBody:
         weights = self.settings.weights or "pretrained"
         return network.build(self.model.network, weights, self.settings.device, self.model.config.precision)
-
-
-def _correct(precision: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Which detections are right, from the precision after each: bool (N,)."""
-    return np.diff(np.round(precision * np.arange(1, len(precision) + 1)), prepend=0) > 0

@@ -7,15 +7,15 @@ import base64
 import hashlib
 import re
 import socket
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, File, Form, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 import sppnet
 from sppnet.progress import log
@@ -142,6 +142,14 @@ async def _unexpected(request: Request, error: Exception) -> JSONResponse:
     return error_response(500, "internal error; see the server's terminal", CLOSE)  # uvicorn closes the connection too
 
 
+ERRORS: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    RequestRefused: _refused,
+    RequestValidationError: _invalid,
+    Exception: _unexpected,
+}
+"""Kind of error -> how it is answered."""
+
+
 def application(queue: DetectorQueue, hosts: Collection[str] = ()) -> FastAPI:
     """Return the application: the page and the API.
 
@@ -155,7 +163,7 @@ def application(queue: DetectorQueue, hosts: Collection[str] = ()) -> FastAPI:
         description="Find objects in photos with SPP-net detectors.",
         docs_url=None,  # FastAPI's own pages load scripts from other hosts; /docs is served here instead
         redoc_url=None,
-        exception_handlers={RequestRefused: _refused, RequestValidationError: _invalid, Exception: _unexpected},
+        exception_handlers=ERRORS,
     )
     app.state.queue = queue
     app.include_router(routes)
@@ -165,16 +173,23 @@ def application(queue: DetectorQueue, hosts: Collection[str] = ()) -> FastAPI:
     return app
 
 
+class Stoppable(Protocol):
+    """What does the work of an application."""
+
+    def stop(self) -> None:
+        """Accept no more work, and cancel what waits."""
+
+
 class Server(uvicorn.Server):
-    """A uvicorn server that reports when it is ready, and refuses waiting photos at once when it stops.
+    """A uvicorn server that reports when it is ready, and refuses waiting work at once when it stops.
 
     Args:
-        queue: the application's queue.
+        queue: does the application's work.
         app: from `application`.
         on_ready: called when connections are accepted.
     """
 
-    def __init__(self, queue: DetectorQueue, app: FastAPI, on_ready: Callable[[], None]) -> None:
+    def __init__(self, queue: Stoppable, app: FastAPI, on_ready: Callable[[], None]) -> None:
         log_level = "critical"  # `_unexpected` logs what goes wrong; a client that disconnects is no error
         config = uvicorn.Config(app, lifespan="off", log_config=None, log_level=log_level, access_log=False)
         config.timeout_graceful_shutdown = GRACE_SECONDS
@@ -187,6 +202,6 @@ class Server(uvicorn.Server):
         self.on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Refuse waiting photos, then close."""
+        """Refuse waiting work, then close."""
         self.queue.stop()
         await super().shutdown(sockets)

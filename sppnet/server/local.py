@@ -76,7 +76,7 @@ def _serve(queue: DetectorQueue, listener: socket.socket, say: Callable[[str], N
         log.warning("%s is reachable from other machines, without a password", host)
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     ready = f"{address} is ready; {address}docs describes the API; Ctrl-C stops the server"
-    with _stoppable():
+    with stoppable():
         queue.detector(queue.default)
         app = application(queue, {*LOCAL_NAMES, host} if local else ())
         Server(queue, app, lambda: say(ready)).run([listener])
@@ -84,7 +84,7 @@ def _serve(queue: DetectorQueue, listener: socket.socket, say: Callable[[str], N
 
 
 @contextlib.contextmanager
-def _stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[None]:
     """Let SIGINT and SIGTERM end the block without an error; uvicorn shuts down and passes the signal on."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -177,10 +177,10 @@ class ReportSettings(RunSettings):
 
 
 @dataclass(frozen=True)
-class ServeSettings(InferenceSettings, WeightsSettings, DeviceSettings):
+class ServeSettings(InferenceSettings, WeightsSettings, DeviceSettings, SeedSettings):
     """Settings of `sppnet serve`."""
 
-    MAIN: ClassVar = ("model", "host", "port")
+    MAIN: ClassVar = ("model", "host", "port", "label_studio", "run")
 
     model: tuple[str, ...] | None = option(
         None, "model folders to offer besides the bundled detectors, the default first", metavar="NAME|DIR"
@@ -189,6 +189,44 @@ class ServeSettings(InferenceSettings, WeightsSettings, DeviceSettings):
     port: int = option(8000, "port to listen on; 0 picks a free one", metavar="N")
     max_megabytes: int = option(20, "largest photo file, megabytes", metavar="N", minimum=1)
     max_megapixels: int = option(50, "largest photo, megapixels", metavar="N", minimum=1)
+    label_studio: bool = option(
+        False,
+        "be an ML backend of Label Studio instead: show boxes in its photos and learn from every annotation; --model "
+        "is then the detector to begin with (default: none)",
+    )
+    run: Path | None = option(
+        None,
+        "with --label-studio: folder that keeps one folder per project (default: runs/label-studio)",
+        metavar="DIR",
+        writes="folder",
+    )
+    backbone: str | None = option(
+        None, "with --label-studio: convolutions, as in `sppnet train` (default: lite0)", metavar="NAME"
+    )
+    scales: tuple[int, ...] | None = option(
+        None, "with --label-studio: short sides in pixels (default: 688)", metavar="N", minimum=1
+    )
+    label_studio_url: str | None = option(
+        None, "with --label-studio: its address, if it does not state the right one itself", metavar="URL"
+    )
+    photo_hosts: tuple[str, ...] | None = option(
+        None, "with --label-studio: further hosts from which photos may be fetched", metavar="HOST[:PORT]"
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("run", "backbone", "scales", "label_studio_url", "photo_hosts"):
+            if getattr(self, name) is not None and not self.label_studio:
+                raise ValueError(f"{name}: goes with label_studio")
+        if not self.label_studio:
+            return
+        if self.model and len(self.model) > 1:
+            raise ValueError(f"model: label_studio begins with one detector, got {len(self.model)}")
+        for name in ("backbone", "scales"):
+            if self.model and getattr(self, name) is not None:
+                raise ValueError(f"{name}: goes without model, which has its own")
+        if self.inference not in (None, "fast"):
+            raise ValueError(f"inference: label_studio looks at each photo once, as fast does, got {self.inference}")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from data.records import ImageRecord
 from detection import model, network
 from detection.bbox_regression import BoxRegressor
 from detection.config import PAPER, PoolingConfig
-from detection.svm import LinearDetectors
+from detection.linear_detectors import LinearDetectors
 from detection.training.images import TrainingImages
 
 DIM = 40
@@ -84,11 +84,20 @@ class SyntheticImages(TrainingImages):
         super().__init__(*args)
         self.reads = Counter()
 
+    def subset_of(self, places):
+        """Some of the images, as `subset`, with synthetic features."""
+        return SyntheticImages(
+            [self.records[i] for i in places], self.proposals, self.cache, self.pooling, self.n_classes
+        )
+
     def pool(self, index, boxes, scale_index=None):
         self.reads[index] += 1
         labelled = self.labelled_boxes(index)
         rows = [int(np.flatnonzero((labelled.boxes == box).all(axis=1))[0]) for box in boxes]
-        noise = np.random.default_rng([7, index]).random((len(labelled.boxes), DIM)) / 2
+        name = self.records[index].id  # wherever it stands in a list, an image has the same features
+        noise = (
+            np.random.default_rng([7, int(name) if name.isdigit() else index]).random((len(labelled.boxes), DIM)) / 2
+        )
         signal = np.zeros((len(labelled.boxes), DIM))
         signal[:, : self.n_classes] = 2 * labelled.overlaps
         return (signal + noise)[np.array(rows, int)].astype(np.float16).astype(np.float32)

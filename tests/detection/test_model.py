@@ -8,11 +8,12 @@ import pytest
 from detection import model
 from detection.bbox_regression import BoxRegressor
 from detection.boxes import clip
+from detection.calibration import Calibration
 from detection.detector import SPPDetector
 from detection.ensemble import Evidence, detect_windows
 from detection.features import compute_pyramid, place
+from detection.linear_detectors import LinearDetectors
 from detection.networks.fc_head import FcFeatures, FcHead
-from detection.svm import LinearDetectors
 from detection.weights import half_precision
 from tests.detection.conftest import trained, windows
 
@@ -102,3 +103,18 @@ def test_a_damaged_model_is_an_error_that_names_it(body, tmp_path, name, damage)
         path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises((ValueError, FileNotFoundError), match=str(tmp_path)):
         model.load(tmp_path)
+
+
+def test_a_model_for_other_classes_has_what_it_knows_of_them(body):
+    calibration = Calibration((1.0, 2.0, 3.0), (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    known = replace(trained(body), calibration=calibration)
+    turned = known.with_classes(("c", "a"))
+    np.testing.assert_array_equal(turned.svms.weights, known.svms.weights[[2, 0]])
+    assert turned.regressors == (None, known.regressors[0])
+    assert turned.calibration == Calibration((3.0, 1.0), (0.3, 0.1), (0.6, 0.4))
+    wider = known.with_classes(("a", "x", "b"))
+    assert wider.svms.bias.tolist() == [0, -np.inf, 0]
+    assert not wider.svms.weights[1].any()
+    assert wider.regressors == (known.regressors[0], None, known.regressors[1])
+    assert wider.calibration is None
+    assert known.with_classes(known.classes).svms.weights.tobytes() == known.svms.weights.tobytes()

@@ -8,7 +8,7 @@ import pytest
 from detection import svm
 from detection.boxes import iou
 from detection.config import PAPER, RELEASED
-from detection.training import svm_checkpoint
+from detection.training import mining, svm_checkpoint
 from detection.training.fingerprint import fingerprint
 from detection.training.images import mean_norm
 from tests.reference.svm import objective, optimum
@@ -90,14 +90,14 @@ def test_interrupted_training_resumes_to_the_same_result(images, tmp_path, stop)
 
 def test_a_checkpoint_of_another_training_is_ignored(images, tmp_path, caplog):
     key = fingerprint(images, PAPER.svm, ())
-    miner = svm._Miner.resume(images, PAPER.svm, options_of(tmp_path))
+    miner = mining.Miner.resume(images, PAPER.svm, options_of(tmp_path))
     miner.save()
     assert svm_checkpoint.load(tmp_path, key) is None
     assert "starting from the beginning" in caplog.text
 
 
 def hard(images, tmp_path, config, index=0, k=0, scores=None, group=None, **options):
-    miner = svm._Miner.resume(images, config, options_of(tmp_path, **options))
+    miner = mining.Miner.resume(images, config, options_of(tmp_path, **options))
     labelled = images.labelled_boxes(index)
     group = np.arange(len(labelled.boxes)) if group is None else group
     return labelled, miner.hard_negatives(labelled, group, k, scores)
@@ -141,7 +141,7 @@ def test_difficult_objects_are_positives_or_neither(images, tmp_path):
     counts = {}
     for flag in (True, False):
         config = replace(PAPER.svm, difficult=flag)
-        miner = svm._Miner.resume(images, config, options_of(tmp_path / str(flag)))
+        miner = mining.Miner.resume(images, config, options_of(tmp_path / str(flag)))
         counts[flag] = int((miner.windows.state.labels > 0).sum())
     assert difficult > 0
     assert counts == {True: total, False: total - difficult}

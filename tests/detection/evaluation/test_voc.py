@@ -33,8 +33,7 @@ def found(boxes, scores, labels=None):
 def verdicts(detections, records, **options):
     """Return the AP and the true positives of the only class."""
     result = evaluate(detections, records, classes=["thing"], **options)
-    tp = np.rint(result.precision[0] * np.arange(1, len(result.precision[0]) + 1))
-    return float(result.ap[0]), np.diff(tp, prepend=0).astype(int).tolist()
+    return float(result.ap[0]), result.correct[0].astype(int).tolist()
 
 
 class TestAveragePrecision:

@@ -11,9 +11,9 @@ from detection import features, postprocessing
 from detection.config import PAPER
 from detection.detections import Detections
 from detection.features import FeaturePyramid
+from detection.linear_detectors import LinearDetectors
 from detection.model import Model, load
 from detection.networks.fc_head import FcFeatures, FcHead, NormalizedHead
-from detection.svm import LinearDetectors
 from detection.training.images import TrainingImages
 from detection.weights.state_dict import write_state
 

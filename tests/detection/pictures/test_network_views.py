@@ -8,10 +8,10 @@ import pytest
 from detection import spp
 from detection.config import PAPER
 from detection.features import Cells, FeaturePyramid, locate, pool
+from detection.linear_detectors import LinearDetectors
 from detection.model import Model
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.pictures import network_views
-from detection.svm import LinearDetectors
 
 LEVELS = (1, 2, 3, 6)
 BINS = sum(n * n for n in LEVELS)

@@ -1,11 +1,14 @@
 """The solver of all classes against scikit-learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from detection.training.liblinear import fit_liblinear
 from detection.training.row_store import BLOCK_ROWS, RowStore
-from detection.training.solver import Problem, SharedState, margins, solve
+from detection.training.solver import Problem, SharedState, Start, margins, solve
 from tests.reference.svm import objective, optimum
 
 ROWS, DIM, CLASSES = 2500, 160, 3  # more rows than a block holds
@@ -111,3 +114,26 @@ def test_liblinear_falls_back_to_the_shared_solver_if_memory_is_short(problem, c
         found = fit_liblinear(rows, state, np.array([0]), setting, memory=1000, tolerance=1e-3)
     assert found[0].gap <= 1e-3 * found[0].total
     assert "using the shared solver" in caplog.text
+
+
+def test_a_start_is_what_the_weights_stay_close_to(problem):
+    """The optimum is found as that of the dual problem by a general bounded solver."""
+    rows, state, setting, features = problem
+    rng, k = np.random.default_rng(2), 1
+    start = Start((rng.standard_normal((CLASSES, DIM)) / 30).astype(np.float32), np.array([0.0, 0.04, 0.0]))
+    state.weights[:], state.bias_weights[:] = start.weights, start.bias_weights
+    found = solve(rows, state, np.array([k]), replace(setting, start=start), tolerance=1e-5)[k]
+    x, y = held(state, features, k)
+    signed = np.hstack([x, np.full((len(x), 1), 10.0)]) * y[:, None]  # (N, D + 1)
+    margin = signed @ np.append(start.weights[k].astype(float), start.bias_weights[k])
+
+    def negative_dual(alpha):
+        shift = signed.T @ alpha
+        return shift @ shift / 2 - (alpha * (1 - margin)).sum(), signed @ shift - (1 - margin)
+
+    bounds = [(0, 2e-3 if label > 0 else 1e-3) for label in y]
+    best = minimize(negative_dual, np.zeros(len(x)), jac=True, bounds=bounds, options={"maxiter": 2000})
+    assert found.total == pytest.approx(-best.fun, rel=1e-3)
+    assert 0 <= found.gap <= 1e-4 * found.total
+    shift = np.append(state.weights[k] - start.weights[k], state.bias_weights[k] - start.bias_weights[k])
+    np.testing.assert_allclose(shift, signed.T @ best.x, atol=0.01 * np.abs(shift).max())

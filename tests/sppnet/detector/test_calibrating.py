@@ -7,7 +7,6 @@ import pytest
 
 from detection import calibration, model
 from sppnet.detector import calibrating
-from sppnet.detector.calibrating import _correct
 from tests import commands
 
 
@@ -69,10 +68,3 @@ def test_more_photos_are_held_out_once(work, monkeypatch):
     assert (len(once[0]), len(once[1])) == (2500, 500)
     (third,) = calibrating._folds(None, trained, 300)
     assert (len(third[0]), len(third[1])) == (200, 100)
-
-
-def test_detections_are_right_where_precision_rises_or_stays_one():
-    right = np.array([True, False, True, True, False])
-    precision = np.cumsum(right) / np.arange(1, 6)
-    assert _correct(precision).tolist() == right.tolist()
-    assert _correct(np.zeros(0)).tolist() == []

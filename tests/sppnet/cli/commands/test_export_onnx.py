@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from detection import SPPDetector, onnx_export
+from detection.linear_detectors import LinearDetectors
 from detection.networks.fc_head import FcFeatures, FcHead
-from detection.svm import LinearDetectors
 from sppnet.cli import main
 
 

@@ -1,0 +1,46 @@
+"""Linear classifiers of window features: what SVM training makes and detection uses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class LinearDetectors:
+    """K linear classifiers of window features.
+
+    Attributes:
+        weights: float32 (K, D), one row per class, for features multiplied by `feature_scale`.
+        bias: float32 (K,); minus infinity for a class without positives.
+        feature_scale: factor that makes the mean L2 norm of the training features 20.
+    """
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    feature_scale: float
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes K."""
+        return len(self.weights)
+
+    def scores(self, features: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32]:
+        """Return the margins: float32 (N, K).
+
+        Args:
+            features: float32 (N, D), unscaled, an array or a tensor on any device.
+        """
+        if isinstance(features, torch.Tensor):
+            weights = torch.from_numpy(self._scaled_weights).to(features.device)
+            return (features @ weights).cpu().numpy() + self.bias
+        return features @ self._scaled_weights + self.bias
+
+    @cached_property
+    def _scaled_weights(self) -> NDArray[np.float32]:
+        """Weights of unscaled features: float32 (D, K)."""
+        return self.weights.T * np.float32(self.feature_scale)
