@@ -92,8 +92,9 @@ class LabelledFolder:
             image_id: a labelled photo.
             classes: names of all classes in label order.
         """
-        photo, found = self.photo(image_id), read_annotation(self._annotation(image_id))
+        photo = self.photo(image_id)
         assert photo is not None
+        found = read_annotation(self._annotation(image_id), photo)
         labels = np.array([classes.index(name) for name in found.names], np.int64)
         return ImageRecord(image_id, photo, found.size, found.boxes.astype(np.float32), labels, found.difficult)
 
