@@ -24,6 +24,7 @@ BEFORE = {  # what a page takes for granted
 }
 SHORTENED = {  # trainings that would take minutes; the last value of a flag counts
     "stage finetune": ["--schedule", "6:1e-3"],
+    "train": ["--proposals", "ss", "--cost", "0.001"],
     "classifier train-network": ["--epochs", "1"],
 }
 
