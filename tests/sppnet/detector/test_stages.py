@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from data import minivoc
-from detection import SPPDetector, network, svm
+from detection import SPPDetector, network
 from detection.config import View
 from detection.detection_table import load_npz
 from detection.model import load
 from detection.networks.fc_head import FcHead
 from detection.networks.low_rank import LowRankLinear
+from detection.training import mining
 from detection.training.batches import WindowBatches
 from proposals.io import load as load_boxes
 from tests import commands
@@ -130,7 +131,9 @@ def test_no_difficult_reaches_the_configuration(work, finished):
 
 def test_memory_reaches_the_row_store_in_bytes(work, monkeypatch):
     seen = []
-    monkeypatch.setattr(svm.HardWindows, "__init__", lambda self, dim, n, memory, folder: seen.append(memory) or 1 / 0)
+    monkeypatch.setattr(
+        mining.HardWindows, "__init__", lambda self, dim, n, memory, folder: seen.append(memory) or 1 / 0
+    )
     with pytest.raises(ZeroDivisionError):
         commands.train_svms([*work.data, "--overwrite", "--memory", "0.5"])
     assert seen == [2**29]
