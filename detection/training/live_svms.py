@@ -24,6 +24,9 @@ from detection.training.mining import Miner, MiningOptions, training_key
 if TYPE_CHECKING:
     from data.records import ImageRecord
 
+TOLERANCE = (
+    0.05  # relative duality gap at which learning from one image stops; a smaller one is no better on test images
+)
 FULL = "full"  # folder of a training from the beginning, within that of the options
 
 
@@ -169,7 +172,7 @@ class LiveSVMs:
             miner.visit(index)
         miner.next_image = len(self.images)
         classes = np.flatnonzero(miner.trainable & (changed | (miner.new > 0)))
-        miner.retrain(classes, self.options.mining_tolerance)
+        miner.retrain(classes, TOLERANCE)
 
 
 class Catchup:

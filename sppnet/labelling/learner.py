@@ -35,6 +35,7 @@ from sppnet.server.uploads import UploadLimits
 DATA, LIVE = "data", "live"  # folders of the labelled photos and of the model, within that of the project
 CHECKPOINTS, WINDOWS, HELD_OUT = "training", "windows", "held-out.npz"  # within that of the model
 MEMORY = 2**30  # bytes of feature rows held in memory
+NEGATIVES = 30  # hard negatives per photo and class; more cost time and do not help with some hundred photos
 SPLITS = ("train", "test")  # into which a data set with one list is divided
 Fetch = Callable[[], bytes]
 
@@ -63,7 +64,7 @@ class Learner:
         start = base.start(classes)
         images = TrainingImages(records, windows, self.cache, base.config.pooling, len(classes), start.fc)
         folder = self.model_folder / CHECKPOINTS
-        options = MiningOptions(folder, MEMORY, "shared", max_negatives=None, seed=base.seed)
+        options = MiningOptions(folder, MEMORY, "shared", NEGATIVES, base.seed)
         self.detector = LiveDetector(start, images, base.svm_config, options)
         self._resume(classes)
         self._kept = self.detector.version

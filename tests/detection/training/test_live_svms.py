@@ -115,7 +115,7 @@ def test_changes_during_catching_up_are_not_lost(tmp_path):
     training.run()
     learner.adopt(training)
     assert learner.ids == ["000", "001", "003", "004", "005", "006"]
-    assert max(gaps(learner)) < 0.05
+    assert max(gaps(learner)) < 0.07
     held = learner._miner.windows.image
     assert set(held[held >= 0]) <= set(range(6))
     positives = np.flatnonzero((learner._miner.windows.state.labels > 0).any(axis=1))
@@ -128,7 +128,7 @@ def test_what_was_learned_from_a_removed_image_is_gone(tmp_path):
     learner.remove(images.records[1].id)
     put_all(without, images, [0, 2, 3, 4, 5])
     assert learner.ids == without.ids
-    assert max(gaps(learner)) < 0.05  # the dual variables and the weights still belong together
+    assert max(gaps(learner)) < 0.07  # the dual variables and the weights still belong together
     assert_same(caught_up(learner), caught_up(without))
 
 
@@ -239,7 +239,7 @@ def test_svms_start_from_those_of_another_training(tmp_path):
         put_all(each, images, [14])
     assert np.isfinite(learner.detectors().bias[0])
     assert loss(learner, images, 0) < 0.8 * loss(blank, images, 0)
-    assert max(gaps(learner)) < 0.05
+    assert max(gaps(learner)) < 0.07
     for record in images.records[14:]:
         learner.remove(record.id)
     np.testing.assert_array_equal(learner.detectors().weights[0], start.weights[0])
@@ -256,7 +256,7 @@ def test_a_class_that_comes_later_may_start_from_another_training(tmp_path):
     np.testing.assert_array_equal(learner.detectors().weights[1], known.weights[1])
     assert learner.detectors().bias[1] == pytest.approx(known.bias[1])
     put_all(learner, images, [14, 15])
-    assert max(gaps(learner)) < 0.05
+    assert max(gaps(learner)) < 0.07
 
 
 def test_a_snapshot_does_not_change_any_more(tmp_path):
