@@ -24,9 +24,7 @@ from detection.training.mining import Miner, MiningOptions, training_key
 if TYPE_CHECKING:
     from data.records import ImageRecord
 
-TOLERANCE = (
-    0.05  # relative duality gap at which learning from one image stops; a smaller one is no better on test images
-)
+TOLERANCE = 0.05  # relative duality gap at which learning from one image stops; a smaller one detects no better
 FULL = "full"  # folder of a training from the beginning, within that of the options
 
 
