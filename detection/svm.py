@@ -8,10 +8,11 @@ dropped. All classes share one copy of the windows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from detection.config import SVMConfig
 from detection.linear_detectors import LinearDetectors
+from detection.training import svm_checkpoint
 from detection.training.images import TrainingImages
 from detection.training.mining import Miner, MiningOptions
 
@@ -21,6 +22,7 @@ def train(
     config: SVMConfig,
     options: MiningOptions,
     on_image: Callable[[int], None] = lambda done: None,
+    start: LinearDetectors | None = None,
 ) -> LinearDetectors:
     """Mine hard negatives over all images once and train every class.
 
@@ -29,12 +31,48 @@ def train(
         config: published constants.
         options: solver, memory, checkpoints.
         on_image: called with the number of finished images, for a progress bar.
+        start: linear classifiers that training begins with and stays close to; None: zero.
 
     Returns:
         the SVMs of all classes. An interrupted training resumes from its last checkpoint in `options.folder` and
-        gives the same result; delete the checkpoint (`svm_checkpoint.remove`) once the result is saved.
+        gives the same result; delete the checkpoint (`svm_checkpoint.remove`) once the result is saved. Which windows
+        were held at the end stays there, for `trained_without`.
 
     Raises:
         ValueError: no image has an object that can be a positive.
     """
-    return Miner.resume(images, config, options).run(on_image).finish()
+    return Miner.resume(images, config, options, start).run(on_image).finish()
+
+
+def trained_without(
+    parts: Sequence[Sequence[int]],
+    images: TrainingImages,
+    config: SVMConfig,
+    options: MiningOptions,
+    start: LinearDetectors | None = None,
+) -> Iterator[LinearDetectors]:
+    """Yield SVMs that have not seen some of the images, for each part of the images that is left out.
+
+    They are trained on the windows that a training on all images ended with, so nothing is mined again. If that
+    training is not in `options.folder`, it is done first.
+
+    Args:
+        parts: numbers of the images to leave out.
+        images: all training images.
+        config: published constants.
+        options: as of the training on all images.
+        start: as of the training on all images.
+
+    Raises:
+        ValueError: no image has an object that can be a positive.
+    """
+    miner = Miner.restored(images, config, options, start, svm_checkpoint.FINISHED)
+    if miner is None:
+        miner = Miner.resume(images, config, options, start).run()
+        miner.save(svm_checkpoint.FINISHED)
+        svm_checkpoint.remove(options.folder)
+    try:
+        for part in parts:
+            yield miner.without(part)
+    finally:
+        miner.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -20,9 +20,11 @@ from detection.training import svm_checkpoint
 from detection.training.fingerprint import fingerprint
 from detection.training.hard_windows import HardWindows
 from detection.training.images import LabelledBoxes, TrainingImages, mean_norm
-from detection.training.solver import Objective, Problem, Start, margins, solve
+from detection.training.solver import Objective, Problem, SharedState, Start, margins, solve
 
 log = logging.getLogger(__name__)
+
+SUBTRACTED = 1000  # windows whose features are read at a time when they are taken out
 
 
 @dataclass(frozen=True)
@@ -100,11 +102,16 @@ class Miner:
 
     @classmethod
     def restored(
-        cls, images: TrainingImages, config: SVMConfig, options: MiningOptions, start: LinearDetectors | None = None
+        cls,
+        images: TrainingImages,
+        config: SVMConfig,
+        options: MiningOptions,
+        start: LinearDetectors | None = None,
+        file: str = svm_checkpoint.FILE,
     ) -> Miner | None:
-        """Return a miner as it was when it was saved; None if there is no checkpoint of the same training."""
+        """Return a miner as it was when it was saved; None if the file holds no checkpoint of the same training."""
         key = training_key(images, config, options, start)
-        found = svm_checkpoint.load(options.folder, key)
+        found = svm_checkpoint.load(options.folder, key, file)
         if found is None:
             return None
         miner = cls(images, config, options, found.feature_scale, found.state.weights.shape[1], start)
@@ -228,15 +235,21 @@ class Miner:
             bool (K,), the classes that used one of them.
         """
         state, slots = self.windows.state, np.flatnonzero(self.windows.image == index)
-        parts = state.alpha[slots] * state.labels[slots]  # (n, K)
-        state.weights[:] -= (parts.T @ self.windows.rows.read(slots)) * np.float32(self.problem.feature_scale)
-        state.bias_weights[:] -= parts.sum(axis=0, dtype=np.float64) * self.problem.bias_feature
         used = np.asarray(state.labels[slots].any(axis=0))
+        self._subtract(state, slots)
         self.windows.release(slots)
         self.trainable = np.asarray((state.labels > 0).any(axis=0))
         for k in np.flatnonzero(used & ~self.trainable).tolist():
             self._drop(k)
         return used
+
+    def _subtract(self, state: SharedState, slots: NDArray[np.int64]) -> None:
+        """Take windows, int64 (n,), out of a state of the same slots; the weights lose their part."""
+        for piece in np.split(slots, range(SUBTRACTED, len(slots), SUBTRACTED)):
+            parts = state.alpha[piece] * state.labels[piece]  # (n, K)
+            state.weights[:] -= (parts.T @ self.windows.rows.read(piece)) * np.float32(self.problem.feature_scale)
+            state.bias_weights[:] -= parts.sum(axis=0, dtype=np.float64) * self.problem.bias_feature
+            state.labels[piece], state.alpha[piece] = 0, 0
 
     def widen(self, n_classes: int, start: LinearDetectors | None) -> None:
         """Add classes without windows up to this number.
@@ -289,19 +302,47 @@ class Miner:
             )  # fmt: skip
         log.debug("%d windows held, %d (window, class) pairs evicted", len(self.windows), evicted)
 
-    def fit(self, classes: NDArray[np.int64], tolerance: float) -> dict[int, Objective]:
-        """Train the given classes with the solver of the options; return the objective of each."""
-        w, p, o = self.windows, self.problem, self.options
+    def fit(
+        self, classes: NDArray[np.int64], tolerance: float, state: SharedState | None = None
+    ) -> dict[int, Objective]:
+        """Train the given classes with the solver of the options; return the objective of each.
+
+        Args:
+            classes: int64 (n,).
+            tolerance: relative duality gap.
+            state: changed in place; None: that of the windows.
+        """
+        rows, p, o = self.windows.rows, self.problem, self.options
+        state = state or self.windows.state
         if o.solver == "liblinear":
             from detection.training.liblinear import fit_liblinear  # scikit-learn takes a second to import
 
-            return fit_liblinear(w.rows, w.state, classes, p, memory=o.memory, tolerance=tolerance)
-        return solve(w.rows, w.state, classes, p, tolerance=tolerance, seed=o.seed + self.trainings)
+            return fit_liblinear(rows, state, classes, p, memory=o.memory, tolerance=tolerance)
+        return solve(rows, state, classes, p, tolerance=tolerance, seed=o.seed + self.trainings)
+
+    def without(self, images: Collection[int]) -> LinearDetectors:
+        """Return SVMs that know nothing of some images: trained on the held windows of all others.
+
+        The windows that are held stay those that were hard for all images together; no others are mined.
+
+        Args:
+            images: numbers of the images to leave out.
+        """
+        own = self.windows.state
+        state = SharedState(
+            own.labels.copy(), own.alpha.copy(), own.squares, own.weights.copy(), own.bias_weights.copy()
+        )
+        self._subtract(state, np.flatnonzero(np.isin(self.windows.image, list(images))))
+        trainable = np.asarray((state.labels > 0).any(axis=0))
+        self.fit(np.flatnonzero(trainable), self.options.tolerance, state)
+        return self._detectors_of(state, trainable)
 
     def detectors(self) -> LinearDetectors:
         """Return the current SVMs; further training changes their weights in place."""
-        state = self.windows.state
-        bias = np.where(self.trainable | self._started, state.bias_weights * self.problem.bias_feature, -np.inf)
+        return self._detectors_of(self.windows.state, self.trainable)
+
+    def _detectors_of(self, state: SharedState, trainable: NDArray[np.bool_]) -> LinearDetectors:
+        bias = np.where(trainable | self._started, state.bias_weights * self.problem.bias_feature, -np.inf)
         return LinearDetectors(state.weights, bias.astype(np.float32), self.problem.feature_scale)
 
     def _start_from(self, start: LinearDetectors, first: int = 0) -> None:
@@ -320,7 +361,7 @@ class Miner:
         start = self.problem.start
         return np.zeros(len(self.trainable), np.bool_) if start is None else np.asarray(start.weights.any(axis=1))
 
-    def save(self) -> None:
+    def save(self, file: str = svm_checkpoint.FILE) -> None:
         """Write a checkpoint of windows and SVMs; features are pooled again on resuming."""
         svm_checkpoint.save(
             self.options.folder,
@@ -334,13 +375,19 @@ class Miner:
                 self.trainings,
                 self.next_image,
             ),
+            file,
         )
 
     def finish(self) -> LinearDetectors:
-        """Release the feature rows and return the SVMs; the checkpoint stays until the caller has saved them."""
+        """Note which windows are held, release their features and return the SVMs; the checkpoint stays."""
+        self.save(svm_checkpoint.FINISHED)
         result = self.detectors()
-        self.windows.rows.close()
+        self.close()
         return result
+
+    def close(self) -> None:
+        """Release the feature rows."""
+        self.windows.rows.close()
 
 
 def training_key(

@@ -17,6 +17,7 @@ from detection.training.solver import SharedState
 log = logging.getLogger(__name__)
 
 FILE = "checkpoint.npz"
+FINISHED = "finished.npz"  # the same of a finished training, from which others can continue
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +45,13 @@ class Checkpoint:
     next_image: int
 
 
-def save(folder: Path, checkpoint: Checkpoint) -> None:
+def save(folder: Path, checkpoint: Checkpoint, file: str = FILE) -> None:
     """Write a checkpoint atomically; the folder is created if absent.
+
+    Args:
+        folder: of the file.
+        checkpoint: what is written.
+        file: name of the file; that of a finished training is compressed.
 
     Raises:
         OSError: the file cannot be written.
@@ -53,24 +59,31 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     values = {k: v for k, v in vars(checkpoint).items() if k != "state"} | vars(checkpoint.state)
     buffer = io.BytesIO()
-    np.savez(buffer, **values)
-    write_atomically(folder / FILE, [buffer.getvalue()])
+    (np.savez_compressed if file == FINISHED else np.savez)(buffer, **values)
+    write_atomically(folder / file, [buffer.getvalue()])
 
 
-def load(folder: Path, key: str) -> Checkpoint | None:
+def load(folder: Path, key: str, file: str = FILE) -> Checkpoint | None:
     """Read the checkpoint of the training with this key.
 
+    Args:
+        folder: of the file.
+        key: `fingerprint` of the training.
+        file: name of the file.
+
     Returns:
-        the checkpoint; None if there is none or, with a warning, if it is damaged or of another training.
+        the checkpoint; None if there is none, or if it is of another training or, with a warning, damaged. An
+        unfinished one of another training is worth a warning too.
     """
-    path = folder / FILE
+    path = folder / file
     if not path.is_file():
         return None
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            values = {name: file[name] for name in file.files}
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+            values = {name: archive[name] for name in archive.files}
         if str(values["key"]) != key:
-            log.warning("%s belongs to a training with other settings or data; starting from the beginning", path)
+            if file == FILE:
+                log.warning("%s belongs to a training with other settings or data; starting from the beginning", path)
             return None
         names = ("labels", "alpha", "squares", "weights", "bias_weights")
         state = SharedState(**{name: values[name] for name in names})

@@ -21,13 +21,12 @@ from detection.evaluation import voc
 from detection.features import FeaturePyramid
 from detection.image import read
 from detection.model import Model
-from detection.training import svm_checkpoint
 from detection.training.images import TrainingImages
 from sppnet.detector.features import open_features
 from sppnet.detector.finetuning import SETTINGS, divide
 from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs
 from sppnet.detector.training_images import training_images_of
-from sppnet.progress import advance, log, progress
+from sppnet.progress import log, progress
 from sppnet.run import Run, exclusive
 from sppnet.settings.detector import CalibrateSettings, TrainSettings
 
@@ -38,14 +37,13 @@ SEED = 7
 OVERLAPS = (0.3, 0.4, 0.5, 0.6)  # of two detections of a class that touch, as cells do
 JUDGED_AT = (0.5, 0.75)  # IoU of right detections
 CLEARLY = 0.005  # in mean average precision
-Fold = tuple[list[int], list[int]]  # numbers of the images that are trained on, and of those held out
 
 
 def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: TrainedSVMs | None = None) -> Model:
-    """Train SVMs without some of the photos, detect in these, and turn margins into probabilities.
+    """Train the SVMs without some of the photos, detect in these, and turn margins into probabilities.
 
-    Box regressors are those of the model. Layers that were fine-tuned have not seen the photos of their validation, so
-    these are the ones held out.
+    These SVMs learn from the windows that were hard in the training of the model, and its box regressors are used.
+    Layers that were fine-tuned have not seen the photos of their validation, so these are the ones held out.
 
     Args:
         run: holds model, proposals and features.
@@ -68,12 +66,12 @@ def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: Tr
             return found
         images = trained.images if trained else training_images_of(run, found, settings)
         images.fc = found.fc
-        folds = _folds(run, found, len(images))
-        if not folds:
+        parts = _held_out(run, found, len(images))
+        if not parts:
             log.warning("%s: too few photos to hold some out, so detections have margins but no probabilities", folder)
             return found
         overlaps = _overlaps(found, settings)
-        detections, records = _held_out_detections(run, settings, found, images, folds, overlaps)
+        detections, records = _held_out_detections(run, settings, found, images, parts, overlaps)
         overlap = _best_overlap(detections, records, found.classes)
         result = voc.evaluate(detections[overlap], records, classes=found.classes)
         learned = calibration.fit(result.scores, result.correct, result.n_objects)
@@ -86,15 +84,16 @@ def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: Tr
     return calibrated
 
 
-def _folds(run: Run, trained: Model, count: int) -> list[Fold]:
-    """Which images are held out; none if there are too few to train on the others."""
+def _held_out(run: Run, trained: Model, count: int) -> list[list[int]]:
+    """Parts of the images that are held out; none if there are too few to train on the others."""
     if trained.fc and (notes := _finetuning(run)) is not None:
-        return [divide(count, notes["validation"], notes["seed"])]
+        return [divide(count, notes["validation"], notes["seed"])[1]]
     if count < 2 * FOLDS:
         return []
     order = np.random.default_rng(SEED).permutation(count).tolist()
-    held = [order[k::FOLDS] for k in range(FOLDS)] if count <= FEW else [order[: min(HELD_OUT, count // FOLDS)]]
-    return [(sorted(set(order) - set(part)), sorted(part)) for part in held]
+    if count <= FEW:
+        return [sorted(order[k::FOLDS]) for k in range(FOLDS)]
+    return [sorted(order[: min(HELD_OUT, count // FOLDS)])]
 
 
 def _finetuning(run: Run) -> dict[str, Any] | None:
@@ -132,33 +131,28 @@ def _held_out_detections(
     settings: CalibrateSettings | TrainSettings,
     found: Model,
     images: TrainingImages,
-    folds: Sequence[Fold],
+    parts: Sequence[Sequence[int]],
     overlaps: Sequence[float],
 ) -> tuple[dict[float, dict[str, Detections]], list[ImageRecord]]:
-    """Detections in the images held out, by SVMs that were trained on the others; and the records of these images.
+    """Detections in parts of the images, by SVMs that were trained on the others; and the records of these images.
 
     Returns:
         overlap -> image id -> detections; and the records.
     """
     detections: dict[float, dict[str, Detections]] = {overlap: {} for overlap in overlaps}
-    records: list[ImageRecord] = []
-    looks, done = _Looks(run, settings, found), 0
-    with progress(sum(len(train) + len(held) for train, held in folds), 0, "img", "probabilities") as bar:
-        for number, (train, held) in enumerate(folds):
-            folder = run.model(settings.model_name) / CHECKPOINTS / f"without-part-{number}"
-            svms = svm.train(images.subset(train), found.config.svm, _options(found, settings, folder))
-            done += len(train)
-            for i in held:
+    looks = _Looks(run, settings, found)
+    folder = run.model(settings.model_name) / CHECKPOINTS
+    trainings = svm.trained_without(parts, images, found.config.svm, _options(found, settings, folder))
+    with progress(sum(map(len, parts)), 0, "img", "probabilities") as bar:
+        for part, svms in zip(parts, trainings, strict=True):
+            for i in part:
                 first, *others = looks.of(images.records[i])
                 boxes = images.proposals[images.records[i].id]
                 evidence = Evidence(first, boxes, replace(found, svms=svms), others=others)
                 for overlap, made in zip(overlaps, _detect(evidence, overlaps), strict=True):
                     detections[overlap][images.records[i].id] = made
-                records.append(images.records[i])
-                done += 1
-                advance(bar, done)
-            svm_checkpoint.remove(folder)
-    return detections, records
+                bar.update()
+    return detections, [images.records[i] for part in parts for i in part]
 
 
 def _detect(evidence: Evidence, overlaps: Sequence[float]) -> list[Detections]:
@@ -171,7 +165,7 @@ def _detect(evidence: Evidence, overlaps: Sequence[float]) -> list[Detections]:
 
 
 def _options(found: Model, settings: CalibrateSettings | TrainSettings, folder: Path) -> svm.MiningOptions:
-    """Options of the training of the model's own SVMs, in another folder."""
+    """Options of the training of the model's SVMs."""
     notes = found.notes
     memory = int(settings.memory * 2**30)
     return svm.MiningOptions(folder, memory, notes["solver"], notes["max_negatives_per_image"], notes["seed"])

@@ -11,6 +11,7 @@ from detection.config import PAPER, RELEASED
 from detection.training import mining, svm_checkpoint
 from detection.training.fingerprint import fingerprint
 from detection.training.images import mean_norm
+from tests.detection.conftest import make_images
 from tests.reference.svm import objective, optimum
 
 
@@ -94,6 +95,33 @@ def test_a_checkpoint_of_another_training_is_ignored(images, tmp_path, caplog):
     miner.save()
     assert svm_checkpoint.load(tmp_path, key) is None
     assert "starting from the beginning" in caplog.text
+
+
+def test_svms_without_some_images_are_those_of_the_other_images(tmp_path):
+    images, config = make_images(20), replace(PAPER.svm, retrain_after=100, thinning_iou=None, cost=1.0)
+    options = options_of(tmp_path / "all", tolerance=1e-5)
+    trained = svm.train(images, config, options)
+    parts = [[0, 3, 7], [], range(20)]
+    without, same, nothing = svm.trained_without(parts, images, config, options)
+    others = images.subset_of([i for i in range(20) if i not in parts[0]])
+    fresh = mining.Miner(others, config, options, trained.feature_scale, images.feature_length)
+    for index in range(len(others)):
+        fresh.add_positives(index)
+        fresh.visit(index)  # all windows, as no SVM ranks them
+    fresh.fit(np.arange(2), 1e-5)
+    far = np.linalg.norm(trained.weights - fresh.detectors().weights)
+    assert np.linalg.norm(without.weights - fresh.detectors().weights) < 0.1 * far
+    np.testing.assert_allclose(same.weights, trained.weights, rtol=1e-2, atol=1e-4)
+    assert np.isinf(nothing.bias).all()
+
+
+def test_a_training_that_was_not_kept_is_done_before_images_are_left_out(images, tmp_path):
+    config, options = replace(PAPER.svm, retrain_after=100), options_of(tmp_path)
+    (found,) = svm.trained_without([[1]], images, config, options)
+    assert (tmp_path / svm_checkpoint.FINISHED).is_file()
+    assert not (tmp_path / svm_checkpoint.FILE).exists()
+    (again,) = svm.trained_without([[1]], images, config, options)
+    np.testing.assert_array_equal(found.weights, again.weights)
 
 
 def hard(images, tmp_path, config, index=0, k=0, scores=None, group=None, **options):

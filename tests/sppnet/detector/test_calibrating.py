@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from detection import calibration, model
+from detection.training import mining, svm_checkpoint
 from sppnet.detector import calibrating
 from tests import commands
 
@@ -33,10 +34,24 @@ def test_a_calibrated_model_states_probabilities_and_keeps_its_scores(work, weig
     assert not list(work.run.glob("model/training/*/*"))
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_nothing_is_mined_again_if_the_windows_of_the_training_are_there(work, weights, monkeypatch, there):
+    kept = work.run / "model" / "training" / svm_checkpoint.FINISHED
+    if not there:
+        kept.unlink()  # as in a run folder of an earlier version
+    visited = []
+    visit = mining.Miner.visit
+    monkeypatch.setattr(mining.Miner, "visit", lambda self, i: (visited.append(i), visit(self, i)))
+    assert commands.calibrate(flags(work, weights)) == 0
+    assert model.load(work.run / "model").calibration is not None
+    assert visited == ([] if there else list(range(8)))
+    assert kept.is_file()
+
+
 def test_a_finished_calibration_is_kept_and_detections_stay_valid(work, weights, monkeypatch, caplog):
     caplog.set_level("INFO")
     assert commands.calibrate(flags(work, weights)) == 0
-    monkeypatch.setattr(calibrating.svm, "train", pytest.fail)
+    monkeypatch.setattr(calibrating.svm, "trained_without", pytest.fail)
     assert commands.calibrate(flags(work, weights)) == 0
     assert "calibrated already" in caplog.text
     monkeypatch.setattr("sppnet.detector.testing.detect_windows", pytest.fail)  # nothing is detected again
@@ -61,10 +76,8 @@ def test_too_few_photos_give_no_probabilities_but_a_warning(work, weights, caplo
 
 def test_more_photos_are_held_out_once(work, monkeypatch):
     trained = model.load(work.run / "model")
-    folds = calibrating._folds(None, trained, 20)
-    assert sorted(i for _, held in folds for i in held) == list(range(20))
-    assert all(sorted(train + held) == list(range(20)) for train, held in folds)
-    (once,) = calibrating._folds(None, trained, 3000)
-    assert (len(once[0]), len(once[1])) == (2500, 500)
-    (third,) = calibrating._folds(None, trained, 300)
-    assert (len(third[0]), len(third[1])) == (200, 100)
+    assert sorted(i for part in calibrating._held_out(None, trained, 20) for i in part) == list(range(20))
+    (once,) = calibrating._held_out(None, trained, 3000)
+    assert (len(once), len(set(once))) == (500, 500)
+    (third,) = calibrating._held_out(None, trained, 300)
+    assert len(third) == 100
