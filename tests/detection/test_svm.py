@@ -98,7 +98,8 @@ def test_a_checkpoint_of_another_training_is_ignored(images, tmp_path, caplog):
 
 
 def test_svms_without_some_images_are_those_of_the_other_images(tmp_path):
-    images, config = make_images(20), replace(PAPER.svm, retrain_after=100, thinning_iou=None, cost=1.0)
+    images, everything = make_images(20), {"thinning_iou": None, "hard_threshold": -99.0, "evict_threshold": -99.0}
+    config = replace(PAPER.svm, retrain_after=100, cost=1.0, **everything)
     options = options_of(tmp_path / "all", tolerance=1e-5)
     trained = svm.train(images, config, options)
     parts = [[0, 3, 7], [], range(20)]
@@ -110,7 +111,7 @@ def test_svms_without_some_images_are_those_of_the_other_images(tmp_path):
         fresh.visit(index)  # all windows, as no SVM ranks them
     fresh.fit(np.arange(2), 1e-5)
     far = np.linalg.norm(trained.weights - fresh.detectors().weights)
-    assert np.linalg.norm(without.weights - fresh.detectors().weights) < 0.1 * far
+    assert np.linalg.norm(without.weights - fresh.detectors().weights) < 0.05 * far
     np.testing.assert_allclose(same.weights, trained.weights, rtol=1e-2, atol=1e-4)
     assert np.isinf(nothing.bias).all()
 
