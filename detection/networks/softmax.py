@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from detection.linear_detectors import LinearDetectors
 from detection.weights.state_dict import read_state
 
 SCORE_THRESHOLD = 0.001  # detections have at least this probability; SVM margins have their own threshold
@@ -36,6 +37,17 @@ class SoftmaxClassifier:
         logits = torch.as_tensor(features).cpu() @ torch.from_numpy(self.weights.T) + torch.from_numpy(self.bias)
         prob: NDArray[np.float32] = logits.softmax(dim=1).numpy()  # (N, K + 1)
         return prob[:, 1:]
+
+    def log_odds(self, factor: float, feature_scale: float) -> LinearDetectors:
+        """Return linear classifiers whose scores are a factor times the log-odds of each class against the background.
+
+        Args:
+            factor: on the log-odds.
+            feature_scale: factor on the features in SVM training.
+        """
+        weights = (factor / feature_scale) * (self.weights[1:] - self.weights[:1])
+        bias = factor * (self.bias[1:] - self.bias[:1])
+        return LinearDetectors(weights.astype(np.float32), bias.astype(np.float32), feature_scale)
 
     @classmethod
     def load(cls, path: Path, n_classes: int) -> SoftmaxClassifier:

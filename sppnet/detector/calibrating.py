@@ -24,7 +24,7 @@ from detection.model import Model
 from detection.training.images import TrainingImages
 from sppnet.detector.features import open_features
 from sppnet.detector.finetuning import SETTINGS, divide
-from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs
+from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs, softmax_start
 from sppnet.detector.training_images import training_images_of
 from sppnet.progress import log, progress
 from sppnet.run import Run, exclusive
@@ -142,7 +142,9 @@ def _held_out_detections(
     detections: dict[float, dict[str, Detections]] = {overlap: {} for overlap in overlaps}
     looks = _Looks(run, settings, found)
     folder = run.model(settings.model_name) / CHECKPOINTS
-    trainings = svm.trained_without(parts, images, found.config.svm, _options(found, settings, folder))
+    config, options = found.config.svm, _options(found, settings, folder)
+    start = softmax_start(run, images, config, found.notes.get("softmax_prior", 0.0))
+    trainings = svm.trained_without(parts, images, config, options, start)
     with progress(sum(map(len, parts)), 0, "img", "probabilities") as bar:
         for part, svms in zip(parts, trainings, strict=True):
             for i in part:

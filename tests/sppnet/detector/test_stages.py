@@ -14,6 +14,7 @@ from detection.detection_table import load_npz
 from detection.model import load
 from detection.networks.fc_head import FcHead
 from detection.networks.low_rank import LowRankLinear
+from detection.networks.softmax import SoftmaxClassifier
 from detection.training import mining
 from detection.training.batches import WindowBatches
 from proposals.io import load as load_boxes
@@ -343,11 +344,28 @@ def test_svms_and_regressors_learn_from_smaller_layers(tuned, capsys):
     assert "holds a model of" in capsys.readouterr().err
 
 
+def test_svms_stay_close_to_the_softmax_layer(tuned, weights, capsys):
+    flags = [*tuned.data, "--features", "fc7", "--no-bbox-regression", "--overwrite"]
+    assert commands.train_svms([*flags, "--softmax-prior", "0.5", "--cost", "1e-12"]) == 0
+    model = load(tuned.run / "model")
+    softmax = SoftmaxClassifier.load(tuned.run / "head" / "classifier.safetensors", len(model.classes))
+    expected = softmax.log_odds(0.5, model.svms.feature_scale)
+    np.testing.assert_allclose(model.svms.weights, expected.weights, atol=1e-5)  # at this cost, nothing is learned
+    assert commands.train_svms([*flags, "--softmax-prior", "0.5"]) == 0
+    assert not np.allclose(load(tuned.run / "model").svms.weights, expected.weights, atol=1e-5)
+    assert commands.calibrate([*tuned.data, "--weights", str(weights)]) == 0
+    assert commands.train_svms(flags[:-1]) == 1
+    assert "holds a model of softmax_prior" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
         (["--energy", "0.9"], "--energy goes with --features fc6 or fc7"),
         (["--bbox-features", "fc"], "bbox_features: fc goes with features fc6 or fc7"),
+        (["--softmax-prior", "0.1"], "softmax_prior: goes with features fc7"),
+        (["--softmax-prior", "0.1", "--features", "fc7", "--head", "random"], "softmax_prior: goes with features fc7"),
+        (["--softmax-prior", "0.1", "--features", "fc7", "--solver", "liblinear"], "softmax_prior: liblinear"),
     ],
 )
 def test_what_needs_layers_says_so(work, capsys, flags, words):
