@@ -27,6 +27,7 @@ from sppnet.settings.detector import SVMSettings
 
 CHECKPOINTS = "training"  # folder within the model's, while it is trained
 DATA_NOTES = {"training", "photos", "annotations", "category_ids"}  # notes on the data, not on settings
+IF_GIVEN = ("train_views", "context", "energy", "softmax_prior")  # settings that are noted only where they are given
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,9 +178,10 @@ def _finished(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]
         return _with_category_ids(found, notes["category_ids"], folder)
     flat, asked = _flat(found.notes), _flat(json.loads(json.dumps(notes)))
     derived = {"head"} if changed and s.head is None else set()  # the layers of the run were made anew
-    name = next((n for n in asked if n not in DATA_NOTES | derived and asked[n] != flat.get(n)), None)
+    names = [*IF_GIVEN, *asked]  # in this order: energy decides the digest of the head too
+    name = next((n for n in names if n not in DATA_NOTES | derived and asked.get(n) != flat.get(n)), None)
     if name:
-        what = f"{name} {flat.get(name)!r}, now {asked[name]!r}"
+        what = f"{name} {flat.get(name)!r}, now {asked.get(name)!r}"
         raise ValueError(f"{folder}: holds a model of {what}; give --overwrite, or another --run")
     what = " and ".join(changed or ["photos, annotations or proposals"])
     log.info("%s changed since this model was trained; training it again: %s", what, folder)

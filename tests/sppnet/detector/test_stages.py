@@ -341,7 +341,9 @@ def test_svms_and_regressors_learn_from_smaller_layers(tuned, capsys):
     assert commands.train_svms([*tuned.data, "--features", "fc7", "--energy", "0.9"]) == 1
     assert "holds box regressors with --bbox-features fc and --bbox-min-iou 0.6; give these" in capsys.readouterr().err
     assert commands.train_svms([*tuned.data, "--features", "fc7", "--energy", "0.5"]) == 1
-    assert "holds a model of" in capsys.readouterr().err
+    assert "holds a model of energy 0.9, now 0.5" in capsys.readouterr().err
+    assert commands.train_svms([*tuned.data, "--features", "fc7"]) == 1
+    assert "holds a model of energy 0.9, now None" in capsys.readouterr().err
 
 
 def test_svms_stay_close_to_the_softmax_layer(tuned, weights, capsys):
