@@ -13,6 +13,7 @@ import pytest
 
 from data import minivoc
 from detection.weights import pretrained
+from sppnet.detector import choices
 from tests import browser
 
 ROOT = Path(__file__).parents[1]
@@ -24,7 +25,6 @@ BEFORE = {  # what a page takes for granted
 }
 SHORTENED = {  # trainings that would take minutes; the last value of a flag counts
     "stage finetune": ["--schedule", "6:1e-3"],
-    "train": ["--proposals", "ss", "--cost", "0.001"],
     "classifier train-network": ["--epochs", "1"],
 }
 
@@ -57,6 +57,8 @@ def desk(devkit, tmp_path, monkeypatch):
         shutil.copy(photo, tmp_path / "labelled_photos" / f"kind{number % 2}")
     (tmp_path / "clone").symlink_to(ROOT)
     monkeypatch.setattr("data.download.download_voc", lambda root, year: root / "VOCdevkit")
+    monkeypatch.setattr(choices, "_windows", lambda train, settings: ("ss", "the fastest"))  # else minutes for
+    monkeypatch.setattr(choices, "_cost", lambda train: (0.001, "the fastest"))  # eight photos
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
