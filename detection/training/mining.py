@@ -49,7 +49,7 @@ class MiningOptions:
     max_negatives: int | None
     seed: int
     tolerance: float = 1e-3
-    mining_tolerance: float = 1e-2
+    mining_tolerance: float = 0.05
     checkpoint_seconds: float = 120.0
 
 

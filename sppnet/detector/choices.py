@@ -32,6 +32,7 @@ COUNTED = 5  # objects that a class needs to have a say in the size
 MEASURED = 40  # photos on which windows are compared
 GAIN = 0.03  # in mean overlap, for which twice the windows are worth their time
 COSTS = (0.001, 0.02)  # lowest and highest C
+NEGATIVES = 100  # hard ones per photo and class, that SVMs learn from
 WINDOWS = 4000  # per class, that box regressors learn from
 COST_PHOTOS = 4.0  # C times the number of photos
 Floats = NDArray[np.float64]
@@ -53,6 +54,7 @@ class Choice:
 
     def __str__(self) -> str:
         shown = " ".join(map(str, self.value)) if isinstance(self.value, tuple | list) else f"{self.value}"
+        shown = "all" if self.value is None else shown
         return f"--{self.setting.replace('_', '-')} {shown}: {self.reason}"
 
 
@@ -73,6 +75,7 @@ def choose(run: Run, settings: TrainSettings) -> tuple[TrainSettings, list[Choic
         "proposals": lambda train: _windows(train, settings),
         "scales": _scales,
         "cost": _cost,
+        "max_negatives_per_image": lambda train: (NEGATIVES, "more take longer and teach little"),
         "bbox_windows": lambda train: (WINDOWS, "more take longer and move boxes little"),
         "inference": lambda train: ("fast", "windows vote for the box of their object"),
     }
@@ -115,6 +118,7 @@ def _of_model(folder: Path) -> dict[str, Choice]:
     found = load(folder)
     used: dict[str, Any] = {"scales": found.config.pooling.scales, "cost": found.config.svm.cost}
     used |= {"proposals": found.proposals["source"]} if "source" in found.proposals else {}
+    used |= {"max_negatives_per_image": found.notes.get("max_negatives_per_image")}
     used |= {"bbox_windows": found.config.bbox.max_windows} if found.regressors else {}
     used |= {"inference": found.config.inference} if found.config.inference else {}
     return {name: Choice(name, value, "as the model of this run") for name, value in used.items()}

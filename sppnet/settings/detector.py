@@ -386,6 +386,9 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
         None, "largest overlap of two detections of a class (default: 0.3)", metavar="IOU", above=0, maximum=1
     )
     classes: tuple[str, ...] | None = option(None, "train on these classes only (default: all)", metavar="NAME")
+    max_negatives_per_image: int | None = option(
+        None, "at most N hard negatives per image and class (default: 100)", metavar="N", minimum=1
+    )
     bbox_windows: int | None = option(
         None,
         "at most so many windows per class that box regressors learn from, chosen at random (default: 4000)",

@@ -85,11 +85,12 @@ def run_of(data, folder, monkeypatch):
 
 def test_settings_that_are_given_stay_and_choices_of_a_run_are_kept(photo, tmp_path, monkeypatch):
     few = run_of(dataset([60], path=photo), tmp_path / "run", monkeypatch)
-    given = TrainSettings(scales=(480,), cost=0.5, proposals="edgeboxes", bbox_windows=9, inference="paper")
+    given = TrainSettings(scales=(480,), cost=0.5, proposals="edgeboxes", max_negatives_per_image=5, bbox_windows=9)
+    given = replace(given, inference="paper")
     assert choose(few, given) == (given, [])
     s, made = choose(few, TrainSettings(scales=(480,)))
     assert (s.scales, s.proposals, s.cost, s.inference) == ((480,), "grid", 0.02, "fast")
-    assert [c.setting for c in made] == ["proposals", "cost", "bbox_windows", "inference"]
+    assert [c.setting for c in made] == ["proposals", "cost", "max_negatives_per_image", "bbox_windows", "inference"]
     assert str(made[1]) == "--cost 0.02: 10 photos"
     keep(few, made)
     many = run_of(dataset([60], photos=800, path=photo), tmp_path / "run", monkeypatch)

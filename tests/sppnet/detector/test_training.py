@@ -104,5 +104,5 @@ def test_windows_cost_and_classes_are_chosen_and_stated(work, tmp_path, capsys):
     assert trained.proposals["grid"]["shapes"]
     choices = json.loads((tmp_path / "own" / "choices.json").read_text())
     assert choices == json.loads((tmp_path / "own" / "train.json").read_text())["result"]["choices"]
-    assert [c["setting"] for c in choices] == ["cost", "bbox_windows", "inference"]
+    assert [c["setting"] for c in choices] == ["cost", "max_negatives_per_image", "bbox_windows", "inference"]
     assert trained.config.inference == "fast"
