@@ -127,7 +127,7 @@ def _of_model(folder: Path) -> dict[str, Choice]:
 def _scales(train: Dataset) -> tuple[tuple[int, ...], str]:
     """The smallest short side at which the objects of every class span enough cells."""
     default = PAPER.with_scales((SIDES[0],)).pooling.scales
-    widths = _relative_widths(train)
+    widths = relative_widths(train)
     if not widths:
         return default, f"fewer than {COUNTED} objects per class, so the default"
     name, width = min(widths.items(), key=lambda item: item[1])
@@ -137,7 +137,7 @@ def _scales(train: Dataset) -> tuple[tuple[int, ...], str]:
     return (side,), told if side == SIDES[0] else f"{told} and {width * side / STRIDE:.1f} at {side}"
 
 
-def _relative_widths(train: Dataset) -> dict[str, float]:
+def relative_widths(train: Dataset) -> dict[str, float]:
     """Class -> median shorter side of its objects, relative to the short side of the photo."""
     found: dict[str, list[float]] = {name: [] for name in train.classes}
     for record in train:

@@ -16,6 +16,7 @@ from proposals.recall import THRESHOLDS, RecallResult
 from sppnet.detector.testing import STAGES
 from sppnet.report import charts, examples, provenance
 from sppnet.report.examples import KIND_NAMES
+from sppnet.report.remedies import remedies
 from sppnet.report.sentences import findings, remarks
 from sppnet.report.tested_run import Scores, TestedRun, best_threshold, mean, measure_proposals
 
@@ -139,6 +140,7 @@ def context(tested: TestedRun, scores: Scores) -> dict[str, Any]:
         "coco": scores.coco,
         "remarks": list(remarks(tested, scores)),
         "findings": list(findings(scores, recalls, kinds)),
+        "remedies": list(remedies(tested, scores, recalls)),
         "rows": list(class_rows(tested, scores)),
         "reliability": reliability(tested, scores),
         "charts": list(class_charts(scores, limits)),
