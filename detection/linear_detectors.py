@@ -40,6 +40,16 @@ class LinearDetectors:
             return (features @ weights).cpu().numpy() + self.bias
         return features @ self._scaled_weights + self.bias
 
+    def __add__(self, other: LinearDetectors) -> LinearDetectors:
+        """Return classifiers whose scores are sums: of these and of others of the same classes and features.
+
+        Raises:
+            ValueError: they are of other features.
+        """
+        if self.feature_scale != other.feature_scale or self.weights.shape != other.weights.shape:
+            raise ValueError("linear detectors: only those of the same classes and features can be added")
+        return LinearDetectors(self.weights + other.weights, self.bias + other.bias, self.feature_scale)
+
     @cached_property
     def _scaled_weights(self) -> NDArray[np.float32]:
         """Weights of unscaled features: float32 (D, K)."""

@@ -22,7 +22,6 @@ def train(
     config: SVMConfig,
     options: MiningOptions,
     on_image: Callable[[int], None] = lambda done: None,
-    start: LinearDetectors | None = None,
 ) -> LinearDetectors:
     """Mine hard negatives over all images once and train every class.
 
@@ -31,7 +30,6 @@ def train(
         config: published constants.
         options: solver, memory, checkpoints.
         on_image: called with the number of finished images, for a progress bar.
-        start: linear classifiers that training begins with and stays close to; None: zero.
 
     Returns:
         the SVMs of all classes. An interrupted training resumes from its last checkpoint in `options.folder` and
@@ -41,7 +39,7 @@ def train(
     Raises:
         ValueError: no image has an object that can be a positive.
     """
-    return Miner.resume(images, config, options, start).run(on_image).finish()
+    return Miner.resume(images, config, options).run(on_image).finish()
 
 
 def trained_without(
@@ -49,7 +47,6 @@ def trained_without(
     images: TrainingImages,
     config: SVMConfig,
     options: MiningOptions,
-    start: LinearDetectors | None = None,
 ) -> Iterator[LinearDetectors]:
     """Yield SVMs that have not seen some of the images, for each part of the images that is left out.
 
@@ -61,14 +58,13 @@ def trained_without(
         images: all training images.
         config: published constants.
         options: as of the training on all images.
-        start: as of the training on all images.
 
     Raises:
         ValueError: no image has an object that can be a positive.
     """
-    miner = Miner.restored(images, config, options, start, svm_checkpoint.FINISHED)
+    miner = Miner.restored(images, config, options, file=svm_checkpoint.FINISHED)
     if miner is None:
-        miner = Miner.resume(images, config, options, start).run()
+        miner = Miner.resume(images, config, options).run()
         miner.save(svm_checkpoint.FINISHED)
         svm_checkpoint.remove(options.folder)
     try:

@@ -24,7 +24,7 @@ from detection.model import Model
 from detection.training.images import TrainingImages
 from sppnet.detector.features import open_features
 from sppnet.detector.finetuning import SETTINGS, divide
-from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs, softmax_start
+from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs, with_softmax
 from sppnet.detector.training_images import training_images_of
 from sppnet.progress import log, progress
 from sppnet.run import Run, exclusive
@@ -143,14 +143,15 @@ def _held_out_detections(
     looks = _Looks(run, settings, found)
     folder = run.model(settings.model_name) / CHECKPOINTS
     config, options = found.config.svm, _options(found, settings, folder)
-    start = softmax_start(run, images, config, found.notes.get("softmax_prior", 0.0))
-    trainings = svm.trained_without(parts, images, config, options, start)
+    softmax = found.notes.get("softmax_weight", 0.0)
+    trainings = svm.trained_without(parts, images, config, options)
     with progress(sum(map(len, parts)), 0, "img", "probabilities") as bar:
         for part, svms in zip(parts, trainings, strict=True):
+            blended = replace(found, svms=with_softmax(svms, run, softmax))
             for i in part:
                 first, *others = looks.of(images.records[i])
                 boxes = images.proposals[images.records[i].id]
-                evidence = Evidence(first, boxes, replace(found, svms=svms), others=others)
+                evidence = Evidence(first, boxes, blended, others=others)
                 for overlap, made in zip(overlaps, _detect(evidence, overlaps), strict=True):
                     detections[overlap][images.records[i].id] = made
                 bar.update()

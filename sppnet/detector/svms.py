@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from detection import model, svm
-from detection.config import Precision, SVMConfig, View
+from detection.config import Precision, View
 from detection.linear_detectors import LinearDetectors
 from detection.networks import fc_initialization
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.networks.softmax import SoftmaxClassifier
 from detection.training import svm_checkpoint
 from detection.training.fingerprint import changed_data, data_digests, fingerprint
-from detection.training.images import TrainingImages, feature_sample, mean_norm
+from detection.training.images import TrainingImages, feature_sample
 from sppnet.detector.finetuning import CLASSIFIER, HEAD
 from sppnet.detector.training_images import TrainingSet, in_views, open_training_set
 from sppnet.progress import advance, log, progress
@@ -27,7 +27,7 @@ from sppnet.settings.detector import SVMSettings
 
 CHECKPOINTS = "training"  # folder within the model's, while it is trained
 DATA_NOTES = {"training", "photos", "annotations", "category_ids"}  # notes on the data, not on settings
-IF_GIVEN = ("train_views", "context", "energy", "softmax_prior")  # settings that are noted only where they are given
+IF_GIVEN = ("train_views", "context", "energy", "softmax_weight")  # settings that are noted only where they are given
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,13 +77,13 @@ def _train(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]) -
     options = svm.MiningOptions(
         folder / CHECKPOINTS, int(s.memory * 2**30), s.solver, s.max_negatives_per_image, s.seed
     )
-    start = softmax_start(run, images, config.svm, s.softmax_prior)
     started = time.monotonic()
     with progress(len(images), 0, "img", "SVMs") as bar:
-        svms = svm.train(images, config.svm, options, lambda n: advance(bar, n), start)
+        svms = svm.train(images, config.svm, options, lambda n: advance(bar, n))
     notes = notes | {"svm_seconds": round(time.monotonic() - started, 1)}
     name, weights = images.cache.manifest["network"], images.cache.manifest["weights"]
     classes = data.dataset.classes
+    svms = with_softmax(svms, run, s.softmax_weight)
     trained = model.Model(classes, config, name, weights, svms, notes=notes, fc=images.fc, proposals=data.proposals)
     trained.save(folder)
     svm_checkpoint.remove(options.folder)
@@ -114,31 +114,25 @@ def _notes(s: SVMSettings, data: TrainingSet) -> dict[str, Any]:
         "solver": s.solver,
         "seed": s.seed,
         **({"energy": s.energy} if s.energy is not None else {}),
-        **({"softmax_prior": s.softmax_prior} if s.softmax_prior else {}),
+        **({"softmax_weight": s.softmax_weight} if s.softmax_weight else {}),
     }
 
 
 def _options(s: SVMSettings) -> tuple[object, ...]:
     options: tuple[object, ...] = (s.solver, s.max_negatives_per_image, s.seed)
-    return (*options, s.softmax_prior) if s.softmax_prior else options
+    return (*options, s.softmax_weight) if s.softmax_weight else options
 
 
-def softmax_start(run: Run, images: TrainingImages, config: SVMConfig, factor: float) -> LinearDetectors | None:
-    """What SVMs begin with that stay close to the softmax layer of the run: so many times its log-odds.
-
-    Args:
-        run: holds the fine-tuned layers.
-        images: training images with the features of the SVMs.
-        config: of the SVMs.
-        factor: on the log-odds; 0: there is no such start.
+def with_softmax(svms: LinearDetectors, run: Run, factor: float) -> LinearDetectors:
+    """The SVMs, with so many times the log-odds of the run's softmax layer added to their margins.
 
     Raises:
         FileNotFoundError: there is no softmax layer.
     """
     if not factor:
-        return None
-    softmax = SoftmaxClassifier.load(run.head / CLASSIFIER, images.n_classes)
-    return softmax.log_odds(factor, config.feature_norm / mean_norm(images))
+        return svms
+    softmax = SoftmaxClassifier.load(run.head / CLASSIFIER, svms.n_classes)
+    return svms + softmax.log_odds(factor, svms.feature_scale)
 
 
 def _fc_features(run: Run, images: TrainingImages, s: SVMSettings, precision: Precision) -> FcFeatures | None:

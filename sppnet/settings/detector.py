@@ -275,10 +275,9 @@ class SVMSettings(
     cost: float | None = option(
         None, "cost of a violated margin, C of the SVMs (default: 0.001, as in the paper)", metavar="C", above=0
     )
-    softmax_prior: float = option(
+    softmax_weight: float = option(
         0.0,
-        "begin with so many times the log-odds of the fine-tuned softmax layer and stay close to them, for --features "
-        "fc7; 0: begin with zero, as in the paper",
+        "add so many times the log-odds of the fine-tuned softmax layer to the margins of the SVMs, for --features fc7",
         metavar="FACTOR",
         minimum=0,
     )
@@ -295,10 +294,10 @@ class SVMSettings(
         super().__post_init__()
         if self.features == "pool5" and self.bbox_features == "fc":
             raise ValueError("bbox_features: fc goes with features fc6 or fc7; SVMs on pool5 use no such layer")
-        if self.softmax_prior and (self.features != "fc7" or self.head is not None):
-            raise ValueError("softmax_prior: goes with features fc7 and the fine-tuned layers of the run, without head")
-        if self.softmax_prior and self.solver == "liblinear":
-            raise ValueError("softmax_prior: liblinear begins with zero; give solver shared")
+        if self.softmax_weight and (self.features != "fc7" or self.head is not None):
+            raise ValueError(
+                "softmax_weight: goes with features fc7 and the layers fine-tuned in the run, without head"
+            )
 
 
 @dataclass(frozen=True)

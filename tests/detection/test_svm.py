@@ -8,6 +8,7 @@ import pytest
 from detection import svm
 from detection.boxes import iou
 from detection.config import PAPER, RELEASED
+from detection.linear_detectors import LinearDetectors
 from detection.training import mining, svm_checkpoint
 from detection.training.fingerprint import fingerprint
 from detection.training.images import mean_norm
@@ -208,3 +209,16 @@ def test_images_without_proposals_or_objects_are_skipped(images, tmp_path):
 def test_feature_scale_makes_the_mean_norm_twenty(images, tmp_path):
     detectors = train(images, tmp_path)
     assert detectors.feature_scale == pytest.approx(20 / mean_norm(images))
+
+
+def test_scores_of_added_detectors_are_sums():
+    rng = np.random.default_rng(0)
+    one, other = (
+        LinearDetectors(rng.random((3, 5), np.float32), np.float32([1, 2, -np.inf]), scale) for scale in (2.0, 2.0)
+    )
+    features = rng.random((4, 5), np.float32)
+    found = (one + other).scores(features)
+    np.testing.assert_allclose(found, one.scores(features) + other.scores(features), rtol=1e-5)
+    assert np.isinf(found[:, 2]).all()
+    with pytest.raises(ValueError, match="same classes and features"):
+        one + replace(other, feature_scale=3.0)

@@ -346,19 +346,20 @@ def test_svms_and_regressors_learn_from_smaller_layers(tuned, capsys):
     assert "holds a model of energy 0.9, now None" in capsys.readouterr().err
 
 
-def test_svms_stay_close_to_the_softmax_layer(tuned, weights, capsys, monkeypatch):
+def test_the_softmax_layer_has_a_say_in_the_margins(tuned, weights, capsys, monkeypatch):
     flags = [*tuned.data, "--features", "fc7", "--no-bbox-regression", "--overwrite"]
-    assert commands.train_svms([*flags, "--softmax-prior", "0.5", "--cost", "1e-12"]) == 0
-    model = load(tuned.run / "model")
-    softmax = SoftmaxClassifier.load(tuned.run / "head" / "classifier.safetensors", len(model.classes))
-    expected = softmax.log_odds(0.5, model.svms.feature_scale)
-    np.testing.assert_allclose(model.svms.weights, expected.weights, atol=1e-5)  # at this cost, nothing is learned
-    assert commands.train_svms([*flags, "--softmax-prior", "0.5"]) == 0
-    assert not np.allclose(load(tuned.run / "model").svms.weights, expected.weights, atol=1e-5)
+    assert commands.train_svms(flags) == 0
+    alone = load(tuned.run / "model").svms
+    assert commands.train_svms([*flags, "--softmax-weight", "0.5"]) == 0
+    both = load(tuned.run / "model").svms
+    softmax = SoftmaxClassifier.load(tuned.run / "head" / "classifier.safetensors", alone.n_classes)
+    added = softmax.log_odds(0.5, alone.feature_scale)
+    np.testing.assert_allclose(both.weights, alone.weights + added.weights, rtol=1e-6)
+    np.testing.assert_allclose(both.bias, alone.bias + added.bias, rtol=1e-6)
     monkeypatch.setattr(mining.Miner, "visit", pytest.fail)
     assert commands.calibrate([*tuned.data, "--weights", str(weights)]) == 0  # from the windows that are there
     assert commands.train_svms(flags[:-1]) == 1
-    assert "holds a model of softmax_prior" in capsys.readouterr().err
+    assert "holds a model of softmax_weight 0.5, now None" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -366,9 +367,8 @@ def test_svms_stay_close_to_the_softmax_layer(tuned, weights, capsys, monkeypatc
     [
         (["--energy", "0.9"], "--energy goes with --features fc6 or fc7"),
         (["--bbox-features", "fc"], "bbox_features: fc goes with features fc6 or fc7"),
-        (["--softmax-prior", "0.1"], "softmax_prior: goes with features fc7"),
-        (["--softmax-prior", "0.1", "--features", "fc7", "--head", "random"], "softmax_prior: goes with features fc7"),
-        (["--softmax-prior", "0.1", "--features", "fc7", "--solver", "liblinear"], "softmax_prior: liblinear"),
+        (["--softmax-weight", "0.1"], "softmax_weight: goes with features fc7"),
+        (["--softmax-weight", "1", "--features", "fc7", "--head", "random"], "softmax_weight: goes with features fc7"),
     ],
 )
 def test_what_needs_layers_says_so(work, capsys, flags, words):
