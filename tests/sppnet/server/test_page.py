@@ -1,12 +1,15 @@
 """The page and the API's documentation, in a browser."""
 
 import base64
+import io
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from detection import zoo
 from detection.calibration import Calibration
@@ -77,7 +80,8 @@ def test_a_dropped_photo_is_boxed_listed_and_filtered(width, dark, chromium, cli
     assert pictures[-1][0] == 0
     assert queue.served == served + 2  # the page's one request, and this test's
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.locator("#times dt").all_inner_texts()[-1] == "total"
+    assert page.locator("#times dt").all_text_contents()[-1] == "total"
+    assert re.fullmatch(r"\d+\.\d\d s", page.locator("#total").inner_text())
     assert watched.errors == []
     asked = [r for r in watched.requests if not r.startswith("blob:")]
     assert {r.partition("?")[0] for r in asked} == {f"{client.base_url}{p}" for p in ("/", "/models", "/detect")}
@@ -126,6 +130,58 @@ def test_the_keyboard_alone_chooses_a_photo_and_a_row(chromium, client, photo):
     page.keyboard.press("ArrowDown")
     assert page.evaluate("document.activeElement.rowIndex") == 2
     assert len({plain, first, painted(page)}) == 3  # the row's box is highlighted
+
+
+def test_several_photos_are_searched_in_turn_and_chosen_from_small_pictures(chromium, client, photo, queue):
+    page, served = opened(chromium, client, width=375).page, queue.served
+    other = io.BytesIO()
+    Image.fromarray(read(photo)[:, ::-1]).save(other, "png")
+    files = [("first.jpg", photo.read_bytes()), ("broken.jpg", b"no photo"), ("second.png", other.getvalue())]
+    page.set_input_files("#file", [{"name": n, "mimeType": "image/jpeg", "buffer": data} for n, data in files])
+    page.wait_for_selector("#found:not([hidden])")
+    small = page.locator("#strip button")
+    expect(small).to_have_count(3)
+    expect(small.nth(2)).to_have_attribute("aria-label", re.compile(r"second.png: \d+ objects"))
+    assert small.nth(1).get_attribute("aria-label") == "broken.jpg: no result"
+    assert [b.get_attribute("aria-current") for b in small.all()] == ["true", "false", "false"]
+    assert page.locator("#error").is_hidden()
+    assert queue.served == served + 2
+    slide(page, -1)
+    first = json.loads(page.locator("#json").text_content())["detections"]
+    assert small.nth(0).inner_text() == str(len(first))
+    small.nth(1).click()
+    assert page.locator("#error").inner_text().startswith("broken.jpg: the file is not a photo")
+    assert page.locator("#found").is_hidden()
+    small.nth(2).click()
+    assert page.locator("#error").is_hidden()
+    expect(page.locator("#canvas")).to_have_attribute("aria-label", re.compile("^second.png: "))
+    assert json.loads(page.locator("#json").text_content())["detections"] != first
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+
+
+def test_on_a_phone_the_slider_is_right_below_the_photo(chromium, client, photo):
+    page = opened(chromium, client, width=375).page
+    drop(page, photo.read_bytes())
+    page.wait_for_selector("#found:not([hidden])")
+    below = page.locator("#drop").bounding_box()
+    slider, model = (page.locator(name).bounding_box()["y"] for name in ("#threshold", "#model"))
+    assert below["y"] + below["height"] < slider < below["y"] + below["height"] + 80
+    assert model > page.locator("#found").bounding_box()["y"]
+
+
+def test_the_picture_is_downloaded_in_the_size_of_the_photo(chromium, client, photo, tmp_path):
+    page = opened(chromium, client, width=375).page
+    drop(page, photo.read_bytes(), "my holiday.jpg")
+    page.wait_for_selector("#found:not([hidden])")
+    slide(page, -1)
+    with page.expect_download() as waiting:
+        page.click("#save")
+    assert waiting.value.suggested_filename == "my holiday-detections.png"
+    waiting.value.save_as(tmp_path / "picture.png")
+    drawn, plain = read(tmp_path / "picture.png"), read(photo)
+    assert drawn.shape == plain.shape
+    different = (np.abs(drawn.astype(int) - plain) > 60).any(axis=2)
+    assert 0.002 < different.mean() < 0.9  # boxes and labels, and the photo between them
 
 
 def test_errors_are_shown_on_the_page_until_the_next_photo(chromium, client, photo):
