@@ -27,7 +27,7 @@ from sppnet.settings.detector import SVMSettings
 
 CHECKPOINTS = "training"  # folder within the model's, while it is trained
 DATA_NOTES = {"training", "photos", "annotations", "category_ids"}  # notes on the data, not on settings
-IF_GIVEN = ("train_views", "context", "energy", "softmax_weight")  # settings that are noted only where they are given
+IF_GIVEN = ("train_views", "context", "energy")  # settings that are noted only where they are given
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +119,7 @@ def _notes(s: SVMSettings, data: TrainingSet) -> dict[str, Any]:
 
 
 def _options(s: SVMSettings) -> tuple[object, ...]:
-    options: tuple[object, ...] = (s.solver, s.max_negatives_per_image, s.seed)
-    return (*options, s.softmax_weight) if s.softmax_weight else options
+    return s.solver, s.max_negatives_per_image, s.seed
 
 
 def with_softmax(svms: LinearDetectors, run: Run, factor: float) -> LinearDetectors:
@@ -169,7 +168,7 @@ def _finished(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]
     changed = changed_data(found.notes, notes)
     if not changed and found.classes == data.dataset.classes and _same_training(found.notes, notes, s, data):
         log.info("SVMs are trained already: %s", folder)
-        return _with_category_ids(found, notes["category_ids"], folder)
+        return _with_category_ids(_with_softmax_weight(found, run, s), notes["category_ids"], folder)
     flat, asked = _flat(found.notes), _flat(json.loads(json.dumps(notes)))
     derived = {"head"} if changed and s.head is None else set()  # the layers of the run were made anew
     names = [*IF_GIVEN, *asked]  # in this order: energy decides the digest of the head too
@@ -187,6 +186,18 @@ def _same_training(there: Mapping[str, Any], notes: Mapping[str, Any], s: SVMSet
     if there.get("photos"):
         return bool(there.get("training") == notes["training"])
     return bool(there.get("training") == fingerprint(data.images, data.config.svm, _options(s), with_photos=False))
+
+
+def _with_softmax_weight(found: model.Model, run: Run, s: SVMSettings) -> model.Model:
+    """The model with the weight that the softmax layer has now; SVMs and regressors stay, probabilities do not."""
+    before = found.notes.get("softmax_weight", 0.0)
+    if before == s.softmax_weight:
+        return found
+    log.info("the softmax layer has a weight of %g instead of %g in the margins from now on", s.softmax_weight, before)
+    svms = with_softmax(found.svms, run, s.softmax_weight - before)
+    found = replace(found, svms=svms, notes=found.notes | {"softmax_weight": s.softmax_weight}, calibration=None)
+    found.save(run.model(s.model_name))
+    return found
 
 
 def _with_category_ids(found: model.Model, ids: list[Any], folder: Path) -> model.Model:

@@ -91,7 +91,7 @@ def test_a_replaced_test_photo_changes_its_own_windows_maps_and_detections(mine,
     assert (mine.run / "model" / "svms.safetensors").stat().st_mtime_ns == svms
 
     fresh = [*mine.data[:2], "--run", str(tmp_path / "fresh"), "--scales", "160", "--weights", str(weights), "-j", "1"]
-    as_before = ["--proposals", "ss", "--cost", "0.001", "--inference", "paper"]
+    as_before = ["--proposals", "ss", "--cost", "0.001", "--max-negatives-per-image", "9999", "--inference", "paper"]
     assert commands.train([*fresh, *TRAIN, *as_before]) == 0
     for name in ("proposals/ss/test.npz", "features/alexnet-160/test_00001.maps"):
         assert (mine.run / name).read_bytes() == (tmp_path / "fresh" / name).read_bytes()
@@ -268,7 +268,7 @@ def test_splits_with_other_photos_of_the_same_names_do_not_mix(work, weights, tm
             for i, path in enumerate(sorted((tmp_path / "things" / kind / split).iterdir())):
                 path.rename(path.with_name(f"frame{i}{path.suffix}"))
     flags = ["--run", str(tmp_path / "named"), "--scales", "160", "--weights", str(weights), "-j", "1"]
-    flags += ["--proposals", "ss", "--cost", "0.001"]  # as the finished run
+    flags += ["--proposals", "ss", "--cost", "0.001", "--max-negatives-per-image", "9999"]  # as the finished run
     assert commands.train(["--data", str(tmp_path / "things"), *flags, *TRAIN]) == 0
     ours = (tmp_path / "named" / "features" / "alexnet-160").rglob("*.maps")
     theirs = (work.run / "features" / "alexnet-160").glob("*.maps")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 
 from data import minivoc
 from detection import SPPDetector, network
+from detection.calibration import Calibration
 from detection.config import View
 from detection.detection_table import load_npz
 from detection.model import load
@@ -19,6 +21,8 @@ from detection.training import mining
 from detection.training.batches import WindowBatches
 from proposals.io import load as load_boxes
 from tests import commands
+
+CALIBRATION = Calibration((1.0,) * 6, (0.0,) * 6, (0.5,) * 6)
 
 
 def boxes_of(run):
@@ -347,19 +351,25 @@ def test_svms_and_regressors_learn_from_smaller_layers(tuned, capsys):
 
 
 def test_the_softmax_layer_has_a_say_in_the_margins(tuned, weights, capsys, monkeypatch):
-    flags = [*tuned.data, "--features", "fc7", "--no-bbox-regression", "--overwrite"]
-    assert commands.train_svms(flags) == 0
+    flags = [*tuned.data, "--features", "fc7", "--no-bbox-regression"]
+    assert commands.train_svms([*flags, "--overwrite"]) == 0
     alone = load(tuned.run / "model").svms
-    assert commands.train_svms([*flags, "--softmax-weight", "0.5"]) == 0
-    both = load(tuned.run / "model").svms
     softmax = SoftmaxClassifier.load(tuned.run / "head" / "classifier.safetensors", alone.n_classes)
     added = softmax.log_odds(0.5, alone.feature_scale)
+    assert commands.train_svms([*flags, "--softmax-weight", "0.5", "--overwrite"]) == 0
+    both = load(tuned.run / "model").svms
     np.testing.assert_allclose(both.weights, alone.weights + added.weights, rtol=1e-6)
     np.testing.assert_allclose(both.bias, alone.bias + added.bias, rtol=1e-6)
-    monkeypatch.setattr(mining.Miner, "visit", pytest.fail)
-    assert commands.calibrate([*tuned.data, "--weights", str(weights)]) == 0  # from the windows that are there
-    assert commands.train_svms(flags[:-1]) == 1
-    assert "holds a model of softmax_weight 0.5, now None" in capsys.readouterr().err
+    monkeypatch.setattr(mining.Miner, "visit", pytest.fail)  # from the windows that are there
+    assert commands.calibrate([*tuned.data, "--weights", str(weights)]) == 0
+    replace(load(tuned.run / "model"), calibration=CALIBRATION).save(tuned.run / "model")
+    for weight, expected in (("0.5", both), ("0", alone), ("0.5", both)):
+        assert commands.train_svms([*flags, "--softmax-weight", weight]) == 0
+        found = load(tuned.run / "model")
+        np.testing.assert_allclose(found.svms.weights, expected.weights, rtol=1e-4, atol=1e-6)
+        assert found.notes["softmax_weight"] == float(weight)
+    assert found.calibration is None  # of the margins before
+    assert "weight of 0.5 instead of 0 in the margins" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

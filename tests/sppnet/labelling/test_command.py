@@ -90,6 +90,6 @@ def test_a_signal_ends_a_session_and_what_was_labelled_stays(sign, weights, stud
     assert (process.returncode, output) == (0, "stopped\n"), log
     folder = tmp_path / "run" / UID
     assert len(datasets.load(folder / "data", "all")) == 2
-    for name in ("live/model.json", "live/training/checkpoint.npz", "proposals/ss/train.npz", "features/alexnet-160"):
-        assert (folder / name).exists(), name
+    for name in ("live/model.json", "live/training/checkpoint.npz", "proposals/ss/train.npz", "features/alexnet-160*"):
+        assert list(folder.glob(name)), name  # where the processor has bfloat16, the name says so
     assert "Traceback" not in log

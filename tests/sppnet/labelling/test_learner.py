@@ -54,7 +54,8 @@ def test_a_training_from_the_beginning_is_that_of_the_stages_on_the_same_folder(
     learner.hand_over()
     dataset = datasets.load(tmp_path / "p" / "data", "all", classes=classes)
     proposals, meta = proposal_files.load(tmp_path / "p" / "proposals" / "ss" / "train.npz")
-    cache = FeatureCache(tmp_path / "p" / "features" / "alexnet-160")
+    (kept,) = (tmp_path / "p" / "features").iterdir()
+    cache = FeatureCache(kept)
     images = TrainingImages(list(dataset), proposals, cache, base.config.pooling, len(classes))
     assert meta == base.windows.meta
     constants, options = base.svm_config(5), replace(learner.detector.options, folder=tmp_path / "stages")
