@@ -61,9 +61,11 @@ def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: Tr
     folder = run.model(settings.model_name)
     with exclusive(folder):
         found = model.load(folder)
-        if found.calibration and not settings.overwrite:
+        asked = found.with_inference(settings.inference) if settings.inference else found
+        if found.calibration and asked.config == found.config and not settings.overwrite:
             log.info("calibrated already: %s", folder)
             return found
+        found = asked
         images = trained.images if trained else training_images_of(run, found, settings)
         images.fc = found.fc
         parts = _held_out(run, found, len(images))

@@ -323,6 +323,12 @@ class CalibrateSettings(
 
     MAIN: ClassVar = ("data", "voc2007", "run", "model_name", "memory")
 
+    inference: Inference | None = option(
+        None,
+        "way of inference whose detections get probabilities, which the model states from then on (default: what the "
+        "model states)",
+    )
+
 
 @dataclass(frozen=True)
 class TestSettings(TestSplitSettings, ProposalSettings, InferenceSettings, OverwriteSettings, MetricSettings):

@@ -58,6 +58,15 @@ def test_a_finished_calibration_is_kept_and_detections_stay_valid(work, weights,
     assert commands.test_net(work.data) == 0
 
 
+def test_detections_of_another_inference_get_their_own_probabilities(work, weights):
+    assert commands.calibrate(flags(work, weights)) == 0
+    before = model.load(work.run / "model")
+    assert commands.calibrate([*flags(work, weights), "--inference", "fast"]) == 0
+    found = model.load(work.run / "model")
+    assert (before.config.inference, found.config.inference) == ("paper", "fast")
+    assert before.calibration != found.calibration is not None
+
+
 def test_photos_of_other_views_are_convolved_where_they_have_no_features(work, weights):
     folder = work.run / "model"
     model.load(folder).with_inference("best").save(folder)
