@@ -29,6 +29,7 @@ from sppnet.detector.training_images import training_images_of
 from sppnet.progress import log, progress
 from sppnet.run import Run, exclusive
 from sppnet.settings.detector import CalibrateSettings, TrainSettings
+from sppnet.text import percent
 
 FOLDS = 3
 FEW = 100  # photos; up to so many are all held out once, in `FOLDS` folds
@@ -82,7 +83,8 @@ def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: Tr
         calibrated = replace(found.with_nms_iou(overlap), calibration=learned)
         calibrated.save(folder)
     count = sum(map(len, result.scores))
-    log.info("probabilities from %d detections in %d photos held out: %s", count, len(records), folder)
+    shown = f"{count} detections in {len(records)} photos held out, mAP {percent(result.mean_ap)} there"
+    log.info("probabilities from %s: %s", shown, folder)
     return calibrated
 
 
