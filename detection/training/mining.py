@@ -24,6 +24,7 @@ from detection.training.solver import Objective, Problem, SharedState, Start, ma
 
 log = logging.getLogger(__name__)
 
+WITHOUT_TOLERANCE = 0.01  # relative duality gap of SVMs without some images, which begin close to their end
 SUBTRACTED = 1000  # windows whose features are read at a time when they are taken out
 
 
@@ -334,7 +335,7 @@ class Miner:
         )
         self._subtract(state, np.flatnonzero(np.isin(self.windows.image, list(images))))
         trainable = np.asarray((state.labels > 0).any(axis=0))
-        self.fit(np.flatnonzero(trainable), self.options.tolerance, state)
+        self.fit(np.flatnonzero(trainable), max(self.options.tolerance, WITHOUT_TOLERANCE), state)
         return self._detectors_of(state, trainable)
 
     def detectors(self) -> LinearDetectors:

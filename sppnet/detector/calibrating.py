@@ -31,9 +31,10 @@ from sppnet.run import Run, exclusive
 from sppnet.settings.detector import CalibrateSettings, TrainSettings
 from sppnet.text import percent
 
-FOLDS = 3
-FEW = 100  # photos; up to so many are all held out once, in `FOLDS` folds
-HELD_OUT = 500  # photos held out of more, once, and at most a third
+PARTS = 10  # in which photos are held out; SVMs without a tenth or less of their photos are nearly the model's own
+FEWEST = 6  # photos that probabilities can be learned from
+FEW = 100  # photos; up to so many are all held out once
+HELD_OUT = 500  # at most so many are held out of more, and at most a third
 SEED = 7
 OVERLAPS = (0.3, 0.4, 0.5, 0.6)  # of two detections of a class that touch, as cells do
 JUDGED_AT = (0.5, 0.75)  # IoU of right detections
@@ -89,15 +90,15 @@ def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: Tr
 
 
 def _held_out(run: Run, trained: Model, count: int) -> list[list[int]]:
-    """Parts of the images that are held out; none if there are too few to train on the others."""
+    """Parts of the images that are held out in turn; none if there are too few to train on the others."""
     if trained.fc and (notes := _finetuning(run)) is not None:
-        return [divide(count, notes["validation"], notes["seed"])[1]]
-    if count < 2 * FOLDS:
+        held = np.random.default_rng(SEED).permutation(divide(count, notes["validation"], notes["seed"])[1]).tolist()
+    elif count < FEWEST:
         return []
-    order = np.random.default_rng(SEED).permutation(count).tolist()
-    if count <= FEW:
-        return [sorted(order[k::FOLDS]) for k in range(FOLDS)]
-    return [sorted(order[: min(HELD_OUT, count // FOLDS)])]
+    else:
+        share = count if count <= FEW else max(FEW, min(HELD_OUT, count // 3))
+        held = np.random.default_rng(SEED).permutation(count).tolist()[:share]
+    return [sorted(held[k::PARTS]) for k in range(min(PARTS, len(held)))]
 
 
 def _finetuning(run: Run) -> dict[str, Any] | None:

@@ -83,10 +83,10 @@ def test_too_few_photos_give_no_probabilities_but_a_warning(work, weights, caplo
     assert model.load(work.run / "model").calibration is None
 
 
-def test_more_photos_are_held_out_once(work, monkeypatch):
+def test_photos_are_held_out_once_in_ten_parts(work):
     trained = model.load(work.run / "model")
-    assert sorted(i for part in calibrating._held_out(None, trained, 20) for i in part) == list(range(20))
-    (once,) = calibrating._held_out(None, trained, 3000)
-    assert (len(once), len(set(once))) == (500, 500)
-    (third,) = calibrating._held_out(None, trained, 300)
-    assert len(third) == 100
+    for count, parts, held in ((5, 0, 0), (8, 8, 8), (20, 10, 20), (250, 10, 100), (600, 10, 200), (3000, 10, 500)):
+        found = calibrating._held_out(None, trained, count)
+        everything = [i for part in found for i in part]
+        assert (len(found), len(everything), len(set(everything))) == (parts, held, held)
+        assert all(0 <= i < count for i in everything)
