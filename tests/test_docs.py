@@ -35,7 +35,7 @@ def blocks(page):
 
 @pytest.fixture(scope="module")
 def devkit(tmp_path_factory):
-    return minivoc.generate(tmp_path_factory.mktemp("data") / "VOCdevkit", train=8, test=4, seed=0)
+    return minivoc.generate(tmp_path_factory.mktemp("data") / "VOCdevkit", train=6, test=3, seed=0)
 
 
 @pytest.fixture
