@@ -57,8 +57,8 @@ def desk(devkit, tmp_path, monkeypatch):
         shutil.copy(photo, tmp_path / "labelled_photos" / f"kind{number % 2}")
     (tmp_path / "clone").symlink_to(ROOT)
     monkeypatch.setattr("data.download.download_voc", lambda root, year: root / "VOCdevkit")
-    monkeypatch.setattr(choices, "_windows", lambda train, settings: ("ss", "the fastest"))  # else minutes for
-    monkeypatch.setattr(choices, "_cost", lambda train: (0.001, "the fastest"))  # eight photos
+    monkeypatch.setattr(choices, "_windows", lambda train, settings: ("ss", "the fastest"))
+    monkeypatch.setattr(choices, "_cost", lambda train: (0.001, "the fastest"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.training.row_store import RowStore
-from detection.training.solver import SharedState
+from detection.training.solver import Problem, SharedState
+
+SUBTRACTED = 1000  # windows whose features are read at a time when they are taken out
 
 
 class HardWindows:
@@ -83,6 +85,14 @@ class HardWindows:
         """Free slots, int64 (n,), whatever classes use their windows; the weights stay as they are."""
         self.state.labels[slots], self.state.alpha[slots] = 0, 0
         self.image[slots] = -1
+
+    def subtract(self, state: SharedState, slots: NDArray[np.int64], problem: Problem) -> None:
+        """Take windows, int64 (n,), out of a state of these slots, which is changed; the weights lose their part."""
+        for piece in np.split(slots, range(SUBTRACTED, len(slots), SUBTRACTED)):
+            parts = state.alpha[piece] * state.labels[piece]  # (n, K)
+            state.weights[:] -= (parts.T @ self.rows.read(piece)) * np.float32(problem.feature_scale)
+            state.bias_weights[:] -= parts.sum(axis=0, dtype=np.float64) * problem.bias_feature
+            state.labels[piece], state.alpha[piece] = 0, 0
 
     def drop_class(self, k: int) -> None:
         """Remove a class from all windows, and free those that no other class uses."""

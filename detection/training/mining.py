@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import time
@@ -25,7 +26,6 @@ from detection.training.solver import Objective, Problem, SharedState, Start, ma
 log = logging.getLogger(__name__)
 
 WITHOUT_TOLERANCE = 0.01  # relative duality gap of SVMs without some images, which begin close to their end
-SUBTRACTED = 1000  # windows whose features are read at a time when they are taken out
 
 
 @dataclass(frozen=True)
@@ -237,20 +237,12 @@ class Miner:
         """
         state, slots = self.windows.state, np.flatnonzero(self.windows.image == index)
         used = np.asarray(state.labels[slots].any(axis=0))
-        self._subtract(state, slots)
+        self.windows.subtract(state, slots, self.problem)
         self.windows.release(slots)
         self.trainable = np.asarray((state.labels > 0).any(axis=0))
         for k in np.flatnonzero(used & ~self.trainable).tolist():
             self._drop(k)
         return used
-
-    def _subtract(self, state: SharedState, slots: NDArray[np.int64]) -> None:
-        """Take windows, int64 (n,), out of a state of the same slots; the weights lose their part."""
-        for piece in np.split(slots, range(SUBTRACTED, len(slots), SUBTRACTED)):
-            parts = state.alpha[piece] * state.labels[piece]  # (n, K)
-            state.weights[:] -= (parts.T @ self.windows.rows.read(piece)) * np.float32(self.problem.feature_scale)
-            state.bias_weights[:] -= parts.sum(axis=0, dtype=np.float64) * self.problem.bias_feature
-            state.labels[piece], state.alpha[piece] = 0, 0
 
     def widen(self, n_classes: int, start: LinearDetectors | None) -> None:
         """Add classes without windows up to this number.
@@ -329,11 +321,8 @@ class Miner:
         Args:
             images: numbers of the images to leave out.
         """
-        own = self.windows.state
-        state = SharedState(
-            own.labels.copy(), own.alpha.copy(), own.squares, own.weights.copy(), own.bias_weights.copy()
-        )
-        self._subtract(state, np.flatnonzero(np.isin(self.windows.image, list(images))))
+        state, slots = copy.deepcopy(self.windows.state), np.flatnonzero(np.isin(self.windows.image, list(images)))
+        self.windows.subtract(state, slots, self.problem)
         trainable = np.asarray((state.labels > 0).any(axis=0))
         self.fit(np.flatnonzero(trainable), max(self.options.tolerance, WITHOUT_TOLERANCE), state)
         return self._detectors_of(state, trainable)

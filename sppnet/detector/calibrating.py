@@ -34,7 +34,7 @@ from sppnet.text import percent
 PARTS = 10  # in which photos are held out; SVMs without a tenth or less of their photos are nearly the model's own
 FEWEST = 6  # photos that probabilities can be learned from
 FEW = 100  # photos; up to so many are all held out once
-HELD_OUT = 500  # at most so many are held out of more, and at most a third
+HELD_OUT = 500  # of more photos, a third is held out, but `FEW` at least and so many at most
 SEED = 7
 OVERLAPS = (0.3, 0.4, 0.5, 0.6)  # of two detections of a class that touch, as cells do
 JUDGED_AT = (0.5, 0.75)  # IoU of right detections

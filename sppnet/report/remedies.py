@@ -16,7 +16,7 @@ from sppnet.text import percent
 
 COVERED = 0.9  # share of a class's objects that windows should cover at an IoU of 0.5
 SEARCHES = ("ss", "ss-single", "edgeboxes", "ss+edgeboxes")  # sources that a grid completes
-COSTLY = 0.03  # mean average precision lost to a kind of error that is worth a remedy
+WORTH = 0.03  # mean average precision lost to a kind of error that is worth a remedy
 WEAK = 0.9  # share of the mean average precision below which a class is weak
 NAMED = 3  # classes in one sentence
 
@@ -47,7 +47,7 @@ def remedies(tested: TestedRun, scores: Scores, recalls: dict[str, RecallResult]
     config = Config.from_dict(tested.model["config"])
     yield from _larger_photos(tested, scores, config)
     yield from _more_windows(tested, scores, recalls)
-    lost = {kind: cost for kind, costs in scores.costs.items() if (cost := mean(costs)) >= COSTLY}
+    lost = {kind: cost for kind, costs in scores.costs.items() if (cost := mean(costs)) >= WORTH}
     if Kind.LOCALISATION in lost and config.inference != "best":
         yield Remedy(f"{_points(lost[Kind.LOCALISATION])} are lost to badly placed boxes", "--inference best")
     if Kind.DUPLICATE in lost and config.test.nms_iou > 0.2:
