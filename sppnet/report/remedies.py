@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -56,7 +57,9 @@ def remedies(tested: TestedRun, scores: Scores, recalls: dict[str, RecallResult]
     confused = max(lost.get(kind, 0) for kind in (Kind.SIMILAR, Kind.OTHER, Kind.BACKGROUND))
     if confused:
         what = "other classes or background, which more labelled photos lessen"
-        yield Remedy(f"{_points(confused)} are lost to detections on {what}", "sppnet suggest PHOTOS")
+        folder = shlex.quote(str(tested.run.folder / (tested.name or "model")))
+        command = f"sppnet suggest PHOTOS --model {folder}"
+        yield Remedy(f"{_points(confused)} are lost to detections on {what}", command)
 
 
 def _larger_photos(tested: TestedRun, scores: Scores, config: Config) -> Iterator[Remedy]:

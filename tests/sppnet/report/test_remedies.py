@@ -12,6 +12,7 @@ from detection.detections import Detections
 from proposals.recall import RecallResult
 from sppnet.report.remedies import Remedy, remedies
 from sppnet.report.tested_run import Scores, TestedRun
+from sppnet.run import Run
 
 CLASSES = ("small", "large")
 AT_688 = PAPER.with_scales((688,))
@@ -32,7 +33,7 @@ def run_of(found, dataset=None, config=AT_688, source="ss"):
     dataset = dataset or truth()
     table = DetectionTable.of({r.id: one for r in dataset})
     model = {"config": config.to_dict(), "proposals": {"source": source}}
-    return TestedRun(None, "", "test", model, dataset, (), (), (), {"regressed": table})
+    return TestedRun(Run(Path("runs/made"), None), "", "test", model, dataset, (), (), (), {"regressed": table})
 
 
 def advice(run, covered=(1.0, 1.0)):
@@ -84,4 +85,4 @@ def test_confused_classes_need_more_photos():
     dataset = truth(80)
     wrong = [(dataset.records[0].boxes[1], 2.0, 0), (dataset.records[0].boxes[0], 2.0, 1)]
     found = advice(run_of([*right(dataset, 0, 1), *wrong], dataset))
-    assert [r.command for r in found] == ["sppnet suggest PHOTOS"]
+    assert [r.command for r in found] == ["sppnet suggest PHOTOS --model runs/made/model"]
