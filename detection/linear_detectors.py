@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from detection.networks.fc_head import FcFeatures
+
 
 @dataclass(frozen=True, eq=False)
 class LinearDetectors:
@@ -54,3 +56,24 @@ class LinearDetectors:
     def _scaled_weights(self) -> NDArray[np.float32]:
         """Weights of unscaled features: float32 (D, K)."""
         return self.weights.T * np.float32(self.feature_scale)
+
+
+def mean_of(pool5: LinearDetectors, fc7: LinearDetectors, layers: FcFeatures) -> tuple[LinearDetectors, FcFeatures]:
+    """Return classifiers whose margins are the means of those on pool5 and of those on fc7.
+
+    Trained apart, the two make different mistakes. Trained together on both features, SVMs would rely on pool5 alone,
+    whose many values separate the training windows of a small data set.
+
+    Args:
+        pool5: K classifiers of pooled windows.
+        fc7: those of the same classes on fc7.
+        layers: fc6 and fc7.
+
+    Returns:
+        the classifiers; and the layers with those of pool5 beside them, whose features they use.
+    """
+    head = layers.head.with_detectors(pool5.weights * np.float32(pool5.feature_scale))
+    halves = np.eye(pool5.n_classes, dtype=np.float32) / np.float32(2 * fc7.feature_scale)
+    weights = np.concatenate([fc7.weights / np.float32(2), halves], axis=1)
+    bias = (pool5.bias + fc7.bias) / np.float32(2)
+    return LinearDetectors(weights, bias, fc7.feature_scale), FcFeatures(head, "pool5+fc7", layers.precision)

@@ -2,7 +2,7 @@
 
     model.json                  classes, network, configuration, feature scales, notes on the training
     svms.safetensors            weights (K, D), bias (K,)
-    fc_head.safetensors         fc6 and fc7, if the SVMs were trained on one of them
+    fc_head.safetensors         fc6 and fc7, if the SVMs were trained on one of them, and SVMs on pool5 beside them
     bbox_regressors.safetensors weights.<k> (D + 1, 4), mean.<k> (4,) per class, once box regression is trained
 
 Large arrays may be in half precision. Loading reads numbers and text, checks them against the hashes in model.json,
@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from detection.calibration import Calibration
 from detection.config import Config, Precision, View
 from detection.files import write_atomically
 from detection.linear_detectors import LinearDetectors
-from detection.networks.fc_head import FcFeatures, FcHead
+from detection.networks.fc_head import FcFeatures, FcHead, Layer
 from detection.weights.half_precision import Arrays, from_half, to_half
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMATS = (2, 3)  # in format 2, box regressors see pool5
+FORMATS = (2, 3, 4)  # since format 3, box regressors may see fc7, since format 4, SVMs may see pool5 and fc7
 FORMAT = FORMATS[-1]
 MODEL = zoo.MODEL
 SVMS, HEAD, REGRESSORS = "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
@@ -95,6 +95,12 @@ class Model:
         if all(r is None for r in self.regressors):
             return None
         return BoxRegressors(self.regressors, self.bbox_feature_scale, self.fc if self.bbox_on_fc else None)
+
+    @property
+    def _format(self) -> int:
+        """The lowest format that can hold the model."""
+        both = self.fc is not None and self.fc.layer == "pool5+fc7"
+        return FORMAT if both else FORMAT - 1 if self.bbox_on_fc else FORMAT - 2
 
     def with_scales(self, scales: Sequence[int]) -> Model:
         """Return the same model for photos resized to other short sides, in pixels, than in training."""
@@ -174,7 +180,7 @@ class Model:
                     write_atomically(folder / name, [data])
             else:
                 (folder / name).unlink(missing_ok=True)
-        settings = {"format": FORMAT if self.bbox_on_fc else FORMAT - 1, **self.summary(), "sha256": hashes}
+        settings = {"format": self._format, **self.summary(), "sha256": hashes}
         write_atomically(folder / MODEL, [(json.dumps(settings, indent=1) + "\n").encode()])
 
 
@@ -216,8 +222,10 @@ def load(folder: Path) -> Model:
 
 def _features(parts: Mapping[str, Arrays], folder: Path, layer: Any, precision: Precision) -> FcFeatures | None:
     """Return the fully connected layers of a model; None if its SVMs use pool5."""
-    if layer not in ("fc6", "fc7"):
+    if layer == "pool5":
         return None
+    if layer not in get_args(Layer):
+        raise ValueError(f"features: expected pool5 or one of {', '.join(get_args(Layer))}, got {layer!r}")
     return FcFeatures(FcHead.of(parts[HEAD], str(folder / HEAD)), layer, precision)
 
 

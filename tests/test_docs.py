@@ -13,7 +13,7 @@ import pytest
 
 from data import minivoc
 from detection.weights import pretrained
-from sppnet.detector import choices
+from sppnet.detector import choice_rules
 from tests import browser
 
 ROOT = Path(__file__).parents[1]
@@ -57,8 +57,9 @@ def desk(devkit, tmp_path, monkeypatch):
         shutil.copy(photo, tmp_path / "labelled_photos" / f"kind{number % 2}")
     (tmp_path / "clone").symlink_to(ROOT)
     monkeypatch.setattr("data.download.download_voc", lambda root, year: root / "VOCdevkit")
-    monkeypatch.setattr(choices, "_windows", lambda train, settings: ("ss", "the fastest"))
-    monkeypatch.setattr(choices, "_cost", lambda train: (0.001, "the fastest"))
+    monkeypatch.setattr(choice_rules, "features", lambda train: ("pool5", "the fastest"))
+    monkeypatch.setattr(choice_rules, "windows", lambda train, settings: ("ss", "the fastest"))
+    monkeypatch.setattr(choice_rules, "cost", lambda train: (0.001, "the fastest"))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

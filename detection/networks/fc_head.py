@@ -1,4 +1,4 @@
-"""The fully connected layers fc6 and fc7 between pooled windows and SVM features."""
+"""The fully connected layers fc6 and fc7 between pooled windows and SVM features, and linear detectors beside them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from detection.networks.low_rank import LowRankLinear, compress
 from detection.weights.pretrained import sha256_of_state
 from detection.weights.state_dict import assign, read_state, write_state
 
-Layer = Literal["fc6", "fc7"]
+Layer = Literal["fc6", "fc7", "pool5+fc7"]
+"""What SVMs learn from; "pool5+fc7" is fc7 followed by the margins of linear detectors of pool5."""
 
 
 class FcHead(nn.Module):
@@ -38,11 +39,28 @@ class FcHead(nn.Module):
         self.fc6: nn.Linear | LowRankLinear = nn.Linear(inputs, width)
         self.fc7: nn.Linear | LowRankLinear = nn.Linear(width, width)
         self.dropout = nn.Dropout(0.5)
+        self.detectors: nn.Linear | None = None
 
     def forward(self, pool5: torch.Tensor, layer: Layer = "fc7") -> torch.Tensor:
-        """Compute the output of fc6 or fc7: float32 (R, inputs) -> float32 (R, width), >= 0."""
+        """Compute a layer: float32 (R, inputs) -> float32 (R, width), >= 0; of "pool5+fc7", K margins more."""
         fc6: torch.Tensor = self.dropout(self.fc6(pool5).relu())
-        return fc6 if layer == "fc6" else self.dropout(self.fc7(fc6).relu())
+        if layer == "fc6":
+            return fc6
+        fc7: torch.Tensor = self.dropout(self.fc7(fc6).relu())
+        return fc7 if self.detectors is None or layer == "fc7" else torch.cat([fc7, self.detectors(pool5)], dim=1)
+
+    def with_detectors(self, weights: NDArray[np.float32] | None) -> FcHead:
+        """Return the same layers with linear detectors of pool5 beside them.
+
+        Args:
+            weights: float32 (K, inputs), for unscaled features; None: without detectors.
+        """
+        head = FcHead(1, 1)
+        head.fc6, head.fc7 = self.fc6, self.fc7
+        if weights is not None:
+            head.detectors = nn.Linear(weights.shape[1], len(weights), bias=False)
+            head.detectors.load_state_dict({"weight": torch.from_numpy(weights)})
+        return head.eval()
 
     def plain(self) -> FcHead:
         """Return a head for inference without batch normalisation; here the head itself."""
@@ -62,6 +80,7 @@ class FcHead(nn.Module):
             raise ValueError("head: already compressed; compress the original head")
         low = FcHead(1, 1)
         low.fc6, low.fc7 = compress(self.fc6, self.fc7, pool5, energy)
+        low.detectors = self.detectors
         return low.eval()
 
     def save(self, path: Path) -> None:
@@ -97,6 +116,9 @@ class FcHead(nn.Module):
         with torch.device("meta"):
             head = cls(1, 1)
             head.fc6, head.fc7 = (_layer(tensors, name, what) for name in ("fc6", "fc7"))
+            beside = tensors.get("detectors.weight")
+            if beside is not None and beside.ndim == 2:
+                head.detectors = nn.Linear(beside.shape[1], len(beside), bias=False)
         assign(head, tensors, what)
         return head.eval()
 
@@ -156,11 +178,11 @@ class NormalizedHead(FcHead):
 
 
 class FcFeatures:
-    """Features of pooled windows for SVMs that are trained on fc6 or fc7.
+    """Features of pooled windows for SVMs that are trained on fully connected layers.
 
     Args:
         head: the layers, in inference mode.
-        layer: "fc6" or "fc7".
+        layer: "fc6", "fc7" or "pool5+fc7".
         precision: "fp32", or "bf16" for bfloat16 products on devices that support them.
     """
 
@@ -174,7 +196,7 @@ class FcFeatures:
         return f"{self.layer} {self.precision} {sha256_of_state(self.head.state_dict())}"
 
     def __call__(self, pool5: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32] | torch.Tensor:
-        """Compute features: float32 (R, inputs) -> float32 (R, width), an array or a tensor on its device as `pool5`.
+        """Compute features: float32 (R, inputs) -> float32 (R, D), an array or a tensor on its device as `pool5`.
 
         Raises:
             ValueError: the length of the pooled vectors is not that of the head's inputs.

@@ -108,6 +108,12 @@ class TrainingImages:
         pyramid = features.load_pyramid(self.cache, self.records[0].id)
         return int(pyramid.maps[0].shape[0]) * self.pooling.bins
 
+    def with_fc(self, fc: FcFeatures | None) -> TrainingImages:
+        """Return the same images with the features of other layers; these keep theirs."""
+        images = self.subset(range(len(self)))
+        images.fc = fc
+        return images
+
     @property
     def feature_length(self) -> int:
         """Length of a window's features."""

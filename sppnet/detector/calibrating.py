@@ -24,7 +24,7 @@ from detection.model import Model
 from detection.training.images import TrainingImages
 from sppnet.detector.features import open_features
 from sppnet.detector.finetuning import SETTINGS, divide
-from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs, with_softmax
+from sppnet.detector.svms import BOTH, CHECKPOINTS, TrainedSVMs, parts_of, together, with_softmax
 from sppnet.detector.training_images import training_images_of
 from sppnet.progress import log, progress
 from sppnet.run import Run, exclusive
@@ -39,6 +39,7 @@ SEED = 7
 OVERLAPS = (0.3, 0.4, 0.5, 0.6)  # of two detections of a class that touch, as cells do
 JUDGED_AT = (0.5, 0.75)  # IoU of right detections
 CLEARLY = 0.005  # in mean average precision
+TELLING = 200  # objects in photos held out, from which on they tell which overlap is best
 
 
 def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: TrainedSVMs | None = None) -> Model:
@@ -118,7 +119,7 @@ def _best_overlap(
     detections: Mapping[float, Mapping[str, Detections]], records: Sequence[ImageRecord], classes: Sequence[str]
 ) -> float:
     """The overlap with the highest average precision; that of the model, unless another is better by `CLEARLY`."""
-    if len(detections) == 1:
+    if len(detections) == 1 or sum(len(record.boxes) for record in records) < TELLING:
         return next(iter(detections))
     means = {
         overlap: sum(voc.evaluate(d, records, iou, "area", classes).mean_ap for iou in JUDGED_AT) / len(JUDGED_AT)
@@ -149,10 +150,12 @@ def _held_out_detections(
     folder = run.model(settings.model_name) / CHECKPOINTS
     config, options = found.config.svm, _options(found, settings, folder)
     softmax = found.notes.get("softmax_weight", 0.0)
-    trainings = svm.trained_without(parts, images, config, options)
+    both = found.fc is not None and found.fc.layer == BOTH
+    trainings = [svm.trained_without(parts, p.images, config, p.options) for p in parts_of(images, options, both)]
     with progress(sum(map(len, parts)), 0, "img", "probabilities") as bar:
-        for part, svms in zip(parts, trainings, strict=True):
-            blended = replace(found, svms=with_softmax(svms, run, softmax))
+        for part, *trained in zip(parts, *trainings, strict=True):
+            svms, fc = together(trained, found.fc)
+            blended = replace(found, svms=with_softmax(svms, run, softmax), fc=fc)
             for i in part:
                 first, *others = looks.of(images.records[i])
                 boxes = images.proposals[images.records[i].id]

@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from data.records import Dataset, ImageRecord
-from detection.boxes import iou
-from detection.config import PAPER
+from data.records import Dataset
 from detection.files import write_atomically
-from detection.image import read
 from detection.model import MODEL, load
-from detection.parallel import thread_count
-from proposals import grid, sources
+from sppnet.detector import choice_rules
+from sppnet.detector.finetuning import SETTINGS
 from sppnet.errors import one_line
 from sppnet.progress import log
 from sppnet.run import Run
 from sppnet.settings.detector import TrainSettings
 
 FILE = "choices.json"  # in the run folder
-STRIDE = 16  # pixels per cell
-WIDE_ENOUGH = 6.0  # cells that the objects of every class should span; pool5 has six bins per side
-SIDES = (688, 864, 1200)  # short sides in pixels
-COUNTED = 5  # objects that a class needs to have a say in the size
-MEASURED = 40  # photos on which windows are compared
-GAIN = 0.03  # in mean overlap, for which twice the windows are worth their time
-COSTS = (0.001, 0.02)  # lowest and highest C
 NEGATIVES = 100  # hard ones per photo and class, that SVMs learn from
 WINDOWS = 4000  # per class, that box regressors learn from
-COST_PHOTOS = 4.0  # C times the number of photos
-Floats = NDArray[np.float64]
+USUAL = ("max_negatives_per_image", "bbox_features", "bbox_windows", "inference", "energy", "mirror", "validation")
+ENERGY = 0.95  # share of the variance of fc6 and fc7
 
 
 @dataclass(frozen=True)
@@ -53,9 +41,11 @@ class Choice:
     reason: str
 
     def __str__(self) -> str:
+        flag = self.setting.replace("_", "-")
+        if isinstance(self.value, bool):
+            return f"--{'' if self.value else 'no-'}{flag}: {self.reason}"
         shown = " ".join(map(str, self.value)) if isinstance(self.value, tuple | list) else f"{self.value}"
-        shown = "all" if self.value is None else shown
-        return f"--{self.setting.replace('_', '-')} {shown}: {self.reason}"
+        return f"--{flag} {'all' if self.value is None else shown}: {self.reason}"
 
 
 def choose(run: Run, settings: TrainSettings) -> tuple[TrainSettings, list[Choice]]:
@@ -71,23 +61,55 @@ def choose(run: Run, settings: TrainSettings) -> tuple[TrainSettings, list[Choic
     Returns:
         the settings without open ones; and what was chosen.
     """
-    rules: dict[str, Callable[[Dataset], tuple[Any, str]]] = {
-        "proposals": lambda train: _windows(train, settings),
-        "scales": _scales,
-        "cost": _cost,
-        "max_negatives_per_image": lambda train: (NEGATIVES, "more take longer and teach little"),
-        "bbox_windows": lambda train: (WINDOWS, "more take longer and move boxes little"),
-        "inference": lambda train: ("fast", "windows vote for the box of their object"),
-    }
-    open_ones = [name for name in rules if getattr(settings, name) is None]
-    if not open_ones:
-        return settings, []
-    earlier = {} if settings.overwrite else _earlier(run.folder / FILE) | _of_model(run.model(settings.model_name))
-    train = run.train
-    made = [earlier[name] if name in earlier else Choice(name, *rules[name](train)) for name in open_ones]
-    for choice in made:
-        log.info("chosen: %s", choice)
-    return replace(settings, **{choice.setting: choice.value for choice in made}), made
+    made = Choices(run, settings)
+    made.fill("features", choice_rules.features)
+    made.fill("proposals", lambda train: choice_rules.windows(train, settings))
+    made.fill("scales", choice_rules.scales)
+    made.fill("cost", choice_rules.cost)
+    made.fill("max_negatives_per_image", lambda train: (NEGATIVES, "more take longer and teach little"))
+    made.fill("bbox_features", lambda train: ("pool5", "places boxes best"))
+    made.fill("bbox_windows", lambda train: (WINDOWS, "more take longer and move boxes little"))
+    made.fill("inference", lambda train: ("fast", "windows vote for the box of their object"))
+    if made.settings.features != "pool5":
+        _for_layers(made)
+    return made.settings, made.choices
+
+
+def _for_layers(made: Choices) -> None:
+    """Fill in the settings of fully connected layers."""
+    made.fill("energy", lambda train: (ENERGY, "smaller and faster layers"))
+    if made.settings.head is None:
+        views = made.settings.train_views
+        made.fill("mirror", lambda train: (not views, "--train-views are given" if views else "twice the photos"))
+        made.fill("schedule", choice_rules.schedule)
+        made.fill("validation", choice_rules.validation)
+
+
+class Choices:
+    """Settings whose open ones are filled in, one by one.
+
+    Args:
+        run: names the training split; holds what was chosen before.
+        settings: of a training.
+
+    Attributes:
+        settings: without the open ones that were filled in.
+        choices: what was chosen.
+    """
+
+    def __init__(self, run: Run, settings: TrainSettings) -> None:
+        self.settings, self.choices = settings, list[Choice]()
+        self._train = run.train
+        self._earlier = {} if settings.overwrite else _earlier(run.folder / FILE) | _of_model(run, settings)
+
+    def fill(self, name: str, rule: Callable[[Dataset], tuple[Any, str]]) -> None:
+        """Choose a setting if it is open: as before, or else by a rule."""
+        if getattr(self.settings, name) is not None:
+            return
+        choice = self._earlier[name] if name in self._earlier else Choice(name, *rule(self._train))
+        log.log(logging.DEBUG if name in USUAL else logging.INFO, "chosen: %s", choice)
+        self.settings = replace(self.settings, **{name: choice.value})
+        self.choices.append(choice)
 
 
 def keep(run: Run, choices: list[Choice]) -> None:
@@ -111,68 +133,25 @@ def _earlier(path: Path) -> dict[str, Choice]:
     return {c.setting: replace(c, value=values[c.setting]) for c in found}
 
 
-def _of_model(folder: Path) -> dict[str, Choice]:
-    """Setting -> what the model in a folder was trained with; none if there is no model."""
+def _of_model(run: Run, settings: TrainSettings) -> dict[str, Choice]:
+    """Setting -> what the model of a run was trained with; none if there is no model."""
+    folder = run.model(settings.model_name)
     if not (folder / MODEL).is_file():
         return {}
     found = load(folder)
     used: dict[str, Any] = {"scales": found.config.pooling.scales, "cost": found.config.svm.cost}
+    used |= {"features": found.notes.get("layer", "pool5"), "energy": found.notes.get("energy")}
     used |= {"proposals": found.proposals["source"]} if "source" in found.proposals else {}
     used |= {"max_negatives_per_image": found.notes.get("max_negatives_per_image")}
+    used |= {"bbox_features": "fc" if found.bbox_on_fc else "pool5"} if found.regressors else {}
     used |= {"bbox_windows": found.config.bbox.max_windows} if found.regressors else {}
     used |= {"inference": found.config.inference} if found.config.inference else {}
+    if found.fc and (run.head / SETTINGS).is_file():
+        used |= _of_layers(json.loads((run.head / SETTINGS).read_text("utf-8")))
     return {name: Choice(name, value, "as the model of this run") for name, value in used.items()}
 
 
-def _scales(train: Dataset) -> tuple[tuple[int, ...], str]:
-    """The smallest short side at which the objects of every class span enough cells."""
-    default = PAPER.with_scales((SIDES[0],)).pooling.scales
-    widths = relative_widths(train)
-    if not widths:
-        return default, f"fewer than {COUNTED} objects per class, so the default"
-    name, width = min(widths.items(), key=lambda item: item[1])
-    cells = width * SIDES[0] / STRIDE
-    side = next((side for side in SIDES if width * side / STRIDE >= WIDE_ENOUGH), SIDES[-1])
-    told = f"{name}, the smallest class, is {cells:.1f} cells wide at {SIDES[0]}"
-    return (side,), told if side == SIDES[0] else f"{told} and {width * side / STRIDE:.1f} at {side}"
-
-
-def relative_widths(train: Dataset) -> dict[str, float]:
-    """Class -> median shorter side of its objects, relative to the short side of the photo."""
-    found: dict[str, list[float]] = {name: [] for name in train.classes}
-    for record in train:
-        sides = (record.boxes[:, 2:] - record.boxes[:, :2] + 1).min(axis=1) / min(record.size)
-        for label, side in zip(record.labels.tolist(), sides.tolist(), strict=True):
-            found[train.classes[label]].append(side)
-    return {name: float(np.median(sides)) for name, sides in found.items() if len(sides) >= COUNTED}
-
-
-def _cost(train: Dataset) -> tuple[float, str]:
-    """C in inverse proportion to the number of photos, because the loss is a sum over their windows."""
-    cost = round(float(np.clip(COST_PHOTOS / max(1, len(train)), *COSTS)), 4)
-    return cost, f"{len(train)} photos"
-
-
-def _windows(train: Dataset, settings: TrainSettings) -> tuple[str, str]:
-    """The source whose windows overlap the objects most, on some training photos."""
-    usable = [record for record in train if len(record.boxes)]
-    if not usable:
-        return "ss", "no objects"
-    laid = grid.learn([r.boxes for r in usable], [r.size for r in usable], settings.seed)
-    chosen = [usable[i] for i in np.linspace(0, len(usable) - 1, min(MEASURED, len(usable))).astype(int)]
-    search = sources.ProposalSettings("ss", settings.max_boxes, settings.min_side, settings.max_side, settings.seed)
-    searched = np.concatenate([_searched(record, search) for record in chosen])
-    of_grid = np.concatenate([laid.best_overlaps(record.boxes, record.size) for record in chosen])
-    means = {"ss": searched.mean(), "grid": of_grid.mean(), "ss+grid": np.maximum(searched, of_grid).mean()}
-    best = max(("grid", "ss"), key=lambda name: means[name])
-    best = "ss+grid" if means["ss+grid"] >= means[best] + GAIN else best
-    return best, "mean overlap with the objects " + ", ".join(f"{name} {mean:.2f}" for name, mean in means.items())
-
-
-def _searched(record: ImageRecord, search: sources.ProposalSettings) -> Floats:
-    """IoU of each object of an image with the best window of a search; zero if the photo cannot be read."""
-    try:
-        boxes = sources.propose(read(record.path, record.size), search, thread_count())
-    except (OSError, ValueError):
-        return np.zeros(len(record.boxes))  # the stage that needs the photo says so
-    return iou(record.boxes, boxes).max(axis=1, initial=0)
+def _of_layers(notes: Mapping[str, Any]) -> dict[str, Any]:
+    """Setting -> what layers were fine-tuned with."""
+    steps = ",".join(f"{count}:{rate:g}" for count, rate in notes["finetune"]["schedule"])
+    return {"schedule": steps, "validation": notes["validation"], "mirror": bool(notes["mirror"])}

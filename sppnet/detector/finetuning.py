@@ -29,7 +29,9 @@ from sppnet.settings.detector import FinetuneSettings
 HEAD = "fc_head.safetensors"  # fine-tuned fc6 and fc7, in the run's head folder
 CLASSIFIER, SETTINGS = "classifier.safetensors", "finetune.json"
 SHORT = ((4_000, 1e-2), (2_000, 1e-3))  # a schedule for a CPU and a random start
+VALIDATION = 0.1  # share of the photos
 VALIDATION_BATCHES = 50  # 6,400 windows
+VALIDATIONS, VALIDATE_EVERY = 6, 500  # so many, or after so many iterations
 DATA_NOTES = {"training", "photos", "annotations", "classes"}  # notes on the data, not on settings
 
 
@@ -48,8 +50,9 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
         ValueError: the settings do not fit the data, or the run holds layers of another training.
         RuntimeError: another process is fine-tuning in this run.
     """
-    s, data = settings, open_training_set(run, settings)
-    tuned = replace(data.config.finetune, schedule=parse_schedule(s.schedule, data.config.finetune))
+    s, data = replace(settings, validation=settings.validation or VALIDATION), open_training_set(run, settings)
+    tuned = replace(data.config.finetune, schedule=parse_schedule(s.schedule or "short", data.config.finetune))
+    assert s.validation is not None
     train, validation = map(data.images.subset, divide(len(data.images), s.validation, s.seed))
     further = train_views_flag(s.learned_views) if s.train_views else "--mirror"
     sources = [in_view(run, train, view, data.config, further) for view in s.learned_views]
@@ -63,7 +66,9 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
         held_out = WindowBatches([validation], replace(tuned, random_scale=False), VALIDATION_BATCHES, seed=s.seed)
         _warn_of_missing(data.dataset.classes, batches)
         model = _initial(s, data)
-        options = FinetuneOptions(run.head, resolve_device(s.device), s.seed, s.validate_every, box_loss=s.box_loss)
+        options = FinetuneOptions(
+            run.head, resolve_device(s.device), s.seed, _validate_every(s, tuned), box_loss=s.box_loss
+        )
         training = Finetuning(model, batches, [held_out.block(0)], tuned, options, notes["training"])
         with progress(training.iterations, 0, "it", "fine-tuning") as bar:
             training.run(lambda done, loss: _show(bar, done, loss))
@@ -96,6 +101,13 @@ def _options(s: FinetuneSettings, tuned: FinetuneConfig) -> tuple[object, ...]:
     options: tuple[object, ...] = (tuned, s.start, s.width, s.mirror, s.validation, s.difficult, s.block, s.seed)
     options += (s.box_loss,) if s.box_loss else ()
     return (*options, s.learned_views) if s.train_views else options
+
+
+def _validate_every(s: FinetuneSettings, tuned: FinetuneConfig) -> int:
+    """Iterations between two validations."""
+    if s.validate_every is not None:
+        return s.validate_every
+    return max(1, min(VALIDATE_EVERY, sum(count for count, _ in tuned.schedule) // VALIDATIONS))
 
 
 def _initial(s: FinetuneSettings, data: TrainingSet) -> WindowClassifier:

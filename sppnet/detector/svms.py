@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from detection import model, svm
 from detection.config import Precision, View
-from detection.linear_detectors import LinearDetectors
+from detection.linear_detectors import LinearDetectors, mean_of
 from detection.networks import fc_initialization
-from detection.networks.fc_head import FcFeatures, FcHead
+from detection.networks.fc_head import FcFeatures, FcHead, Layer
 from detection.networks.softmax import SoftmaxClassifier
 from detection.training import svm_checkpoint
 from detection.training.fingerprint import changed_data, data_digests, fingerprint
@@ -25,6 +28,7 @@ from sppnet.progress import advance, log, progress
 from sppnet.run import Run, exclusive
 from sppnet.settings.detector import SVMSettings
 
+BOTH = "pool5+fc7"
 CHECKPOINTS = "training"  # folder within the model's, while it is trained
 DATA_NOTES = {"training", "photos", "annotations", "category_ids"}  # notes on the data, not on settings
 IF_GIVEN = ("train_views", "context", "energy")  # settings that are noted only where they are given
@@ -77,20 +81,69 @@ def _train(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]) -
     options = svm.MiningOptions(
         folder / CHECKPOINTS, int(s.memory * 2**30), s.solver, s.max_negatives_per_image, s.seed
     )
-    started = time.monotonic()
-    with progress(len(images), 0, "img", "SVMs") as bar:
-        svms = svm.train(images, config.svm, options, lambda n: advance(bar, n))
+    parts = parts_of(images, options, both=s.features == BOTH)
+    started, found = time.monotonic(), list[LinearDetectors]()
+    with progress(len(parts) * len(images), 0, "img", "SVMs") as bar:
+        for part in parts:
+            before = len(found) * len(images)
+            found.append(svm.train(part.images, config.svm, part.options, partial(_advance, bar, before)))
     notes = notes | {"svm_seconds": round(time.monotonic() - started, 1)}
     name, weights = images.cache.manifest["network"], images.cache.manifest["weights"]
     classes = data.dataset.classes
+    svms, images.fc = together(found, images.fc)
     svms = with_softmax(svms, run, s.softmax_weight)
     trained = model.Model(classes, config, name, weights, svms, notes=notes, fc=images.fc, proposals=data.proposals)
     trained.save(folder)
-    svm_checkpoint.remove(options.folder)
+    for part in parts:
+        svm_checkpoint.remove(part.options.folder)
     if absent := [name for name, bias in zip(classes, svms.bias.tolist(), strict=True) if bias == -math.inf]:
         log.warning("no training object of %s: never detected; label some", ", ".join(absent))
     log.info("SVMs of %d classes: %s", len(classes), folder)
     return trained
+
+
+def _advance(bar: tqdm, before: int, done: int) -> None:
+    advance(bar, before + done)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """SVMs that are trained on their own.
+
+    Attributes:
+        images: with the features that they learn from.
+        options: with the folder of their checkpoints.
+    """
+
+    images: TrainingImages
+    options: svm.MiningOptions
+
+
+def parts_of(images: TrainingImages, options: svm.MiningOptions, both: bool) -> list[Part]:
+    """The trainings whose SVMs make up a model's: one, or one on pool5 and one on fc7.
+
+    Args:
+        images: with the layers of the model, if any.
+        options: of a single training.
+        both: the SVMs learn from pool5 and from fc7.
+    """
+    if not both:
+        return [Part(images, options)]
+    assert images.fc is not None
+    fc7 = FcFeatures(images.fc.head.with_detectors(None), "fc7", images.fc.precision)
+    return [
+        Part(images.with_fc(fc), replace(options, folder=options.folder / name))
+        for name, fc in (("pool5", None), ("fc7", fc7))
+    ]
+
+
+def together(found: Sequence[LinearDetectors], fc: FcFeatures | None) -> tuple[LinearDetectors, FcFeatures | None]:
+    """The SVMs of all parts as one, with the layers whose features they use."""
+    if len(found) == 1:
+        return found[0], fc
+    assert fc is not None
+    pool5, fc7 = found
+    return mean_of(pool5, fc7, fc)
 
 
 def _notes(s: SVMSettings, data: TrainingSet) -> dict[str, Any]:
@@ -113,13 +166,14 @@ def _notes(s: SVMSettings, data: TrainingSet) -> dict[str, Any]:
         "max_negatives_per_image": s.max_negatives_per_image,
         "solver": s.solver,
         "seed": s.seed,
-        **({"energy": s.energy} if s.energy is not None else {}),
+        **({"energy": s.energy} if s.energy not in (None, 1) else {}),
         **({"softmax_weight": s.softmax_weight} if s.softmax_weight else {}),
     }
 
 
 def _options(s: SVMSettings) -> tuple[object, ...]:
-    return s.solver, s.max_negatives_per_image, s.seed
+    options: tuple[object, ...] = (s.solver, s.max_negatives_per_image, s.seed)
+    return (*options, BOTH) if s.features == BOTH else options
 
 
 def with_softmax(svms: LinearDetectors, run: Run, factor: float) -> LinearDetectors:
@@ -139,8 +193,9 @@ def _fc_features(run: Run, images: TrainingImages, s: SVMSettings, precision: Pr
     tuned = run.head / HEAD
     if s.features == "pool5":
         if given := next((name for name in ("head", "energy") if getattr(s, name) is not None), None):
-            raise ValueError(f"--{given} goes with --features fc6 or fc7; SVMs on pool5 use no such layers")
+            raise ValueError(f"--{given} goes with --features fc6, fc7 or pool5+fc7; SVMs on pool5 use no such layers")
         return None
+    layer: Layer = "fc6" if s.features == "fc6" else "fc7"
     if not (s.head or tuned.is_file()):
         raise ValueError(
             f"--features {s.features} needs layers: run `sppnet stage finetune`, or give --head FILE|imagenet|random"
@@ -150,9 +205,9 @@ def _fc_features(run: Run, images: TrainingImages, s: SVMSettings, precision: Pr
     else:
         network = images.cache.manifest["network"]
         head = fc_initialization.build(s.head or str(tuned), images.pooled_length, network, images.pooling).eval()
-    if s.energy is not None:
+    if s.energy is not None and s.energy < 1:
         head = head.compressed(feature_sample(images.views[0]), s.energy)
-    return FcFeatures(head, s.features, precision)
+    return FcFeatures(head, layer, precision)
 
 
 def _finished(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]) -> model.Model | None:

@@ -15,7 +15,7 @@ from detection.network import ConvBody
 from detection.networks.bfloat16 import has_bfloat16
 from detection.training import live
 from proposals.sources import ProposalSettings
-from sppnet.detector.choices import COST_PHOTOS, COSTS, SIDES
+from sppnet.detector.choice_rules import COST_PHOTOS, COSTS, SIDES
 from sppnet.settings.commands import ServeSettings
 
 BACKBONE = "lite0"

@@ -11,7 +11,7 @@ import numpy as np
 from detection.config import Config
 from detection.evaluation.errors import Kind
 from proposals.recall import THRESHOLDS, RecallResult
-from sppnet.detector.choices import COUNTED, SIDES, STRIDE, WIDE_ENOUGH, relative_widths
+from sppnet.detector.choice_rules import COUNTED, SIDES, STRIDE, WIDE_ENOUGH, relative_widths
 from sppnet.report.tested_run import Scores, TestedRun, mean
 from sppnet.text import percent
 

@@ -23,6 +23,8 @@ from sppnet.settings.shared import (
     WeightsSettings,
 )
 
+Features = Literal["pool5", "fc6", "fc7", "pool5+fc7"]
+
 
 @dataclass(frozen=True)
 class ProposalSettings(Settings):
@@ -152,7 +154,7 @@ class TrainViewSettings(Settings):
 class LearnedViewSettings(TrainViewSettings):
     """Which views of the training photos fine-tuning learns from."""
 
-    mirror: bool = option(False, "also fine-tune on mirror images")
+    mirror: bool | None = option(False, "also fine-tune on mirror images")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -189,7 +191,7 @@ class FeatureSettings(
 
     MAIN: ClassVar = ("data", "voc2007", "run", "backbone", "scales")
 
-    mirror: bool = option(False, "also convolve mirror images, for fine-tuning with --mirror")
+    mirror: bool | None = option(False, "also convolve mirror images, for fine-tuning with --mirror")
     inference: Inference | None = option(
         None, "also convolve the test images as this way of inference looks at them, for test-net --inference"
     )
@@ -203,11 +205,13 @@ class FinetuneSettings(LearningSettings, SeedSettings, OverwriteSettings, Learne
 
     start: str = option("random", "initial fc6 and fc7: random, imagenet or a file", metavar="random|imagenet|FILE")
     width: int = option(1024, "outputs of fc6 and fc7, when they start from random numbers", metavar="N", minimum=1)
-    schedule: str = option(
+    schedule: str | None = option(
         "short", "short, preset (the preset's), or ITERATIONS:RATE,ITERATIONS:RATE", metavar="SCHEDULE"
     )
-    validation: float = option(0.1, "share of the images held out for validation", metavar="SHARE", above=0)
-    validate_every: int = option(500, "iterations between validations", metavar="N", minimum=1)
+    validation: float | None = option(0.1, "share of the images held out for validation", metavar="SHARE", above=0)
+    validate_every: int | None = option(
+        None, "iterations between validations (default: a sixth of all, 500 at most)", metavar="N", minimum=1
+    )
     block: int = option(100, "batches pooled at a time", metavar="N", minimum=1)
     difficult: bool = option(True, "use difficult objects as positives")
     box_loss: float = option(
@@ -226,7 +230,7 @@ class MemorySettings(Settings):
 class BboxFeatureSettings(Settings):
     """What box regressors learn from."""
 
-    bbox_features: Literal["pool5", "fc"] = option(
+    bbox_features: Literal["pool5", "fc"] | None = option(
         "pool5", "what box regressors learn from: pool5, as in the paper, or fc, the same layer as the SVMs"
     )
     bbox_min_iou: float | None = option(
@@ -259,7 +263,9 @@ class SVMSettings(
 
     MAIN: ClassVar = ("data", "voc2007", "run", "features", "memory")
 
-    features: Literal["pool5", "fc6", "fc7"] = option("pool5", "layer that the SVMs learn from")
+    features: Features | None = option(
+        "pool5", "what the SVMs learn from; pool5+fc7: SVMs on each, whose margins are averaged"
+    )
     head: str | None = option(
         None,
         "fc6 and fc7, for --features fc6 or fc7 (default: the fine-tuned ones of the run)",
@@ -293,7 +299,9 @@ class SVMSettings(
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.features == "pool5" and self.bbox_features == "fc":
-            raise ValueError("bbox_features: fc goes with features fc6 or fc7; SVMs on pool5 use no such layer")
+            raise ValueError(
+                "bbox_features: fc goes with features fc6, fc7 or pool5+fc7; SVMs on pool5 use no such layer"
+            )
         if self.softmax_weight and (self.features != "fc7" or self.head is not None):
             raise ValueError(
                 "softmax_weight: goes with features fc7 and the layers fine-tuned in the run, without head"
@@ -358,6 +366,11 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
 
     MAIN: ClassVar = ("data", "run", "backbone", "scales", "features")
 
+    features: Features | None = option(
+        None,
+        "what the SVMs learn from: pool5, fully connected layers that are fine-tuned first, or both, with margins "
+        "averaged, which is best and takes longest (default: pool5+fc7; pool5 for a handful of objects)",
+    )
     backbone: str | None = option(
         "lite0", "convolutions: lite0, lite1, lite2, alexnet, vgg16, torchvision:NAME or timm:NAME", metavar="NAME"
     )
@@ -383,7 +396,30 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
     precision: Precision | None = option(
         None, "precision of the convolutions (default: bf16 where the device is faster with it)"
     )
-    mirror: bool = option(False, "fine-tune on mirror images too; with --features fc6 or fc7")
+    mirror: bool | None = option(None, "fine-tune on mirror images too (default, unless --train-views are given)")
+    schedule: str | None = option(
+        None,
+        "of fine-tuning: short, preset (the preset's), or ITERATIONS:RATE,ITERATIONS:RATE (default: a third as many "
+        "iterations as objects, from 600 to 8000)",
+        metavar="SCHEDULE",
+    )
+    validation: float | None = option(
+        None,
+        "share of the images held out from fine-tuning (default: 60 images, but a tenth at least and 15 % at most)",
+        metavar="SHARE",
+        above=0,
+        below=1,
+    )
+    energy: float | None = option(
+        None,
+        "share of the variance of fc6 and fc7 to keep, for smaller and faster layers; 1: all (default: 0.95)",
+        metavar="SHARE",
+        above=0,
+        maximum=1,
+    )
+    bbox_features: Literal["pool5", "fc"] | None = option(
+        None, "what box regressors learn from: pool5 or the features of the SVMs (default: pool5)"
+    )
     inference: Inference | None = option(
         None, "how the detector is used and tested, as in `sppnet detect` (default: fast)"
     )
@@ -417,6 +453,7 @@ class DemoSettings(TrainSettings):
     )
     run: Path | None = option(Path("runs/minivoc"), "folder of this run's files", metavar="DIR", writes="folder")
     backbone: str | None = option("alexnet", "convolutions, as in `sppnet train`", metavar="NAME")
+    features: Features | None = option("pool5", "what the SVMs learn from, as in `sppnet train`")
     precision: Precision | None = option("fp32", "precision of the convolutions")
     proposals: str | None = option("ss", "windows, as in `sppnet train`", metavar="SOURCE|FILE")
     scales: tuple[int, ...] | None = option((688,), "short sides in pixels", metavar="N", minimum=1)

@@ -8,7 +8,8 @@ import pytest
 from detection import svm
 from detection.boxes import iou
 from detection.config import PAPER, RELEASED
-from detection.linear_detectors import LinearDetectors
+from detection.linear_detectors import LinearDetectors, mean_of
+from detection.networks.fc_head import FcFeatures, FcHead
 from detection.training import mining, svm_checkpoint
 from detection.training.fingerprint import fingerprint
 from detection.training.images import mean_norm
@@ -222,3 +223,26 @@ def test_scores_of_added_detectors_are_sums():
     assert np.isinf(found[:, 2]).all()
     with pytest.raises(ValueError, match="same classes and features"):
         one + replace(other, feature_scale=3.0)
+
+
+def test_mean_detectors_score_between_those_of_pool5_and_those_of_fc7(tmp_path):
+    rng = np.random.default_rng(0)
+    layers = FcFeatures(FcHead.random(30, width=8, seed=1), "fc7")
+    pool5, fc7 = (
+        LinearDetectors(rng.normal(size=(3, n)).astype(np.float32), np.float32([0.5, -np.inf, 2]), scale)
+        for n, scale in ((30, 0.1), (8, 3.0))
+    )
+    mean, beside = mean_of(pool5, fc7, layers)
+    windows = rng.random((5, 30), np.float32)
+    expected = (pool5.scores(windows) + fc7.scores(layers(windows))) / 2
+    np.testing.assert_allclose(mean.scores(beside(windows)), expected, rtol=1e-4, atol=1e-4)
+    assert np.isneginf(mean.scores(beside(windows))[:, 1]).all()
+    beside.head.save(tmp_path / "head.safetensors")
+    again = FcFeatures(FcHead.load(tmp_path / "head.safetensors"), "pool5+fc7")
+    np.testing.assert_array_equal(again(windows), beside(windows))
+    assert again.digest != FcFeatures(layers.head, "pool5+fc7").digest
+    compressed = beside.head.compressed([windows], 0.9)
+    np.testing.assert_array_equal(FcFeatures(compressed, "pool5+fc7")(windows)[:, 8:], beside(windows)[:, 8:])
+    alone = FcFeatures(beside.head.with_detectors(None), "fc7")
+    assert alone.digest == layers.digest
+    np.testing.assert_array_equal(alone(windows), layers(windows))

@@ -21,7 +21,9 @@ def trained(devkit, weights, tmp_path_factory):
     """A detector trained from Python on a YOLO folder, and that folder."""
     folder = tmp_path_factory.mktemp("api")
     write_yolo(devkit, folder / "things", "folders")
-    settings = TrainSettings(backbone="alexnet", scales=(160,), precision="fp32", weights=weights, workers=1)
+    settings = TrainSettings(
+        backbone="alexnet", features="pool5", scales=(160,), precision="fp32", weights=weights, workers=1
+    )
     return sppnet.train_detector(folder / "things", run=folder / "run", settings=settings), folder
 
 
@@ -71,7 +73,9 @@ sys.path.append({str(ROOT)!r})
 import sppnet
 from sppnet.settings import TrainSettings
 print("started")
-settings = TrainSettings(backbone="alexnet", scales=(160,), precision="fp32", weights={str(weights)!r}, workers=2)
+settings = TrainSettings(
+    backbone="alexnet", features="pool5", scales=(160,), precision="fp32", weights={str(weights)!r}, workers=2
+)
 print(sppnet.train_detector("things", settings=settings).scores["regressed"]["mean_ap"])
 """
     )

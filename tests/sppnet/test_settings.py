@@ -37,7 +37,7 @@ def test_values_are_converted_to_what_the_field_declares():
         ({"seed": 1.5}, "seed: expected an integer"),
         ({"memory": float("nan")}, "memory: expected a number, above 0, got nan"),
         ({"skip_bad": "yes"}, "skip_bad: expected true or false, got 'yes'"),
-        ({"features": "fc8"}, "features: expected one of pool5, fc6, fc7, got 'fc8'"),
+        ({"features": "fc8"}, "features: expected one of pool5, fc6, fc7, pool5+fc7, got 'fc8'"),
         ({"data": 3}, "data: expected a path, got 3"),
         ({"backbone": 5}, "backbone: expected text, got 5"),
         ({"workers": None}, "workers: expected an integer, at least 1, got None"),

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from data.records import Dataset, ImageRecord
-from sppnet.detector import choices
+from sppnet.detector import choice_rules
 from sppnet.detector.choices import FILE, choose, keep
 from sppnet.run import Run
 from sppnet.settings import TrainSettings
@@ -28,23 +28,32 @@ def dataset(sides, photos=10, size=(480, 640), path=Path("none.jpg"), seed=0):
 
 
 def test_smaller_objects_get_larger_scales():
-    assert choices._scales(dataset([200]))[0] == (688,)
-    assert choices._scales(dataset([200, 60]))[0] == (864,)  # 5.4 cells at 688, 6.75 at 864
-    scales, reason = choices._scales(dataset([200, 44, 300]))
+    assert choice_rules.scales(dataset([200]))[0] == (688,)
+    assert choice_rules.scales(dataset([200, 60]))[0] == (864,)  # 5.4 cells at 688, 6.75 at 864
+    scales, reason = choice_rules.scales(dataset([200, 44, 300]))
     assert scales == (1200,)
     assert reason == "b, the smallest class, is 3.9 cells wide at 688 and 6.9 at 1200"
-    assert choices._scales(dataset([10]))[0] == (1200,)
+    assert choice_rules.scales(dataset([10]))[0] == (1200,)
 
 
 def test_a_class_of_few_objects_has_no_say_in_the_scale():
     rare = dataset([200, 20], photos=2)
-    assert choices._scales(rare)[0] == (688,)
-    assert choices._scales(dataset([]))[1] == "fewer than 5 objects per class, so the default"
+    assert choice_rules.scales(rare)[0] == (688,)
+    assert choice_rules.scales(dataset([]))[1] == "fewer than 5 objects per class, so the default"
 
 
 def test_the_cost_falls_with_the_number_of_photos():
-    costs = [choices._cost(dataset([50], photos=n))[0] for n in (10, 200, 400, 800, 4000, 9000)]
+    costs = [choice_rules.cost(dataset([50], photos=n))[0] for n in (10, 200, 400, 800, 4000, 9000)]
     assert costs == [0.02, 0.02, 0.01, 0.005, 0.001, 0.001]
+
+
+def test_layers_are_fine_tuned_longer_for_more_objects_and_not_for_a_handful():
+    assert choice_rules.features(dataset([50], photos=9)) == ("pool5", "18 objects")
+    assert choice_rules.features(dataset([50], photos=10)) == ("pool5+fc7", "20 objects")
+    schedules = [choice_rules.schedule(dataset([50] * k, photos=n))[0] for k, n in ((1, 50), (3, 500), (3, 9000))]
+    assert schedules == ["400:1e-2,200:1e-3", "667:1e-2,333:1e-3", "5334:1e-2,2666:1e-3"]
+    shares = [choice_rules.validation(dataset([50], photos=n)) for n in (20, 480, 5000)]
+    assert shares == [(0.15, "3 of 20 photos"), (0.125, "60 of 480 photos"), (0.1, "500 of 5000 photos")]
 
 
 @pytest.fixture
@@ -55,7 +64,7 @@ def photo(tmp_path):
 
 
 def test_objects_of_one_shape_that_no_search_finds_get_a_grid(photo):
-    found, reason = choices._windows(dataset([60], path=photo), TrainSettings())
+    found, reason = choice_rules.windows(dataset([60], path=photo), TrainSettings())
     assert found == "grid"
     assert reason.startswith("mean overlap with the objects ss 0.0")
 
@@ -74,7 +83,7 @@ def test_objects_that_the_search_finds_get_windows_of_the_search(tmp_path):
         Image.fromarray(picture).save(tmp_path / f"{i}.png")
         path, labels = tmp_path / f"{i}.png", np.zeros(3, int)
         records.append(ImageRecord(str(i), path, (480, 640), np.float32(boxes), labels, labels > 0))
-    found, reason = choices._windows(Dataset("made", ("thing",), tuple(records)), TrainSettings())
+    found, reason = choice_rules.windows(Dataset("made", ("thing",), tuple(records)), TrainSettings())
     assert found == "ss", reason
 
 
@@ -86,12 +95,21 @@ def run_of(data, folder, monkeypatch):
 def test_settings_that_are_given_stay_and_choices_of_a_run_are_kept(photo, tmp_path, monkeypatch):
     few = run_of(dataset([60], path=photo), tmp_path / "run", monkeypatch)
     given = TrainSettings(scales=(480,), cost=0.5, proposals="edgeboxes", max_negatives_per_image=5, bbox_windows=9)
-    given = replace(given, inference="paper")
+    given = replace(given, inference="paper", bbox_features="pool5", features="pool5")
     assert choose(few, given) == (given, [])
     s, made = choose(few, TrainSettings(scales=(480,)))
     assert (s.scales, s.proposals, s.cost, s.inference) == ((480,), "grid", 0.02, "fast")
-    assert [c.setting for c in made] == ["proposals", "cost", "max_negatives_per_image", "bbox_windows", "inference"]
-    assert str(made[1]) == "--cost 0.02: 10 photos"
+    assert (s.features, s.energy, s.mirror, s.schedule) == ("pool5+fc7", 0.95, True, "400:1e-2,200:1e-3")
+    told = {c.setting: str(c) for c in made}
+    assert list(told) == [
+        "features", "proposals", "cost", "max_negatives_per_image", "bbox_features", "bbox_windows", "inference",
+        "energy", "mirror", "schedule", "validation",
+    ]  # fmt: skip
+    assert told["cost"] == "--cost 0.02: 10 photos"
+    assert told["mirror"] == "--mirror: twice the photos"
+    views = TrainSettings(scales=(480,), train_views=("1", "0.7m"), energy=1)
+    assert str(choose(few, views)[1][-3]) == "--no-mirror: --train-views are given"
+    assert choose(few, replace(views, features="pool5"))[0].schedule is None
     keep(few, made)
     many = run_of(dataset([60], photos=800, path=photo), tmp_path / "run", monkeypatch)
     assert choose(many, TrainSettings(scales=(480,)))[0].cost == 0.02

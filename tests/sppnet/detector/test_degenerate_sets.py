@@ -10,7 +10,7 @@ from tests import commands
 from tests.data.test_table import HEADER
 from tests.data.test_yolo import write
 
-QUICK = ["--backbone", "alexnet", "--precision", "fp32", "--scales", "160", "-j", "1"]
+QUICK = ["--backbone", "alexnet", "--features", "pool5", "--precision", "fp32", "--scales", "160", "-j", "1"]
 
 
 def photos(root, *names):
@@ -51,7 +51,13 @@ def test_one_photo_each_with_one_object_of_a_class_becomes_a_detector(tmp_path, 
     assert sppnet.evaluate(detector, tmp_path / "set", images=tmp_path / "photos").ap.shape == (3,)
     assert f"images: {tmp_path / 'photos'}" in (tmp_path / "run" / "train.yaml").read_text()
     again = TrainSettings(
-        backbone="alexnet", precision="fp32", scales=(160,), workers=1, weights=weights, run=tmp_path / "run"
+        backbone="alexnet",
+        features="pool5",
+        precision="fp32",
+        scales=(160,),
+        workers=1,
+        weights=weights,
+        run=tmp_path / "run",
     )
     trained = sppnet.train_detector(tmp_path / "set", settings=again, images=tmp_path / "photos")
     assert trained.classes == detector.classes

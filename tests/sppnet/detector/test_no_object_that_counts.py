@@ -12,7 +12,7 @@ from tests import commands
 from tests.commands import command
 from tests.sppnet.report.helpers import report, text
 
-TRAIN = ["--backbone", "alexnet", "--precision", "fp32"]
+TRAIN = ["--backbone", "alexnet", "--features", "pool5", "--precision", "fp32"]
 
 
 def without_objects(text):

@@ -16,7 +16,7 @@ from tests import commands
 from tests.data.test_formats import write_yolo
 from tests.sppnet.detector.test_runs import failure
 
-TRAIN = ["--backbone", "alexnet", "--precision", "fp32"]
+TRAIN = ["--backbone", "alexnet", "--features", "pool5", "--precision", "fp32"]
 
 
 @pytest.fixture

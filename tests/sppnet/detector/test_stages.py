@@ -280,6 +280,27 @@ def test_fine_tuned_layers_go_into_svms_and_softmax_scores(tuned, tmp_path):
     assert set(json.loads(out.read_text())["result"]) == {"windows", "regressed", "configuration"}
 
 
+def test_margins_of_svms_on_pool5_and_on_fc7_are_averaged(tuned, weights, monkeypatch):
+    for name in ("pool5", "fc7", "pool5+fc7"):
+        assert commands.train_svms([*tuned.data, "--features", name, "--model-name", name]) == 0
+    pool5, fc7, both = (load(tuned.run / name) for name in ("pool5", "fc7", "pool5+fc7"))
+    assert (both.fc.layer, both.svms.weights.shape, both.notes["layer"]) == ("pool5+fc7", (6, 24 + 6), "pool5+fc7")
+    windows = np.random.default_rng(0).random((4, both.pooled_length), np.float32)
+    expected = (pool5.svms.scores(windows) + fc7.svms.scores(fc7.fc(windows))) / 2
+    np.testing.assert_allclose(both.svms.scores(both.fc(windows)), expected, atol=1e-4)
+    assert all(np.array_equal(a.weights, b.weights) for a, b in zip(both.regressors, pool5.regressors, strict=True))
+    monkeypatch.setattr(mining.Miner, "visit", pytest.fail)  # nothing is mined again
+    assert commands.calibrate([*tuned.data, "--model-name", "pool5+fc7", "--weights", str(weights)]) == 0
+    test = [*tuned.data, "--model", str(tuned.run / "pool5+fc7")]
+    assert commands.test_net(test) == 0
+    tested, _ = load_npz(tuned.run / "detections" / "test-pool5+fc7-regressed.npz")
+    photos = {p.stem: p for p in (tuned.devkit / "VOC2007" / "JPEGImages").iterdir()}
+    name, expected = next((name, found) for name, found in tested.items() if len(found))
+    boxes = load_boxes(tuned.run / "proposals" / "ss" / "test.npz")[0][name]
+    detector = SPPDetector.from_pretrained(tuned.run / "pool5+fc7", weights=weights)
+    np.testing.assert_allclose(detector.detect(photos[name], boxes).scores, expected.scores, atol=1e-4)
+
+
 def test_layers_learn_from_views_of_other_sizes(work, capsys):
     views = ["--train-views", "0.7m", "1.25"]
     schedule = ["--schedule", "2:1e-3", "--width", "24", "--block", "2"]
@@ -375,8 +396,8 @@ def test_the_softmax_layer_has_a_say_in_the_margins(tuned, weights, capsys, monk
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        (["--energy", "0.9"], "--energy goes with --features fc6 or fc7"),
-        (["--bbox-features", "fc"], "bbox_features: fc goes with features fc6 or fc7"),
+        (["--energy", "0.9"], "--energy goes with --features fc6, fc7 or pool5+fc7"),
+        (["--bbox-features", "fc"], "bbox_features: fc goes with features fc6, fc7 or pool5+fc7"),
         (["--softmax-weight", "0.1"], "softmax_weight: goes with features fc7"),
         (["--softmax-weight", "1", "--features", "fc7", "--head", "random"], "softmax_weight: goes with features fc7"),
     ],

@@ -10,7 +10,7 @@ from detection.model import load
 from tests import commands
 from tests.data.test_formats import write_yolo
 
-QUICK = ["--backbone", "alexnet", "--precision", "fp32", "--scales", "160", "-j", "1"]
+QUICK = ["--backbone", "alexnet", "--features", "pool5", "--precision", "fp32", "--scales", "160", "-j", "1"]
 
 
 def test_a_yolo_folder_becomes_a_detector_that_the_last_line_uses(work, weights, tmp_path, capsys, monkeypatch):
@@ -46,10 +46,11 @@ def test_finished_stages_are_not_done_again(work, capfd):
 
 
 @pytest.mark.slow
-def test_fully_connected_layers_are_fine_tuned_on_the_way_if_asked_for(work, weights, tmp_path):
+def test_fully_connected_layers_are_fine_tuned_on_the_way(work, weights, tmp_path):
     argv = ["--devkit", str(work.devkit), "--run", str(tmp_path / "tuned"), *QUICK, "--weights", str(weights)]
-    assert commands.train([*argv, "--features", "fc7", "--mirror", "--schedule", "3:1e-3"]) == 0
-    assert load(tmp_path / "tuned" / "model").fc.layer == "fc7"
+    assert commands.train([*argv, "--features", "pool5+fc7", "--schedule", "3:1e-3", "--width", "32"]) == 0
+    trained = load(tmp_path / "tuned" / "model")
+    assert (trained.fc.layer, trained.notes["energy"], trained.bbox_on_fc) == ("pool5+fc7", 0.95, False)
     stages = json.loads((tmp_path / "tuned" / "train.json").read_text())["result"]["stage_seconds"]
     assert list(stages)[2:4] == ["mirrored features", "fully connected layers"]
     assert json.loads((tmp_path / "tuned" / "head" / "finetune.json").read_text())["mirror"] is True
@@ -91,7 +92,7 @@ def test_without_box_regression_there_is_one_score(work, capsys):
 
 
 def test_windows_cost_and_classes_are_chosen_and_stated(work, tmp_path, capsys):
-    argv = [*work.extract, "--run", str(tmp_path / "own"), "--backbone", "alexnet"]
+    argv = [*work.extract, "--run", str(tmp_path / "own"), "--backbone", "alexnet", "--features", "pool5"]
     assert commands.train([*argv, "--classes", "car", "bus"]) == 1
     assert "--classes: bus not in the data set; " in capsys.readouterr().err
     assert not (tmp_path / "own").exists()
@@ -104,5 +105,7 @@ def test_windows_cost_and_classes_are_chosen_and_stated(work, tmp_path, capsys):
     assert trained.proposals["grid"]["shapes"]
     choices = json.loads((tmp_path / "own" / "choices.json").read_text())
     assert choices == json.loads((tmp_path / "own" / "train.json").read_text())["result"]["choices"]
-    assert [c["setting"] for c in choices] == ["cost", "max_negatives_per_image", "bbox_windows", "inference"]
+    assert [c["setting"] for c in choices] == [
+        "cost", "max_negatives_per_image", "bbox_features", "bbox_windows", "inference",
+    ]  # fmt: skip
     assert trained.config.inference == "fast"

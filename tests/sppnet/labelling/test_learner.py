@@ -195,6 +195,7 @@ def test_train_goes_on_with_the_folder(base, weights, records, classes, tmp_path
     monkeypatch.setattr(features, "compute_pyramid", None)
     monkeypatch.setattr("proposals.batch.search_file", None)
     flags = ["--data", str(tmp_path / "p" / "data"), "--run", str(tmp_path / "p"), "--backbone", "alexnet"]
+    flags += ["--features", "pool5"]
     flags += ["--scales", "160", "--weights", str(weights), "-j", "1", "--proposals", "ss", "--device", "cpu"]
     assert commands.train(flags) == 0, capsys.readouterr().err
     trained = model.load(tmp_path / "p" / "model")
