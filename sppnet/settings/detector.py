@@ -400,7 +400,7 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
     schedule: str | None = option(
         None,
         "of fine-tuning: short, preset (the preset's), or ITERATIONS:RATE,ITERATIONS:RATE (default: a third as many "
-        "iterations as objects, from 600 to 8000)",
+        "iterations as objects, from 300 to 8000)",
         metavar="SCHEDULE",
     )
     validation: float | None = option(
@@ -410,6 +410,7 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
         above=0,
         below=1,
     )
+    block: int = option(50, "batches pooled at a time", metavar="N", minimum=1)
     energy: float | None = option(
         None,
         "share of the variance of fc6 and fc7 to keep, for smaller and faster layers; 1: all (default: 0.95)",

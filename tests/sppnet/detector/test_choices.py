@@ -51,7 +51,7 @@ def test_layers_are_fine_tuned_longer_for_more_objects_and_not_for_a_handful():
     assert choice_rules.features(dataset([50], photos=9)) == ("pool5", "18 objects")
     assert choice_rules.features(dataset([50], photos=10)) == ("pool5+fc7", "20 objects")
     schedules = [choice_rules.schedule(dataset([50] * k, photos=n))[0] for k, n in ((1, 50), (3, 500), (3, 9000))]
-    assert schedules == ["400:1e-2,200:1e-3", "667:1e-2,333:1e-3", "5334:1e-2,2666:1e-3"]
+    assert schedules == ["200:1e-2,100:1e-3", "667:1e-2,333:1e-3", "5334:1e-2,2666:1e-3"]
     shares = [choice_rules.validation(dataset([50], photos=n)) for n in (20, 480, 5000)]
     assert shares == [(0.15, "3 of 20 photos"), (0.125, "60 of 480 photos"), (0.1, "500 of 5000 photos")]
 
@@ -99,7 +99,7 @@ def test_settings_that_are_given_stay_and_choices_of_a_run_are_kept(photo, tmp_p
     assert choose(few, given) == (given, [])
     s, made = choose(few, TrainSettings(scales=(480,)))
     assert (s.scales, s.proposals, s.cost, s.inference) == ((480,), "grid", 0.02, "fast")
-    assert (s.features, s.energy, s.mirror, s.schedule) == ("pool5+fc7", 0.95, True, "400:1e-2,200:1e-3")
+    assert (s.features, s.energy, s.mirror, s.schedule) == ("pool5+fc7", 0.95, True, "200:1e-2,100:1e-3")
     told = {c.setting: str(c) for c in made}
     assert list(told) == [
         "features", "proposals", "cost", "max_negatives_per_image", "bbox_features", "bbox_windows", "inference",
