@@ -55,11 +55,12 @@ class FcHead(nn.Module):
         Args:
             weights: float32 (K, inputs), for unscaled features; None: without detectors.
         """
-        head = FcHead(1, 1)
+        with torch.device("meta"):  # without memory and random numbers
+            head = FcHead(1, 1)
+            head.detectors = None if weights is None else nn.Linear(weights.shape[1], len(weights), bias=False)
         head.fc6, head.fc7 = self.fc6, self.fc7
-        if weights is not None:
-            head.detectors = nn.Linear(weights.shape[1], len(weights), bias=False)
-            head.detectors.load_state_dict({"weight": torch.from_numpy(weights)})
+        if head.detectors is not None:
+            head.detectors.weight = nn.Parameter(torch.from_numpy(weights))
         return head.eval()
 
     def plain(self) -> FcHead:
@@ -78,7 +79,8 @@ class FcHead(nn.Module):
         """
         if isinstance(self.fc6, LowRankLinear) or isinstance(self.fc7, LowRankLinear):
             raise ValueError("head: already compressed; compress the original head")
-        low = FcHead(1, 1)
+        with torch.device("meta"):
+            low = FcHead(1, 1)
         low.fc6, low.fc7 = compress(self.fc6, self.fc7, pool5, energy)
         low.detectors = self.detectors
         return low.eval()

@@ -33,6 +33,7 @@ from sppnet.text import percent
 
 PARTS = 10  # in which photos are held out; SVMs without a tenth or less of their photos are nearly the model's own
 FEWEST = 6  # photos that probabilities can be learned from
+FEWEST_UNSEEN = 3  # the same, where layers were fine-tuned without them
 FEW = 100  # photos; up to so many are all held out once
 HELD_OUT = 500  # of more photos, a third is held out, but `FEW` at least and so many at most
 SEED = 7
@@ -94,6 +95,7 @@ def _held_out(run: Run, trained: Model, count: int) -> list[list[int]]:
     """Parts of the images that are held out in turn; none if there are too few to train on the others."""
     if trained.fc and (notes := _finetuning(run)) is not None:
         held = np.random.default_rng(SEED).permutation(divide(count, notes["validation"], notes["seed"])[1]).tolist()
+        held = held if len(held) >= FEWEST_UNSEEN else []
     elif count < FEWEST:
         return []
     else:

@@ -27,6 +27,8 @@ OBJECTS = 3  # per iteration
 SLOWLY = 3  # the last of so many parts of the iterations has a tenth of the learning rate
 HELD_OUT = 60  # photos of validation
 SHARES = (0.1, 0.15)  # smallest and largest of validation
+FEWEST = 6  # photos of validation, from which probabilities can be learned, as long as they are no larger share than
+MOST = 0.3
 Floats = NDArray[np.float64]
 
 
@@ -46,7 +48,7 @@ def schedule(train: Dataset) -> tuple[str, str]:
 
 def validation(train: Dataset) -> tuple[float, str]:
     """Share of the photos on which the best iteration is chosen, and whose scores tell probabilities."""
-    share = float(np.clip(HELD_OUT / len(train), *SHARES))
+    share = max(float(np.clip(HELD_OUT / len(train), *SHARES)), min(MOST, FEWEST / len(train)))
     return round(share, 3), f"{round(share * len(train))} of {len(train)} photos"
 
 

@@ -405,7 +405,8 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
     )
     validation: float | None = option(
         None,
-        "share of the images held out from fine-tuning (default: 60 images, but a tenth at least and 15 % at most)",
+        "share of the images held out from fine-tuning (default: 60 images, but a tenth at least and 15 % at most; 6 "
+        "images of fewer than 40, or 30 %)",
         metavar="SHARE",
         above=0,
         below=1,

@@ -13,6 +13,7 @@ from detection import SPPDetector, network
 from detection.calibration import Calibration
 from detection.config import View
 from detection.detection_table import load_npz
+from detection.detections import Detections
 from detection.model import load
 from detection.networks.fc_head import FcHead
 from detection.networks.low_rank import LowRankLinear
@@ -20,6 +21,7 @@ from detection.networks.softmax import SoftmaxClassifier
 from detection.training import mining
 from detection.training.batches import WindowBatches
 from proposals.io import load as load_boxes
+from sppnet.detector import calibrating
 from tests import commands
 
 CALIBRATION = Calibration((1.0,) * 6, (0.0,) * 6, (0.5,) * 6)
@@ -280,7 +282,7 @@ def test_fine_tuned_layers_go_into_svms_and_softmax_scores(tuned, tmp_path):
     assert set(json.loads(out.read_text())["result"]) == {"windows", "regressed", "configuration"}
 
 
-def test_margins_of_svms_on_pool5_and_on_fc7_are_averaged(tuned, weights, monkeypatch):
+def test_margins_of_svms_on_pool5_and_on_fc7_are_averaged(tuned, weights, monkeypatch, caplog):
     for name in ("pool5", "fc7", "pool5+fc7"):
         assert commands.train_svms([*tuned.data, "--features", name, "--model-name", name]) == 0
     pool5, fc7, both = (load(tuned.run / name) for name in ("pool5", "fc7", "pool5+fc7"))
@@ -290,7 +292,20 @@ def test_margins_of_svms_on_pool5_and_on_fc7_are_averaged(tuned, weights, monkey
     np.testing.assert_allclose(both.svms.scores(both.fc(windows)), expected, atol=1e-4)
     assert all(np.array_equal(a.weights, b.weights) for a, b in zip(both.regressors, pool5.regressors, strict=True))
     monkeypatch.setattr(mining.Miner, "visit", pytest.fail)  # nothing is mined again
-    assert commands.calibrate([*tuned.data, "--model-name", "pool5+fc7", "--weights", str(weights)]) == 0
+    calibrate = [*tuned.data, "--model-name", "pool5+fc7", "--weights", str(weights)]
+    assert commands.calibrate(calibrate) == 0
+    assert "too few photos to hold some out" in caplog.text  # the layers have not seen one of the eight
+    monkeypatch.setattr(calibrating, "FEWEST_UNSEEN", 1)
+    held_out = []
+    monkeypatch.setattr(
+        calibrating, "_detect", lambda evidence, overlaps: (held_out.append(evidence), [Detections.empty()])[1]
+    )
+    assert commands.calibrate(calibrate) == 0
+    (evidence,) = held_out
+    margins = evidence.model.svms.scores(evidence.model.fc(windows))
+    assert evidence.model.fc.layer == "pool5+fc7"
+    assert not np.allclose(margins, expected, atol=1e-4)  # without that photo
+    np.testing.assert_allclose(margins, expected, atol=1)
     test = [*tuned.data, "--model", str(tuned.run / "pool5+fc7")]
     assert commands.test_net(test) == 0
     tested, _ = load_npz(tuned.run / "detections" / "test-pool5+fc7-regressed.npz")
