@@ -3,8 +3,9 @@
     python -m venv dlib && dlib/bin/pip install dlib-bin
     PYTHONPATH=dlib/lib/python3.11/site-packages python benchmarks/peers/dlib_detectors.py --data bccd
 
-dlib slides one window of a fixed shape over the photo, so photos with an object of the class whose shape differs too
-much from the median one (IoU below 0.5 after centring and scaling) are left out of the training of that class.
+dlib slides one window of a fixed shape over the photo and refuses objects of other shapes. So photos with an object of
+the class whose shape differs from the median one, by their IoU after centring and scaling, are left out of the training
+of that class, as few as dlib allows.
 """
 
 from __future__ import annotations
@@ -28,23 +29,34 @@ from detection.evaluation import coco, voc
 from detection.image import read
 
 SHOWN = -1.0  # lowest score of a detection, below dlib's threshold of 0: average precision needs the ranking
+LEAST = (0.5, 0.6, 0.7, 0.8, 0.9)  # IoU of shapes, tried in turn
 SMALLEST = 40  # pixels; dlib's windows have an area of 80 x 80, so photos are enlarged for smaller objects
 
 
-def fits(boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Whether the shape of each box is close enough to the median shape."""
+def alike(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """IoU of the shape of each box with the median shape."""
     ratios = (boxes[:, 2] - boxes[:, 0] + 1) / (boxes[:, 3] - boxes[:, 1] + 1)
     off = np.exp(np.abs(np.log(ratios / np.median(ratios))))
     # Of two boxes of equal area and aspect ratios that differ by r, the intersection is 1 / sqrt(r) of the area.
     shared = 1 / np.sqrt(off)
-    return shared / (2 - shared) >= 0.5
+    return shared / (2 - shared)
 
 
 def train_class(train: Dataset, images: dict[str, Any], label: int, options: Any) -> Any:
     """The detector of one class; None if dlib refuses the objects."""
     of_class = [r.boxes[r.labels == label].astype(np.float64) for r in train]
-    fitting = np.split(fits(np.concatenate(of_class)), np.cumsum([len(boxes) for boxes in of_class])[:-1])
-    kept = [(r, boxes) for r, boxes, good in zip(train, of_class, fitting, strict=True) if good.all()]
+    fits = np.split(alike(np.concatenate(of_class)), np.cumsum([len(boxes) for boxes in of_class])[:-1])
+    for least in LEAST:
+        kept = [(r, boxes) for r, boxes, fit in zip(train, of_class, fits, strict=True) if (fit >= least).all()]
+        if (detector := _train_on(kept, images, options)) is not None:
+            print(f"{train.classes[label]}: {len(kept)} of {len(train)} photos, shapes with an IoU of {least} or more")
+            return detector
+    print(f"{train.classes[label]}: dlib refuses the objects")
+    return None
+
+
+def _train_on(kept: list[tuple[ImageRecord, Any]], images: dict[str, Any], options: Any) -> Any:
+    """A detector trained on photos and boxes; None if dlib refuses them."""
     chosen = dlib.simple_object_detector_training_options()
     chosen.C, chosen.num_threads, chosen.add_left_right_image_flips = options.cost, options.threads, options.mirror
     sides = [min(b[2] - b[0], b[3] - b[1]) for _, boxes in kept for b in boxes]
@@ -52,8 +64,7 @@ def train_class(train: Dataset, images: dict[str, Any], label: int, options: Any
     rectangles = [[dlib.rectangle(*box.round().astype(int).tolist()) for box in boxes] for _, boxes in kept]
     try:
         return dlib.train_simple_object_detector([images[r.id] for r, _ in kept], rectangles, chosen)
-    except RuntimeError as error:
-        print(f"{train.classes[label]}: {str(error).strip().splitlines()[-1]}", flush=True)
+    except RuntimeError:
         return None
 
 
