@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -31,7 +32,8 @@ from sppnet.run import Run, exclusive
 from sppnet.settings.detector import CalibrateSettings, TrainSettings
 from sppnet.text import percent
 
-PARTS = 10  # in which photos are held out; SVMs without a tenth or less of their photos are nearly the model's own
+PARTS = 10  # most parts in which photos are held out in turn
+PER_PART = 30  # a part is about so small a share of all photos; SVMs without it are nearly the model's own
 FEWEST = 6  # photos that probabilities can be learned from
 FEWEST_UNSEEN = 3  # the same, where layers were fine-tuned without them
 FEW = 100  # photos; up to so many are all held out once
@@ -101,7 +103,8 @@ def _held_out(run: Run, trained: Model, count: int) -> list[list[int]]:
     else:
         share = count if count <= FEW else max(FEW, min(HELD_OUT, count // 3))
         held = np.random.default_rng(SEED).permutation(count).tolist()[:share]
-    return [sorted(held[k::PARTS]) for k in range(min(PARTS, len(held)))]
+    parts = min(PARTS, len(held), math.ceil(PER_PART * len(held) / count))
+    return [sorted(held[k::parts]) for k in range(parts)]
 
 
 def _finetuning(run: Run) -> dict[str, Any] | None:
