@@ -22,6 +22,7 @@ GAIN = 0.03  # in mean overlap, for which twice the windows are worth their time
 COSTS = (0.001, 0.02)  # lowest and highest C
 COST_PHOTOS = 4.0  # C times the number of photos
 TUNED = 20  # objects from which on layers are fine-tuned
+CLASSES = 30  # up to so many, SVMs on pool5 do not take much longer than those on fc7
 ITERATIONS = (300, 8000)  # fewest and most of fine-tuning
 OBJECTS = 3  # per iteration
 SLOWLY = 3  # the last of so many parts of the iterations has a tenth of the learning rate
@@ -33,8 +34,13 @@ Floats = NDArray[np.float64]
 
 
 def features(train: Dataset) -> tuple[Features, str]:
-    """What the SVMs learn from: pool5 and fine-tuned fc7, unless there is next to nothing to fine-tune on."""
+    """What the SVMs learn from: pool5 and fine-tuned fc7, unless there is next to nothing to fine-tune on.
+
+    With many classes fc7 alone, as the SVMs on pool5 would take longer than all the rest.
+    """
     count = sum(len(record.boxes) for record in train)
+    if count >= TUNED and len(train.classes) > CLASSES:
+        return "fc7", f"{count} objects; SVMs of {len(train.classes)} classes on pool5 take long"
     return ("pool5+fc7" if count >= TUNED else "pool5"), f"{count} objects"
 
 

@@ -369,7 +369,8 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
     features: Features | None = option(
         None,
         "what the SVMs learn from: pool5, fully connected layers that are fine-tuned first, or both, with margins "
-        "averaged, which is best and takes longest (default: pool5+fc7; pool5 for a handful of objects)",
+        "averaged, which is best and takes longest (default: pool5+fc7; fc7 for more than 30 classes, pool5 for "
+        "a handful of objects)",
     )
     backbone: str | None = option(
         "lite0", "convolutions: lite0, lite1, lite2, alexnet, vgg16, torchvision:NAME or timm:NAME", metavar="NAME"
