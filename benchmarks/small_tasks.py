@@ -20,20 +20,19 @@ from data import datasets, writers
 from data.records import Dataset
 
 
-def write_tasks(options: argparse.Namespace) -> dict[int, Path]:
-    """Write the tasks that are not there yet; size -> folder."""
+def write_tasks(options: argparse.Namespace) -> None:
+    """Write the tasks that are not there yet."""
     split = options.train_split or datasets.usual_split(options.data, "train")
     train = datasets.load(options.data, split, classes=options.classes)
     test = datasets.load(options.data, options.test_split, classes=train.classes)
     test = _some(_with_objects(test), options.test_photos, seed=0)
-    train, folders = _with_objects(train), {}
+    train = _with_objects(train)
     for size in options.sizes:
         chosen = _some(train, size, options.seed)
-        folders[size] = options.folder / str(size)
-        if not folders[size].exists():
-            writers.write(folders[size], {"train": chosen, "test": test}, "coco")
-        print(f"{folders[size]}: {len(chosen)} photos for training, {len(test)} for the test")
-    return folders
+        folder = options.folder / str(size)
+        if not folder.exists():
+            writers.write(folder, {"train": chosen, "test": test}, "coco")
+        print(f"{folder}: {len(chosen)} photos for training, {len(test)} for the test")
 
 
 def _with_objects(dataset: Dataset) -> Dataset:

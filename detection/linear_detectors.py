@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from detection.networks.fc_head import FcFeatures
+from detection.networks.fc_head import BOTH, FcFeatures
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,4 +76,4 @@ def mean_of(pool5: LinearDetectors, fc7: LinearDetectors, layers: FcFeatures) ->
     halves = np.eye(pool5.n_classes, dtype=np.float32) / np.float32(2 * fc7.feature_scale)
     weights = np.concatenate([fc7.weights / np.float32(2), halves], axis=1)
     bias = (pool5.bias + fc7.bias) / np.float32(2)
-    return LinearDetectors(weights, bias, fc7.feature_scale), FcFeatures(head, "pool5+fc7", layers.precision)
+    return LinearDetectors(weights, bias, fc7.feature_scale), FcFeatures(head, BOTH, layers.precision)

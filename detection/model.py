@@ -32,7 +32,7 @@ from detection.calibration import Calibration
 from detection.config import Config, Precision, View
 from detection.files import write_atomically
 from detection.linear_detectors import LinearDetectors
-from detection.networks.fc_head import FcFeatures, FcHead, Layer
+from detection.networks.fc_head import BOTH, FcFeatures, FcHead, Layer
 from detection.weights.half_precision import Arrays, from_half, to_half
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Model:
     @property
     def _format(self) -> int:
         """The lowest format that can hold the model."""
-        both = self.fc is not None and self.fc.layer == "pool5+fc7"
+        both = self.fc is not None and self.fc.layer == BOTH
         return FORMAT if both else FORMAT - 1 if self.bbox_on_fc else FORMAT - 2
 
     def with_scales(self, scales: Sequence[int]) -> Model:
@@ -226,7 +226,10 @@ def _features(parts: Mapping[str, Arrays], folder: Path, layer: Any, precision: 
         return None
     if layer not in get_args(Layer):
         raise ValueError(f"features: expected pool5 or one of {', '.join(get_args(Layer))}, got {layer!r}")
-    return FcFeatures(FcHead.of(parts[HEAD], str(folder / HEAD)), layer, precision)
+    head = FcHead.of(parts[HEAD], str(folder / HEAD))
+    if layer == BOTH and head.detectors is None:
+        raise ValueError(f"{HEAD}: lacks detectors.weight, the SVMs on pool5")
+    return FcFeatures(head, layer, precision)
 
 
 def _holds(path: Path, data: bytes) -> bool:

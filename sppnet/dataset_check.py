@@ -25,7 +25,7 @@ from sppnet.detector.proposals import search_of
 from sppnet.errors import one_line
 from sppnet.progress import progress
 from sppnet.run import DataSource
-from sppnet.settings.detector import TrainSettings
+from sppnet.settings.train import TrainSettings
 
 UNUSABLE = "unusable photos"
 TILE, COLUMNS = (400, 300), 4  # width and height of a photo on the sheet in pixels, and photos per row

@@ -14,8 +14,9 @@ from data import datasets, voc
 from data.records import Dataset
 from detection.cache import FeatureCache
 from detection.config import PRESETS, Config, View
-from sppnet.settings.detector import NetworkSettings, ProposalSettings, PyramidSettings, TrainSettings
+from sppnet.settings.detector import NetworkSettings, ProposalSettings, PyramidSettings
 from sppnet.settings.shared import DatasetSettings, RunSettings
+from sppnet.settings.train import TrainSettings
 
 S = TypeVar("S", bound=RunSettings)
 DEFAULT_PROPOSALS = "ss"

@@ -21,7 +21,10 @@ from detection.weights.pretrained import sha256_of_state
 from detection.weights.state_dict import assign, read_state, write_state
 
 Layer = Literal["fc6", "fc7", "pool5+fc7"]
-"""What SVMs learn from; "pool5+fc7" is fc7 followed by the margins of linear detectors of pool5."""
+"""What SVMs learn from."""
+
+BOTH: Layer = "pool5+fc7"
+"""fc7, followed by the margins of linear detectors of pool5."""
 
 
 class FcHead(nn.Module):
@@ -42,12 +45,15 @@ class FcHead(nn.Module):
         self.detectors: nn.Linear | None = None
 
     def forward(self, pool5: torch.Tensor, layer: Layer = "fc7") -> torch.Tensor:
-        """Compute a layer: float32 (R, inputs) -> float32 (R, width), >= 0; of "pool5+fc7", K margins more."""
+        """Compute a layer: float32 (R, inputs) -> float32 (R, width), >= 0; with `BOTH`, K margins more."""
         fc6: torch.Tensor = self.dropout(self.fc6(pool5).relu())
         if layer == "fc6":
             return fc6
         fc7: torch.Tensor = self.dropout(self.fc7(fc6).relu())
-        return fc7 if self.detectors is None or layer == "fc7" else torch.cat([fc7, self.detectors(pool5)], dim=1)
+        if layer == "fc7":
+            return fc7
+        assert self.detectors is not None
+        return torch.cat([fc7, self.detectors(pool5)], dim=1)
 
     def with_detectors(self, weights: NDArray[np.float32] | None) -> FcHead:
         """Return the same layers with linear detectors of pool5 beside them.
@@ -184,7 +190,7 @@ class FcFeatures:
 
     Args:
         head: the layers, in inference mode.
-        layer: "fc6", "fc7" or "pool5+fc7".
+        layer: "fc6", "fc7" or `BOTH`, for which the head has detectors.
         precision: "fp32", or "bf16" for bfloat16 products on devices that support them.
     """
 

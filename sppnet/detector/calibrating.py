@@ -22,14 +22,16 @@ from detection.evaluation import voc
 from detection.features import FeaturePyramid
 from detection.image import read
 from detection.model import Model
+from detection.networks.fc_head import BOTH
 from detection.training.images import TrainingImages
 from sppnet.detector.features import open_features
 from sppnet.detector.finetuning import SETTINGS, divide
-from sppnet.detector.svms import BOTH, CHECKPOINTS, TrainedSVMs, parts_of, together, with_softmax
+from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs, parts_of, together, with_softmax
 from sppnet.detector.training_images import training_images_of
 from sppnet.progress import log, progress
 from sppnet.run import Run, exclusive
-from sppnet.settings.detector import CalibrateSettings, TrainSettings
+from sppnet.settings.detector import CalibrateSettings
+from sppnet.settings.train import TrainSettings
 from sppnet.text import percent
 
 PARTS = 10  # most parts in which photos are held out in turn

@@ -11,7 +11,8 @@ from detection.config import PAPER
 from detection.image import read
 from detection.parallel import thread_count
 from proposals import grid, sources
-from sppnet.settings.detector import Features, TrainSettings
+from sppnet.settings.detector import Features
+from sppnet.settings.train import TrainSettings
 
 STRIDE = 16  # pixels per cell
 WIDE_ENOUGH = 6.0  # cells that the objects of every class should span; pool5 has six bins per side
@@ -38,9 +39,9 @@ def features(train: Dataset) -> tuple[Features, str]:
 
     With many classes fc7 alone, as the SVMs on pool5 would take longer than all the rest.
     """
-    count = sum(len(record.boxes) for record in train)
-    if count >= TUNED and len(train.classes) > CLASSES:
-        return "fc7", f"{count} objects; SVMs of {len(train.classes)} classes on pool5 take long"
+    count, classes = sum(len(record.boxes) for record in train), len({k for r in train for k in r.labels.tolist()})
+    if count >= TUNED and classes > CLASSES:
+        return "fc7", f"{count} objects; SVMs of {classes} classes on pool5 take long"
     return ("pool5+fc7" if count >= TUNED else "pool5"), f"{count} objects"
 
 

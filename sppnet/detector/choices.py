@@ -17,11 +17,12 @@ from sppnet.detector.finetuning import SETTINGS
 from sppnet.errors import one_line
 from sppnet.progress import log
 from sppnet.run import Run
-from sppnet.settings.detector import TrainSettings
+from sppnet.settings.train import TrainSettings
 
 FILE = "choices.json"  # in the run folder
 NEGATIVES = 100  # hard ones per photo and class, that SVMs learn from
 WINDOWS = 4000  # per class, that box regressors learn from
+# always the same, so they are noted but not told
 USUAL = ("max_negatives_per_image", "bbox_features", "bbox_windows", "inference", "energy", "mirror", "validation")
 ENERGY = 0.95  # share of the variance of fc6 and fc7
 

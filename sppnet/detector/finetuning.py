@@ -50,10 +50,10 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
         ValueError: the settings do not fit the data, or the run holds layers of another training.
         RuntimeError: another process is fine-tuning in this run.
     """
-    s, data = replace(settings, validation=settings.validation or VALIDATION), open_training_set(run, settings)
+    held_out_share = settings.validation or VALIDATION
+    s, data = replace(settings, validation=held_out_share), open_training_set(run, settings)
     tuned = replace(data.config.finetune, schedule=parse_schedule(s.schedule or "short", data.config.finetune))
-    assert s.validation is not None
-    train, validation = map(data.images.subset, divide(len(data.images), s.validation, s.seed))
+    train, validation = map(data.images.subset, divide(len(data.images), held_out_share, s.seed))
     further = train_views_flag(s.learned_views) if s.train_views else "--mirror"
     sources = [in_view(run, train, view, data.config, further) for view in s.learned_views]
     notes = _notes(s, data, tuned)

@@ -17,7 +17,7 @@ from detection import model, svm
 from detection.config import Precision, View
 from detection.linear_detectors import LinearDetectors, mean_of
 from detection.networks import fc_initialization
-from detection.networks.fc_head import FcFeatures, FcHead, Layer
+from detection.networks.fc_head import BOTH, FcFeatures, FcHead, Layer
 from detection.networks.softmax import SoftmaxClassifier
 from detection.training import svm_checkpoint
 from detection.training.fingerprint import changed_data, data_digests, fingerprint
@@ -28,7 +28,6 @@ from sppnet.progress import advance, log, progress
 from sppnet.run import Run, exclusive
 from sppnet.settings.detector import SVMSettings
 
-BOTH = "pool5+fc7"
 CHECKPOINTS = "training"  # folder within the model's, while it is trained
 DATA_NOTES = {"training", "photos", "annotations", "category_ids"}  # notes on the data, not on settings
 IF_GIVEN = ("train_views", "context", "energy")  # settings that are noted only where they are given

@@ -25,7 +25,8 @@ from sppnet.detector.svms import train_svms
 from sppnet.detector.testing import TestedModel, check_pictures, detect_split, detections_name, draw_pictures
 from sppnet.progress import log
 from sppnet.run import Run
-from sppnet.settings.detector import TestSettings, TrainSettings
+from sppnet.settings.detector import TestSettings
+from sppnet.settings.train import TrainSettings
 
 PICTURES = "pictures"  # folder in the run
 SHOWN = 12  # photos whose detections are drawn

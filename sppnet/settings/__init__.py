@@ -28,15 +28,14 @@ from sppnet.settings.commands import (
 from sppnet.settings.detector import (
     BboxRegressorSettings,
     CalibrateSettings,
-    DemoSettings,
     ExtractProposalsSettings,
     FeatureSettings,
     FinetuneSettings,
     SVMSettings,
     TestSettings,
-    TrainSettings,
 )
 from sppnet.settings.setup import MiniVOCSettings, WeightsCommandSettings
+from sppnet.settings.train import DemoSettings, TrainSettings
 from sppnet.settings.views import (
     BinViewSettings,
     ChannelViewSettings,

@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 from sppnet.cli.resolving import resolve_run as resolve
-from sppnet.settings.detector import DemoSettings
+from sppnet.settings.train import DemoSettings
 
 SETTINGS = DemoSettings
 __all__ = ["SETTINGS", "resolve", "run"]

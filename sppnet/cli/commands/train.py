@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from sppnet.cli.resolving import data_named_once
-from sppnet.settings.detector import TrainSettings
+from sppnet.settings.train import TrainSettings
 
 SETTINGS = TrainSettings
 

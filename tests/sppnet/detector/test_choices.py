@@ -50,8 +50,10 @@ def test_the_cost_falls_with_the_number_of_photos():
 def test_layers_are_fine_tuned_longer_for_more_objects_and_not_for_a_handful():
     assert choice_rules.features(dataset([50], photos=9)) == ("pool5", "18 objects")
     assert choice_rules.features(dataset([50], photos=10)) == ("pool5+fc7", "20 objects")
-    many = replace(dataset([50], photos=10), classes=tuple(map(str, range(31))))
-    assert choice_rules.features(many) == ("fc7", "20 objects; SVMs of 31 classes on pool5 take long")
+    listed = replace(dataset([50], photos=31), classes=tuple(map(str, range(31))))
+    assert choice_rules.features(listed) == ("pool5+fc7", "62 objects")  # 30 of the classes have none
+    many = replace(listed, records=tuple(replace(r, labels=r.labels + k) for k, r in enumerate(listed)))
+    assert choice_rules.features(many) == ("fc7", "62 objects; SVMs of 31 classes on pool5 take long")
     schedules = [choice_rules.schedule(dataset([50] * k, photos=n))[0] for k, n in ((1, 50), (3, 500), (3, 9000))]
     assert schedules == ["200:1e-2,100:1e-3", "667:1e-2,333:1e-3", "5334:1e-2,2666:1e-3"]
     shares = [choice_rules.validation(dataset([50], photos=n)) for n in (10, 24, 300, 480, 5000)]

@@ -15,7 +15,7 @@ from detection.config import View
 from detection.detection_table import load_npz
 from detection.detections import Detections
 from detection.model import load
-from detection.networks.fc_head import FcHead
+from detection.networks.fc_head import BOTH, FcFeatures, FcHead
 from detection.networks.low_rank import LowRankLinear
 from detection.networks.softmax import SoftmaxClassifier
 from detection.training import mining
@@ -314,6 +314,10 @@ def test_margins_of_svms_on_pool5_and_on_fc7_are_averaged(tuned, weights, monkey
     boxes = load_boxes(tuned.run / "proposals" / "ss" / "test.npz")[0][name]
     detector = SPPDetector.from_pretrained(tuned.run / "pool5+fc7", weights=weights)
     np.testing.assert_allclose(detector.detect(photos[name], boxes).scores, expected.scores, atol=1e-4)
+    bare = FcFeatures(both.fc.head.with_detectors(None), BOTH)
+    replace(both, fc=bare).save(tuned.run / "bare")
+    with pytest.raises(ValueError, match=r"lacks detectors\.weight"):
+        load(tuned.run / "bare")
 
 
 def test_layers_learn_from_views_of_other_sizes(work, capsys):
