@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ FILE = "choices.json"  # in the run folder
 NEGATIVES = 100  # hard ones per photo and class, that SVMs learn from
 WINDOWS = 4000  # per class, that box regressors learn from
 # always the same, so they are noted but not told
-USUAL = ("max_negatives_per_image", "bbox_features", "bbox_windows", "inference", "energy", "mirror", "validation")
+USUAL = (
+    "max_negatives_per_image", "bbox_features", "bbox_windows", "inference", "energy", "mirror", "validation", "refit",
+)  # fmt: skip
 ENERGY = 0.95  # share of the variance of fc6 and fc7
 
 
@@ -49,7 +51,7 @@ class Choice:
         return f"--{flag} {'all' if self.value is None else shown}: {self.reason}"
 
 
-def choose(run: Run, settings: TrainSettings) -> tuple[TrainSettings, list[Choice]]:
+def choose(run: Run, settings: TrainSettings) -> Choices:
     """Fill in the settings that are open, from the training photos alone.
 
     What the run's model was trained with or an earlier training chose stays, so that photos can be added without
@@ -58,59 +60,74 @@ def choose(run: Run, settings: TrainSettings) -> tuple[TrainSettings, list[Choic
     Args:
         run: names the training split; keeps the choices.
         settings: of a training.
-
-    Returns:
-        the settings without open ones; and what was chosen.
     """
-    made = Choices(run, settings)
-    made.fill("features", choice_rules.features)
-    made.fill("proposals", lambda train: choice_rules.windows(train, settings))
-    made.fill("scales", choice_rules.scales)
-    made.fill("cost", choice_rules.cost)
-    made.fill("max_negatives_per_image", lambda train: (NEGATIVES, "more take longer and teach little"))
-    made.fill("bbox_features", lambda train: ("pool5", "places boxes best"))
-    made.fill("bbox_windows", lambda train: (WINDOWS, "more take longer and move boxes little"))
-    made.fill("inference", lambda train: ("fast", "windows vote for the box of their object"))
-    if made.settings.features != "pool5":
-        _for_layers(made)
-    return made.settings, made.choices
-
-
-def _for_layers(made: Choices) -> None:
-    """Fill in the settings of fully connected layers."""
-    made.fill("energy", lambda train: (ENERGY, "smaller and faster layers"))
-    if made.settings.head is None:
-        views = made.settings.train_views
-        made.fill("mirror", lambda train: (not views, "--train-views are given" if views else "twice the photos"))
-        made.fill("schedule", choice_rules.schedule)
-        made.fill("validation", choice_rules.validation)
+    known = {} if settings.overwrite else _earlier(run.folder / FILE) | _of_model(run, settings)
+    return Choices(run.train, settings, known).filled()
 
 
 class Choices:
-    """Settings whose open ones are filled in, one by one.
+    """Settings whose open ones are filled in.
 
     Args:
-        run: names the training split; holds what was chosen before.
-        settings: of a training.
+        train: training photos.
+        given: settings of a training.
+        known: setting -> what was chosen before.
 
     Attributes:
         settings: without the open ones that were filled in.
         choices: what was chosen.
+        free: those of them that were not known.
     """
 
-    def __init__(self, run: Run, settings: TrainSettings) -> None:
-        self.settings, self.choices = settings, list[Choice]()
-        self._train = run.train
-        self._earlier = {} if settings.overwrite else _earlier(run.folder / FILE) | _of_model(run, settings)
+    def __init__(self, train: Dataset, given: TrainSettings, known: Mapping[str, Choice]) -> None:
+        self.train, self.given, self.known = train, given, known
+        self.settings, self.choices, self.free = given, list[Choice](), dict[str, Choice]()
 
-    def fill(self, name: str, rule: Callable[[Dataset], tuple[Any, str]]) -> None:
+    def filled(self) -> Choices:
+        """Fill in all settings, by the rules."""
+        train = self.train
+        self._fill("features", lambda: choice_rules.features(train))
+        self._fill("proposals", lambda: choice_rules.windows(train, self.given))
+        self._fill("scales", lambda: choice_rules.scales(train))
+        self._fill("cost", lambda: choice_rules.cost(train))
+        self._fill("max_negatives_per_image", lambda: (NEGATIVES, "more take longer and teach little"))
+        self._fill("bbox_features", lambda: ("pool5", "places boxes best"))
+        self._fill("bbox_windows", lambda: (WINDOWS, "more take longer and move boxes little"))
+        self._fill("inference", lambda: ("fast", "windows vote for the box of their object"))
+        if self.settings.features != "pool5":
+            self._fill_for_layers()
+        return self
+
+    def instead(self, others: Mapping[str, Choice]) -> Choices:
+        """The same settings with others in place of some that were free."""
+        return Choices(self.train, self.given, {**self.known, **self.free, **others}).filled()
+
+    def _fill_for_layers(self) -> None:
+        """Fill in the settings of fully connected layers."""
+        self._fill("energy", lambda: (ENERGY, "smaller and faster layers"))
+        if self.settings.head is not None:
+            return
+        views, on_pool5 = self.settings.train_views, self.settings.bbox_features == "pool5"
+        self._fill("mirror", lambda: (not views, "--train-views are given" if views else "twice the photos"))
+        self._fill("schedule", lambda: choice_rules.schedule(self.train))
+        self._fill("validation", lambda: choice_rules.validation(self.train))
+        self._fill("refit", lambda: (on_pool5, "all photos" if on_pool5 else "box regressors need the same layers"))
+
+    def _fill(self, name: str, rule: Callable[[], tuple[Any, str]]) -> None:
         """Choose a setting if it is open: as before, or else by a rule."""
         if getattr(self.settings, name) is not None:
             return
-        choice = self._earlier[name] if name in self._earlier else Choice(name, *rule(self._train))
-        log.log(logging.DEBUG if name in USUAL else logging.INFO, "chosen: %s", choice)
+        if name not in self.known:
+            self.free[name] = Choice(name, *rule())
+        choice = self.known.get(name) or self.free[name]
         self.settings = replace(self.settings, **{name: choice.value})
         self.choices.append(choice)
+
+
+def tell(choices: Sequence[Choice]) -> None:
+    """Log what was chosen."""
+    for choice in choices:
+        log.log(logging.DEBUG if choice.setting in USUAL else logging.INFO, "chosen: %s", choice)
 
 
 def keep(run: Run, choices: list[Choice]) -> None:
@@ -155,4 +172,5 @@ def _of_model(run: Run, settings: TrainSettings) -> dict[str, Choice]:
 def _of_layers(notes: Mapping[str, Any]) -> dict[str, Any]:
     """Setting -> what layers were fine-tuned with."""
     steps = ",".join(f"{count}:{rate:g}" for count, rate in notes["finetune"]["schedule"])
-    return {"schedule": steps, "validation": notes["validation"], "mirror": bool(notes["mirror"])}
+    known = {"schedule": steps, "validation": notes["validation"], "mirror": bool(notes["mirror"])}
+    return known | {"refit": "refit" in notes}

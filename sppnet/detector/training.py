@@ -15,14 +15,16 @@ from detection.model import load
 from detection.network import resolve_device
 from detection.networks.bfloat16 import has_bfloat16
 from sppnet.detector.bbox_regressors import train_bbox_regressors
+from sppnet.detector.budget import within_budget
 from sppnet.detector.calibrating import calibrate
-from sppnet.detector.choices import Choice, choose, keep
+from sppnet.detector.choices import Choice, choose, keep, tell
 from sppnet.detector.features import extract_features, views_of
 from sppnet.detector.finetuning import finetune
 from sppnet.detector.proposals import extract_proposals
 from sppnet.detector.scoring import TestScores, score_detections
 from sppnet.detector.svms import train_svms
 from sppnet.detector.testing import TestedModel, check_pictures, detect_split, detections_name, draw_pictures
+from sppnet.detector.time_estimate import measure
 from sppnet.progress import log
 from sppnet.run import Run
 from sppnet.settings.detector import TestSettings
@@ -97,8 +99,7 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
     _check_objects(train, settings.difficult)
     datasets = {run.train_split: train, run.test_split: run.dataset(run.test_split, train.classes)}
     check_pictures(run.folder / PICTURES, datasets[run.test_split], SHOWN)
-    s, choices = choose(run, settings)
-    keep(run, choices)
+    s, choices = _chosen(run, settings, len(datasets[run.test_split]))
     tunes = s.features != "pool5" and s.head is None
     views = _views(run, s, s.learned_views if tunes else View.parse_all(s.train_views or ()))
     clock = _Clock(3 + len(views) + s.bbox_regression + s.calibrate + tunes)
@@ -126,6 +127,22 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
     with clock.stage("test"):
         scores = _test(run, s, test, name)
     return Training(run, model, name.rstrip("-"), scores, clock.seconds, s, choices)
+
+
+def _chosen(run: Run, settings: TrainSettings, test_photos: int) -> tuple[TrainSettings, list[Choice]]:
+    """The settings without open ones, and what was chosen, which the run keeps."""
+    made = choose(run, settings)
+    machine = measure(run, made.settings) if made.free else None
+    made = within_budget(made, machine, test_photos) if machine else made
+    s = made.settings
+    if s.calibrate and s.refit and s.bbox_features == "fc":
+        raise ValueError(
+            "--refit: box regressors on fc would have seen all photos, and no probabilities could be learned; give "
+            "--bbox-features pool5, --no-refit or --no-calibrate"
+        )
+    tell(made.choices)
+    keep(run, made.choices)
+    return s, made.choices
 
 
 def _check_objects(train: Dataset, difficult: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -64,6 +65,9 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
         above=0,
         below=1,
     )
+    refit: bool | None = option(
+        None, "then fine-tune on all images, as long as was best in validation (default, unless --bbox-features fc)"
+    )
     block: int = option(50, "batches pooled at a time", metavar="N", minimum=1)
     energy: float | None = option(
         None,
@@ -91,7 +95,33 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
         metavar="N",
         minimum=1,
     )
+    budget: str = option(
+        "10m",
+        "how long all this may take on this machine, as 90s, 10m or 2h: what is chosen fits, if anything does",
+        metavar="TIME",
+    )
     calibrate: bool = option(True, "also learn how likely each detection is to be correct")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        duration(self.budget)
+
+    @property
+    def budget_seconds(self) -> float:
+        """How long the training may take."""
+        return duration(self.budget)
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration such as "90s", "10m" or "1.5h".
+
+    Raises:
+        ValueError: the text is something else.
+    """
+    found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([smh])", text.strip())
+    if not found or not float(found[1]):
+        raise ValueError(f"budget: expected a time such as 90s, 10m or 2h, got {text!r}")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 @dataclass(frozen=True)

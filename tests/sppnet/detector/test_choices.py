@@ -101,33 +101,36 @@ def test_settings_that_are_given_stay_and_choices_of_a_run_are_kept(photo, tmp_p
     few = run_of(dataset([60], path=photo), tmp_path / "run", monkeypatch)
     given = TrainSettings(scales=(480,), cost=0.5, proposals="edgeboxes", max_negatives_per_image=5, bbox_windows=9)
     given = replace(given, inference="paper", bbox_features="pool5", features="pool5")
-    assert choose(few, given) == (given, [])
-    s, made = choose(few, TrainSettings(scales=(480,)))
+    assert choose(few, given).choices == []
+    assert choose(few, given).settings == given
+    s, made = (found := choose(few, TrainSettings(scales=(480,)))).settings, found.choices
     assert (s.scales, s.proposals, s.cost, s.inference) == ((480,), "grid", 0.02, "fast")
     assert (s.features, s.energy, s.mirror, s.schedule) == ("pool5+fc7", 0.95, True, "200:1e-2,100:1e-3")
     told = {c.setting: str(c) for c in made}
     assert list(told) == [
         "features", "proposals", "cost", "max_negatives_per_image", "bbox_features", "bbox_windows", "inference",
-        "energy", "mirror", "schedule", "validation",
+        "energy", "mirror", "schedule", "validation", "refit",
     ]  # fmt: skip
     assert told["cost"] == "--cost 0.02: 10 photos"
     assert told["mirror"] == "--mirror: twice the photos"
     views = TrainSettings(scales=(480,), train_views=("1", "0.7m"), energy=1)
-    assert str(choose(few, views)[1][-3]) == "--no-mirror: --train-views are given"
-    assert choose(few, replace(views, features="pool5"))[0].schedule is None
+    assert str(choose(few, views).choices[-4]) == "--no-mirror: --train-views are given"
+    on_fc = choose(few, replace(views, bbox_features="fc")).choices[-1]
+    assert str(on_fc) == "--no-refit: box regressors need the same layers"
+    assert choose(few, replace(views, features="pool5")).settings.schedule is None
     keep(few, made)
     many = run_of(dataset([60], photos=800, path=photo), tmp_path / "run", monkeypatch)
-    assert choose(many, TrainSettings(scales=(480,)))[0].cost == 0.02
-    assert choose(many, TrainSettings(scales=(480,), overwrite=True))[0].cost == 0.005
-    assert choose(many, TrainSettings())[0].scales == (864,)
-    keep(few, choose(few, TrainSettings())[1])
-    assert choose(few, TrainSettings())[0].scales == (864,)
+    assert choose(many, TrainSettings(scales=(480,))).settings.cost == 0.02
+    assert choose(many, TrainSettings(scales=(480,), overwrite=True)).settings.cost == 0.005
+    assert choose(many, TrainSettings()).settings.scales == (864,)
+    keep(few, choose(few, TrainSettings()).choices)
+    assert choose(few, TrainSettings()).settings.scales == (864,)
 
 
 def test_a_damaged_file_of_choices_is_not_used(photo, tmp_path, monkeypatch, caplog):
     run = run_of(dataset([60], path=photo), tmp_path, monkeypatch)
     for text in ("{", "[5]", json.dumps([{"setting": "cost"}])):
         (tmp_path / FILE).write_text(text)
-        assert choose(run, replace(TrainSettings(), proposals="ss"))[0].cost == 0.02
+        assert choose(run, replace(TrainSettings(), proposals="ss")).settings.cost == 0.02
         assert "damaged" in caplog.text
         caplog.clear()
