@@ -16,7 +16,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +111,14 @@ class Bench:
         return np.stack([vector_of(load_pyramid(self.pool.cache, r.id).maps[0]) for r in self.pool.records])
 
     def train(self, rows: Rows) -> Any:
-        """A detector without box regression, trained on some photos of the pool."""
+        """A detector without box regression, trained on some photos of the pool, as `sppnet train` does."""
         from detection import model, svm
+        from sppnet.detector import choice_rules, choices
 
+        cost, _ = choice_rules.cost(self.run.train[: len(rows)])
         with tempfile.TemporaryDirectory() as folder:
-            options = svm.MiningOptions(Path(folder), 6 * 2**30, "shared", max_negatives=None, seed=0)
-            svms = svm.train(self.pool.subset(rows), self.config.svm, options)
+            options = svm.MiningOptions(Path(folder), 6 * 2**30, "shared", choices.NEGATIVES, seed=0)
+            svms = svm.train(self.pool.subset(rows), replace(self.config.svm, cost=cost), options)
         weights = self.pool.cache.manifest["weights"]
         return model.Model(self.classes, self.config, self.network, weights, svms, proposals=self.made)
 

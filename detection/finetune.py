@@ -111,7 +111,7 @@ class Finetuning:
     Args:
         model: the layers, trained in place.
         batches: batches of windows of the training images.
-        validation: blocks of windows of held-out images; none: the weights of the last iteration are kept.
+        validation: blocks of windows of held-out images.
         config: learning rates, momentum, weight decay.
         options: device, seed, checkpoints.
         key: fingerprint of the training; a checkpoint of another one is ignored.
@@ -148,7 +148,7 @@ class Finetuning:
         return sum(count for count, _ in self.config.schedule)
 
     def run(self, on_iteration: Callable[[int, float], None] = lambda iteration, loss: None) -> None:
-        """Train to the end of the schedule; the model then holds the weights of the best validation, if there is one.
+        """Train to the end of the schedule; the model then holds the weights of the best validation.
 
         Args:
             on_iteration: called with the number of finished iterations and the loss of the last one.
@@ -164,11 +164,9 @@ class Finetuning:
                 loss = self._step(block, j)
                 on_iteration(self.iteration, loss)
                 if self.iteration % self.options.validate_every == 0 or self.iteration == self.iterations:
-                    if self.validation:
-                        self._validate()
+                    self._validate()
                     self._save()
-        if self.validation:
-            self.model.load_state_dict(self.best)
+        self.model.load_state_dict(self.best)
         self.model.eval()
 
     def learning_rate(self, iteration: int) -> float:

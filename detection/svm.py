@@ -47,7 +47,6 @@ def trained_without(
     images: TrainingImages,
     config: SVMConfig,
     options: MiningOptions,
-    others: TrainingImages | None = None,
 ) -> Iterator[LinearDetectors]:
     """Yield SVMs that have not seen some of the images, for each part of the images that is left out.
 
@@ -59,32 +58,17 @@ def trained_without(
         images: all training images.
         config: published constants.
         options: as of the training on all images.
-        others: the same images with layers that have not seen those that are left out; None: `images`.
 
     Raises:
         ValueError: no image has an object that can be a positive.
     """
-    miner = _finished(images, config, options, others)
+    miner = Miner.restored(images, config, options, file=svm_checkpoint.FINISHED)
     if miner is None:
-        mined = Miner.resume(images, config, options).run()
-        mined.save(svm_checkpoint.FINISHED)
+        miner = Miner.resume(images, config, options).run()
+        miner.save(svm_checkpoint.FINISHED)
         svm_checkpoint.remove(options.folder)
-        miner = mined
-        if others is not None:
-            mined.close()
-            miner = _finished(images, config, options, others)
-            assert miner is not None
     try:
         for part in parts:
             yield miner.without(part)
     finally:
         miner.close()
-
-
-def _finished(
-    images: TrainingImages, config: SVMConfig, options: MiningOptions, others: TrainingImages | None
-) -> Miner | None:
-    """The windows that a training on all images ended with; arguments as of `trained_without`."""
-    if others is None:
-        return Miner.restored(images, config, options, file=svm_checkpoint.FINISHED)
-    return Miner.transferred(images, others, config, options)

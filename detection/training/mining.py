@@ -117,44 +117,13 @@ class Miner:
             return None
         miner = cls(images, config, options, found.feature_scale, found.state.weights.shape[1], start)
         miner.next_image, miner.trainings, miner.new, miner.key = found.next_image, found.trainings, found.new, key
-        miner._hold(found, found.state)
+        miner.windows.restore(found.image, found.box, found.state)
+        for i in np.unique(found.image[found.image >= 0]):
+            slots = np.flatnonzero(found.image == i)
+            miner.windows.refill(slots, images.pool(int(i), images.labelled_boxes(int(i)).boxes[found.box[slots]]))
+        miner.trainable = np.asarray((found.state.labels > 0).any(axis=0))
         miner.scored |= found.trainings > 0
         return miner
-
-    @classmethod
-    def transferred(
-        cls, images: TrainingImages, others: TrainingImages, config: SVMConfig, options: MiningOptions
-    ) -> Miner | None:
-        """Return a miner that holds the windows of a finished training, trained on other features of these.
-
-        Args:
-            images: of the finished training.
-            others: the same images with other layers.
-            config: published constants.
-            options: of both trainings.
-
-        Returns:
-            the miner; None if the folder of the options does not hold the training.
-        """
-        key = training_key(images, config, options, None)
-        found = svm_checkpoint.load(options.folder, key, svm_checkpoint.FINISHED)
-        if found is None:
-            return None
-        miner = cls(others, config, options, config.feature_norm / mean_norm(others), others.feature_length)
-        untrained = miner.windows.state
-        alpha = np.zeros_like(found.state.alpha)
-        miner._hold(found, replace(untrained, labels=found.state.labels, alpha=alpha, squares=found.state.squares))
-        miner.fit(np.flatnonzero(miner.trainable), options.tolerance)
-        return miner
-
-    def _hold(self, found: svm_checkpoint.Checkpoint, state: SharedState) -> None:
-        """Hold the windows of a checkpoint, in this state; their features are pooled."""
-        self.windows.restore(found.image, found.box, state)
-        for i in np.unique(found.image[found.image >= 0]).tolist():
-            slots = np.flatnonzero(found.image == i)
-            boxes = self.images.labelled_boxes(i).boxes[found.box[slots]]
-            self.windows.refill(slots, self.images.pool(i, boxes))
-        self.trainable = np.asarray((state.labels > 0).any(axis=0))
 
     @classmethod
     def resume(

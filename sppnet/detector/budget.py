@@ -13,7 +13,7 @@ from sppnet.detector.time_estimate import Machine
 from sppnet.progress import log
 from sppnet.text import clock
 
-FASTER: Sequence[tuple[str, Any]] = (("refit", False), ("features", "pool5"), ("scales", (864,)), ("scales", (688,)))
+FASTER: Sequence[tuple[str, Any]] = (("features", "pool5"), ("scales", (864,)), ("scales", (688,)))
 """Settings that save time, those that cost least accuracy first; each is taken together with those before it."""
 
 

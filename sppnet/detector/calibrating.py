@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -21,14 +21,12 @@ from detection.ensemble import Evidence, detect_windows
 from detection.evaluation import voc
 from detection.features import FeaturePyramid
 from detection.image import read
-from detection.linear_detectors import LinearDetectors
 from detection.model import Model
-from detection.networks import fc_initialization
-from detection.networks.fc_head import BOTH, FcFeatures
+from detection.networks.fc_head import BOTH
 from detection.training.images import TrainingImages
 from sppnet.detector.features import open_features
-from sppnet.detector.finetuning import HEAD, SETTINGS, UNSEEN, divide
-from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs, compressed, parts_of, together, with_softmax
+from sppnet.detector.finetuning import SETTINGS, divide
+from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs, parts_of, together, with_softmax
 from sppnet.detector.training_images import training_images_of
 from sppnet.progress import log, progress
 from sppnet.run import Run, exclusive
@@ -99,7 +97,7 @@ def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: Tr
 
 def _held_out(run: Run, trained: Model, count: int) -> list[list[int]]:
     """Parts of the images that are held out in turn; none if there are too few to train on the others."""
-    if trained.fc and (notes := _finetuning(run)):
+    if trained.fc and (notes := _finetuning(run)) is not None:
         held = np.random.default_rng(SEED).permutation(divide(count, notes["validation"], notes["seed"])[1]).tolist()
         held = held if len(held) >= FEWEST_UNSEEN else []
     elif count < FEWEST:
@@ -111,27 +109,10 @@ def _held_out(run: Run, trained: Model, count: int) -> list[list[int]]:
     return [sorted(held[k::parts]) for k in range(parts)]
 
 
-def _finetuning(run: Run) -> dict[str, Any]:
-    """Settings of the layers in the run's head folder; empty if there are none."""
+def _finetuning(run: Run) -> dict[str, Any] | None:
+    """Settings of the layers in the run's head folder."""
     path = run.head / SETTINGS
-    return json.loads(path.read_text("utf-8")) if path.is_file() else {}
-
-
-def _before_refit(run: Run, found: Model, images: TrainingImages) -> TrainingImages | None:
-    """The images with layers that have not seen those held out; None: the model's own have not."""
-    if found.fc is None or "refit" not in _finetuning(run):
-        return None
-    if found.bbox_on_fc:
-        raise ValueError(
-            f"{run.head}: layers of all photos (--refit) and box regressors that learn from them leave no photo for "
-            "probabilities; fine-tune with --no-refit, or regress from pool5 (--bbox-features pool5)"
-        )
-    pool5 = images.with_fc(None)
-    head = fc_initialization.build(
-        str(run.head / UNSEEN / HEAD), pool5.pooled_length, found.network, images.pooling
-    ).eval()
-    energy = found.notes.get("energy")
-    return images.with_fc(compressed(FcFeatures(head, found.fc.layer, found.fc.precision), pool5, energy))
+    return json.loads(path.read_text("utf-8")) if path.is_file() else None
 
 
 def _overlaps(found: Model, settings: CalibrateSettings | TrainSettings) -> Sequence[float]:
@@ -173,15 +154,15 @@ def _held_out_detections(
     """
     detections: dict[float, dict[str, Detections]] = {overlap: {} for overlap in overlaps}
     looks = _Looks(run, settings, found)
-    options = _options(found, settings, run.model(settings.model_name) / CHECKPOINTS)
+    folder = run.model(settings.model_name) / CHECKPOINTS
+    config, options = found.config.svm, _options(found, settings, folder)
     softmax = found.notes.get("softmax_weight", 0.0)
-    before = _before_refit(run, found, images)
-    layers, head = (before.fc, run.head / UNSEEN) if before else (found.fc, run.head)
-    trainings = _trainings_without(parts, images, before, found, options)
+    both = found.fc is not None and found.fc.layer == BOTH
+    trainings = [svm.trained_without(parts, p.images, config, p.options) for p in parts_of(images, options, both)]
     with progress(sum(map(len, parts)), 0, "img", "probabilities") as bar:
         for part, *trained in zip(parts, *trainings, strict=True):
-            svms, fc = together(trained, layers)
-            blended = replace(found, svms=with_softmax(svms, head, softmax), fc=fc)
+            svms, fc = together(trained, found.fc)
+            blended = replace(found, svms=with_softmax(svms, run, softmax), fc=fc)
             for i in part:
                 first, *others = looks.of(images.records[i])
                 boxes = images.proposals[images.records[i].id]
@@ -190,31 +171,6 @@ def _held_out_detections(
                     detections[overlap][images.records[i].id] = made
                 bar.update()
     return detections, [images.records[i] for part in parts for i in part]
-
-
-def _trainings_without(
-    parts: Sequence[Sequence[int]],
-    images: TrainingImages,
-    before: TrainingImages | None,
-    found: Model,
-    options: svm.MiningOptions,
-) -> list[Iterator[LinearDetectors]]:
-    """For each training of the model's SVMs, those that have not seen each part of the images.
-
-    Args:
-        parts: numbers of the images held out.
-        images: with the layers of the model.
-        before: with the layers that have not seen these images, see `_before_refit`.
-        found: the model.
-        options: of the training of its SVMs.
-    """
-    both = found.fc is not None and found.fc.layer == BOTH
-    own = parts_of(images, options, both)
-    unseen = [p.images if p.images.fc else None for p in parts_of(before, options, both)] if before else [None] * 2
-    return [
-        svm.trained_without(parts, p.images, found.config.svm, p.options, others)
-        for p, others in zip(own, unseen, strict=False)
-    ]
 
 
 def _detect(evidence: Evidence, overlaps: Sequence[float]) -> list[Detections]:

@@ -23,9 +23,7 @@ FILE = "choices.json"  # in the run folder
 NEGATIVES = 100  # hard ones per photo and class, that SVMs learn from
 WINDOWS = 4000  # per class, that box regressors learn from
 # always the same, so they are noted but not told
-USUAL = (
-    "max_negatives_per_image", "bbox_features", "bbox_windows", "inference", "energy", "mirror", "validation", "refit",
-)  # fmt: skip
+USUAL = ("max_negatives_per_image", "bbox_features", "bbox_windows", "inference", "energy", "mirror", "validation")
 ENERGY = 0.95  # share of the variance of fc6 and fc7
 
 
@@ -107,11 +105,10 @@ class Choices:
         self._fill("energy", lambda: (ENERGY, "smaller and faster layers"))
         if self.settings.head is not None:
             return
-        views, on_pool5 = self.settings.train_views, self.settings.bbox_features == "pool5"
+        views = self.settings.train_views
         self._fill("mirror", lambda: (not views, "--train-views are given" if views else "twice the photos"))
         self._fill("schedule", lambda: choice_rules.schedule(self.train))
         self._fill("validation", lambda: choice_rules.validation(self.train))
-        self._fill("refit", lambda: (on_pool5, "all photos" if on_pool5 else "box regressors need the same layers"))
 
     def _fill(self, name: str, rule: Callable[[], tuple[Any, str]]) -> None:
         """Choose a setting if it is open: as before, or else by a rule."""
@@ -172,5 +169,4 @@ def _of_model(run: Run, settings: TrainSettings) -> dict[str, Choice]:
 def _of_layers(notes: Mapping[str, Any]) -> dict[str, Any]:
     """Setting -> what layers were fine-tuned with."""
     steps = ",".join(f"{count}:{rate:g}" for count, rate in notes["finetune"]["schedule"])
-    known = {"schedule": steps, "validation": notes["validation"], "mirror": bool(notes["mirror"])}
-    return known | {"refit": "refit" in notes}
+    return {"schedule": steps, "validation": notes["validation"], "mirror": bool(notes["mirror"])}

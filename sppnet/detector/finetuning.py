@@ -17,9 +17,8 @@ from detection.files import write_atomically
 from detection.finetune import CHECKPOINT, FinetuneOptions, Finetuning, WindowClassifier
 from detection.network import resolve_device
 from detection.networks import fc_initialization
-from detection.training.batches import Block, WindowBatches
+from detection.training.batches import WindowBatches
 from detection.training.fingerprint import changed_data, data_digests, fingerprint
-from detection.training.images import TrainingImages
 from detection.weights.state_dict import write_state
 from sppnet.curves import write_curve
 from sppnet.detector.training_images import TrainingSet, in_view, open_training_set, train_views_flag
@@ -28,7 +27,6 @@ from sppnet.run import Run, exclusive
 from sppnet.settings.detector import FinetuneSettings
 
 HEAD = "fc_head.safetensors"  # fine-tuned fc6 and fc7, in the run's head folder
-UNSEEN = "unseen"  # folder in the head folder: layers that have not seen the images held out
 CLASSIFIER, SETTINGS = "classifier.safetensors", "finetune.json"
 SHORT = ((4_000, 1e-2), (2_000, 1e-3))  # a schedule for a CPU and a random start
 VALIDATION = 0.1  # share of the photos
@@ -39,8 +37,6 @@ DATA_NOTES = {"training", "photos", "annotations", "classes"}  # notes on the da
 
 def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
     """Train fc6, fc7 and the softmax layer on the training split, less the images held out for validation.
-
-    With `refit`, those layers stay in the folder `UNSEEN`, and others are trained on all images.
 
     Args:
         run: holds proposals and features; keeps the layers in its head folder.
@@ -54,79 +50,35 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
         ValueError: the settings do not fit the data, or the run holds layers of another training.
         RuntimeError: another process is fine-tuning in this run.
     """
-    s, data = replace(settings, validation=settings.validation or VALIDATION), open_training_set(run, settings)
+    held_out_share = settings.validation or VALIDATION
+    s, data = replace(settings, validation=held_out_share), open_training_set(run, settings)
     tuned = replace(data.config.finetune, schedule=parse_schedule(s.schedule or "short", data.config.finetune))
-    with exclusive(run.head):
-        if not s.refit:
-            return _validated(run, s, data, tuned, run.head)
-        unseen = _validated(run, s, data, tuned, run.head / UNSEEN)
-        return _refitted(run, s, data, tuned, unseen)
-
-
-def _validated(run: Run, s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig, folder: Path) -> dict[str, Any]:
-    """Train on the images that are not held out, and keep the iteration that is best on the others."""
+    train, validation = map(data.images.subset, divide(len(data.images), held_out_share, s.seed))
+    further = train_views_flag(s.learned_views) if s.train_views else "--mirror"
+    sources = [in_view(run, train, view, data.config, further) for view in s.learned_views]
     notes = _notes(s, data, tuned)
     before = fingerprint(data.images, data.config.svm, _options(s, tuned), with_photos=False)
-    if done := None if s.overwrite else _finished(folder, notes, before):
-        return done
-    assert s.validation is not None
-    train, validation = map(data.images.subset, divide(len(data.images), s.validation, s.seed))
-    held_out = WindowBatches([validation], replace(tuned, random_scale=False), VALIDATION_BATCHES, seed=s.seed)
-    training = _train(run, s, data, tuned, folder, train, [held_out.block(0)], notes["training"])
-    best = max(training.curve, key=lambda p: p.validation_ap)
-    notes |= {"curve": [asdict(p) for p in training.curve], "best": asdict(best)}
-    write_curve(folder, training.curve)
-    return _keep(folder, training, notes, best.iteration)
-
-
-def _refitted(
-    run: Run, s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig, unseen: dict[str, Any]
-) -> dict[str, Any]:
-    """Train on all images, as long as was best for those that were held out."""
-    iterations = unseen["best"]["iteration"]
-    notes = _notes(s, data, tuned, iterations)
-    if done := None if s.overwrite else _finished(run.head, notes, notes["training"]):
-        return done
-    shortened = replace(tuned, schedule=first_iterations(tuned.schedule, iterations))
-    training = _train(run, s, data, shortened, run.head, data.images, [], notes["training"])
-    return _keep(run.head, training, notes | {name: unseen[name] for name in ("curve", "best")}, iterations)
-
-
-def _train(
-    run: Run,
-    s: FinetuneSettings,
-    data: TrainingSet,
-    tuned: FinetuneConfig,
-    folder: Path,
-    images: TrainingImages,
-    validation: list[Block],
-    key: str,
-) -> Finetuning:
-    """Train new layers on some images; the checkpoint is in `folder`."""
-    further = train_views_flag(s.learned_views) if s.train_views else "--mirror"
-    sources = [in_view(run, images, view, data.config, further) for view in s.learned_views]
-    batches = WindowBatches(sources, tuned, s.block, s.difficult, s.seed)
-    if validation:
+    with exclusive(run.head):
+        done = None if s.overwrite else _finished(run, notes, before)
+        if done:
+            return done
+        batches = WindowBatches(sources, tuned, s.block, s.difficult, s.seed)
+        held_out = WindowBatches([validation], replace(tuned, random_scale=False), VALIDATION_BATCHES, seed=s.seed)
         _warn_of_missing(data.dataset.classes, batches)
-    options = FinetuneOptions(folder, resolve_device(s.device), s.seed, _validate_every(s, tuned), box_loss=s.box_loss)
-    training = Finetuning(_initial(s, data), batches, validation, tuned, options, key)
-    with progress(training.iterations, 0, "it", "fine-tuning" if validation else "on all photos") as bar:
-        training.run(lambda done, loss: _show(bar, done, loss))
-    return training
+        model = _initial(s, data)
+        options = FinetuneOptions(
+            run.head, resolve_device(s.device), s.seed, _validate_every(s, tuned), box_loss=s.box_loss
+        )
+        training = Finetuning(model, batches, [held_out.block(0)], tuned, options, notes["training"])
+        with progress(training.iterations, 0, "it", "fine-tuning") as bar:
+            training.run(lambda done, loss: _show(bar, done, loss))
+        return _keep(run.head, training, notes)
 
 
-def _notes(s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig, refit: int | None = None) -> dict[str, Any]:
-    """All that decides the result, and its fingerprint.
-
-    Args:
-        s: settings.
-        data: images and constants.
-        tuned: constants of fine-tuning.
-        refit: iterations on all images; None: some are held out.
-    """
-    options = _options(s, tuned) + (("refit", refit) if refit else ())
+def _notes(s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig) -> dict[str, Any]:
+    """All that decides the result, and its fingerprint."""
     return {
-        "training": fingerprint(data.images, data.config.svm, options),
+        "training": fingerprint(data.images, data.config.svm, _options(s, tuned)),
         **data_digests(data.images, data.dataset.classes),
         "data": data.dataset.name,
         "classes": list(data.dataset.classes),
@@ -142,7 +94,6 @@ def _notes(s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig, refit:
         "seed": s.seed,
         **({"box_loss": s.box_loss} if s.box_loss else {}),
         "finetune": asdict(tuned),
-        **({"refit": refit} if refit else {}),
     }
 
 
@@ -198,15 +149,6 @@ def parse_schedule(text: str, config: FinetuneConfig) -> tuple[tuple[int, float]
     return steps
 
 
-def first_iterations(schedule: Sequence[tuple[int, float]], count: int) -> tuple[tuple[int, float], ...]:
-    """Return the part of a schedule, (iterations, learning rate) in order, that so many iterations see."""
-    kept: list[tuple[int, float]] = []
-    for iterations, rate in schedule:
-        kept.append((min(iterations, count), rate))
-        count -= kept[-1][0]
-    return tuple((iterations, rate) for iterations, rate in kept if iterations)
-
-
 def divide(count: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """Divide the numbers of images at random into those to train on and those held out for validation, each ascending.
 
@@ -225,30 +167,30 @@ def divide(count: int, fraction: float, seed: int) -> tuple[list[int], list[int]
     return sorted(order[held_out:]), sorted(order[:held_out])
 
 
-def _finished(folder: Path, notes: dict[str, Any], before: str) -> dict[str, Any] | None:
-    """What a folder holds of this training already; None if its photos or annotations changed.
+def _finished(run: Run, notes: dict[str, Any], before: str) -> dict[str, Any] | None:
+    """What the run holds of this training already; None if its photos or annotations changed.
 
     Args:
-        folder: may hold layers.
+        run: may hold layers.
         notes: of the training.
         before: its fingerprint without photos, as trainings have it from before photos were recorded.
 
     Raises:
         ValueError: it holds layers of other settings.
     """
-    path = folder / SETTINGS
+    path = run.head / SETTINGS
     if not path.is_file():
         return None
     found: dict[str, Any] = json.loads(path.read_text())
     changed = changed_data(found, notes)
     if not changed and found["training"] == (notes["training"] if found.get("photos") else before):
-        log.info("layers are fine-tuned already: %s", folder)
+        log.info("layers are fine-tuned already: %s", run.head)
         return found
     asked = json.loads(json.dumps(notes))
     if not changed or any(asked[name] != found.get(name) for name in asked if name not in DATA_NOTES):
-        raise ValueError(f"{folder}: holds layers of other data or settings; give --overwrite, or another --run")
+        raise ValueError(f"{run.head}: holds layers of other data or settings; give --overwrite, or another --run")
     what = " and ".join(changed)
-    log.info("%s changed since these layers were trained; training them again: %s", what, folder)
+    log.info("%s changed since these layers were trained; training them again: %s", what, run.head)
     return None
 
 
@@ -257,11 +199,14 @@ def _show(bar: tqdm, done: int, loss: float) -> None:
     advance(bar, done)
 
 
-def _keep(folder: Path, training: Finetuning, notes: dict[str, Any], iteration: int) -> dict[str, Any]:
-    """Write the layers of an iteration and their settings; remove the checkpoint."""
+def _keep(folder: Path, training: Finetuning, notes: dict[str, Any]) -> dict[str, Any]:
+    """Write layers, curve and settings; remove the checkpoint."""
     training.model.head.cpu().plain().save(folder / HEAD)
     write_state(folder / CLASSIFIER, training.model.fc8.cpu().state_dict())
-    write_atomically(folder / SETTINGS, [(json.dumps(notes, indent=1) + "\n").encode()])
+    write_curve(folder, training.curve)
+    best = max(training.curve, key=lambda p: p.validation_ap)
+    result = notes | {"curve": [asdict(p) for p in training.curve], "best": asdict(best)}
+    write_atomically(folder / SETTINGS, [(json.dumps(result, indent=1) + "\n").encode()])
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    log.info("fc6, fc7 and softmax layer of iteration %d: %s", iteration, folder)
-    return notes
+    log.info("fc6, fc7 and softmax layer of iteration %d: %s", best.iteration, folder)
+    return result

@@ -90,7 +90,7 @@ def _train(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]) -
     name, weights = images.cache.manifest["network"], images.cache.manifest["weights"]
     classes = data.dataset.classes
     svms, images.fc = together(found, images.fc)
-    svms = with_softmax(svms, run.head, s.softmax_weight)
+    svms = with_softmax(svms, run, s.softmax_weight)
     trained = model.Model(classes, config, name, weights, svms, notes=notes, fc=images.fc, proposals=data.proposals)
     trained.save(folder)
     for part in parts:
@@ -175,15 +175,15 @@ def _options(s: SVMSettings) -> tuple[object, ...]:
     return (*options, BOTH) if s.features == BOTH else options
 
 
-def with_softmax(svms: LinearDetectors, head: Path, factor: float) -> LinearDetectors:
-    """The SVMs, with so many times the log-odds of the softmax layer in a head folder added to their margins.
+def with_softmax(svms: LinearDetectors, run: Run, factor: float) -> LinearDetectors:
+    """The SVMs, with so many times the log-odds of the run's softmax layer added to their margins.
 
     Raises:
         FileNotFoundError: there is no softmax layer.
     """
     if not factor:
         return svms
-    softmax = SoftmaxClassifier.load(head / CLASSIFIER, svms.n_classes)
+    softmax = SoftmaxClassifier.load(run.head / CLASSIFIER, svms.n_classes)
     return svms + softmax.log_odds(factor, svms.feature_scale)
 
 
@@ -204,20 +204,9 @@ def _fc_features(run: Run, images: TrainingImages, s: SVMSettings, precision: Pr
     else:
         network = images.cache.manifest["network"]
         head = fc_initialization.build(s.head or str(tuned), images.pooled_length, network, images.pooling).eval()
-    return compressed(FcFeatures(head, layer, precision), images, s.energy)
-
-
-def compressed(fc: FcFeatures, images: TrainingImages, energy: float | None) -> FcFeatures:
-    """The layers with so large a share of the variance of their outputs on windows of the images; None, 1: all of it.
-
-    Args:
-        fc: layers as fine-tuned.
-        images: whose features are pool5.
-        energy: the share.
-    """
-    if energy is None or energy == 1:
-        return fc
-    return FcFeatures(fc.head.compressed(feature_sample(images.views[0]), energy), fc.layer, fc.precision)
+    if s.energy is not None and s.energy < 1:
+        head = head.compressed(feature_sample(images.views[0]), s.energy)
+    return FcFeatures(head, layer, precision)
 
 
 def _finished(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]) -> model.Model | None:
@@ -259,7 +248,7 @@ def _with_softmax_weight(found: model.Model, run: Run, s: SVMSettings) -> model.
     if before == s.softmax_weight:
         return found
     log.info("the softmax layer has a weight of %g instead of %g in the margins from now on", s.softmax_weight, before)
-    svms = with_softmax(found.svms, run.head, s.softmax_weight - before)
+    svms = with_softmax(found.svms, run, s.softmax_weight - before)
     found = replace(found, svms=svms, notes=found.notes | {"softmax_weight": s.softmax_weight}, calibration=None)
     found.save(run.model(s.model_name))
     return found

@@ -80,7 +80,7 @@ class Machine:
             further = len(s.learned_views) - 1
             iterations = sum(count for count, _ in parse_schedule(s.schedule or "short", PAPER.finetune))
             found["features"] += further * photos * convolve
-            found["fully connected layers"] = self.slowness * STEP * iterations * (1 + bool(s.refit))
+            found["fully connected layers"] = self.slowness * STEP * iterations
         mined = sum(MINED[p] * self.windows / 1000 + SOLVED[p] * classes for p in parts)
         found["SVMs"] = self.slowness * photos * mined
         if s.bbox_regression:

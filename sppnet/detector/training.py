@@ -134,15 +134,9 @@ def _chosen(run: Run, settings: TrainSettings, test_photos: int) -> tuple[TrainS
     made = choose(run, settings)
     machine = measure(run, made.settings) if made.free else None
     made = within_budget(made, machine, test_photos) if machine else made
-    s = made.settings
-    if s.calibrate and s.refit and s.bbox_features == "fc":
-        raise ValueError(
-            "--refit: box regressors on fc would have seen all photos, and no probabilities could be learned; give "
-            "--bbox-features pool5, --no-refit or --no-calibrate"
-        )
     tell(made.choices)
     keep(run, made.choices)
-    return s, made.choices
+    return made.settings, made.choices
 
 
 def _check_objects(train: Dataset, difficult: bool) -> None:

@@ -210,7 +210,6 @@ class FinetuneSettings(LearningSettings, SeedSettings, OverwriteSettings, Learne
     validation: float | None = option(
         None, "share of the images held out for validation (default: a tenth)", metavar="SHARE", above=0
     )
-    refit: bool | None = option(False, "then train on all images, as long as was best in validation")
     validate_every: int | None = option(
         None, "iterations between validations (default: a sixth of all, 500 at most)", metavar="N", minimum=1
     )

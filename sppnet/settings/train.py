@@ -65,9 +65,6 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
         above=0,
         below=1,
     )
-    refit: bool | None = option(
-        None, "then fine-tune on all images, as long as was best in validation (default, unless --bbox-features fc)"
-    )
     block: int = option(50, "batches pooled at a time", metavar="N", minimum=1)
     energy: float | None = option(
         None,

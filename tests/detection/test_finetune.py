@@ -43,20 +43,6 @@ class Interrupted(Exception):
     pass
 
 
-def test_a_training_without_validation_ends_with_its_last_weights(images, tmp_path):
-    made = training(images, tmp_path)
-    made.validation = []
-    made.run()
-    assert made.curve == []
-    longer = training(images, tmp_path / "other")
-    longer.run()
-    last = {name: tensor.clone() for name, tensor in made.model.state_dict().items()}
-    resumed = training(images, tmp_path)  # from the checkpoint of the last iteration
-    resumed.validation = []
-    resumed.run()
-    assert all(torch.equal(last[name], tensor) for name, tensor in resumed.model.state_dict().items())
-
-
 def test_window_ap_is_the_mean_over_the_classes_that_have_windows():
     scores = np.array([[0, 0.9, 0.1, 0], [0, 0.8, 0.2, 0], [0, 0.1, 0.7, 0], [1, 0.85, 0, 0]], np.float32)
     assert finetune.window_ap(scores, np.array([1, 1, 2, 0])) == pytest.approx(((1 + 2 / 3) / 2 + 1) / 2)

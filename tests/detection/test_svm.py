@@ -127,28 +127,6 @@ def test_a_training_that_was_not_kept_is_done_before_images_are_left_out(images,
     np.testing.assert_array_equal(found.weights, again.weights)
 
 
-def test_svms_without_some_images_learn_from_layers_that_have_not_seen_them(tmp_path):
-    images, config, options = make_images(20), replace(PAPER.svm, retrain_after=100), options_of(tmp_path)
-    others = make_images(20)
-    turn = np.random.default_rng(0).standard_normal((images.feature_length, 7)).astype(np.float32)
-    pool = others.pool
-    others.pool, others.feature_length = lambda *args: pool(*args) @ turn, 7  # other features, and fewer
-    svm.train(images, config, options)
-    (found,) = svm.trained_without([[0, 3, 7]], images, config, options, others)
-    own = mining.Miner.restored(images, config, options, file=svm_checkpoint.FINISHED)
-    kept = own.windows.image >= 0
-    fresh = mining.Miner(others, config, options, found.feature_scale, 7)
-    labels = own.windows.state.labels
-    for i in sorted(set(range(20)) - {0, 3, 7}):
-        slots = np.flatnonzero(kept & (own.windows.image == i))
-        boxes = own.windows.box[slots]
-        fresh.windows.add(i, boxes, others.pool(i, others.labelled_boxes(i).boxes[boxes]), labels[slots])
-    fresh.fit(np.arange(2), 1e-5)
-    assert found.weights.shape == (2, 7)
-    expected = fresh.detectors().weights
-    assert np.linalg.norm(found.weights - expected) < 0.1 * np.linalg.norm(expected)
-
-
 def hard(images, tmp_path, config, index=0, k=0, scores=None, group=None, **options):
     miner = mining.Miner.resume(images, config, options_of(tmp_path, **options))
     labelled = images.labelled_boxes(index)

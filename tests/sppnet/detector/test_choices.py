@@ -109,14 +109,12 @@ def test_settings_that_are_given_stay_and_choices_of_a_run_are_kept(photo, tmp_p
     told = {c.setting: str(c) for c in made}
     assert list(told) == [
         "features", "proposals", "cost", "max_negatives_per_image", "bbox_features", "bbox_windows", "inference",
-        "energy", "mirror", "schedule", "validation", "refit",
+        "energy", "mirror", "schedule", "validation",
     ]  # fmt: skip
     assert told["cost"] == "--cost 0.02: 10 photos"
     assert told["mirror"] == "--mirror: twice the photos"
     views = TrainSettings(scales=(480,), train_views=("1", "0.7m"), energy=1)
-    assert str(choose(few, views).choices[-4]) == "--no-mirror: --train-views are given"
-    on_fc = choose(few, replace(views, bbox_features="fc")).choices[-1]
-    assert str(on_fc) == "--no-refit: box regressors need the same layers"
+    assert str(choose(few, views).choices[-3]) == "--no-mirror: --train-views are given"
     assert choose(few, replace(views, features="pool5")).settings.schedule is None
     keep(few, made)
     many = run_of(dataset([60], photos=800, path=photo), tmp_path / "run", monkeypatch)

@@ -320,51 +320,6 @@ def test_margins_of_svms_on_pool5_and_on_fc7_are_averaged(tuned, weights, monkey
         load(tuned.run / "bare")
 
 
-def test_layers_are_fine_tuned_on_all_photos_after_validation(tuned, weights, monkeypatch, capsys):
-    head, unseen = tuned.run / "head", tuned.run / "head" / "unseen"
-    validated = (head / "fc_head.safetensors").read_bytes()
-    refit = [*tuned.tune, "--refit"]
-    assert commands.finetune(refit) == 1
-    assert "holds layers of other data or settings" in capsys.readouterr().err
-    assert commands.finetune([*refit, "--overwrite"]) == 0
-    assert (unseen / "fc_head.safetensors").read_bytes() == validated
-    layers = (head / "fc_head.safetensors").read_bytes()
-    assert layers != validated
-    notes, before = (json.loads((folder / "finetune.json").read_text()) for folder in (head, unseen))
-    assert notes["refit"] == before["best"]["iteration"] == notes["best"]["iteration"]
-    assert "refit" not in before
-    shutil.rmtree(unseen)
-    assert commands.finetune(refit) == 0  # the same again
-    assert (unseen / "fc_head.safetensors").read_bytes() == validated
-    assert (head / "fc_head.safetensors").read_bytes() == layers
-    both = ["--features", "pool5+fc7", "--model-name", "both"]
-    assert commands.train_svms([*tuned.data, *both]) == 0
-    on_fc = ["--features", "fc7", "--softmax-weight", "0.5", "--bbox-features", "fc", "--model-name", "fc"]
-    assert commands.train_svms([*tuned.data, *on_fc]) == 0
-    monkeypatch.setattr(mining.Miner, "visit", pytest.fail)  # nothing is mined again
-    monkeypatch.setattr(calibrating, "FEWEST_UNSEEN", 1)
-    held_out = []
-    monkeypatch.setattr(
-        calibrating, "_detect", lambda evidence, overlaps: (held_out.append(evidence.model), [Detections.empty()])[1]
-    )
-    calibrate = [*tuned.data, "--weights", str(weights)]
-    assert commands.calibrate([*calibrate, "--model-name", "both"]) == 0
-    (judged,), trained = held_out, load(tuned.run / "both")
-    windows = torch.from_numpy(np.random.default_rng(0).random((4, trained.pooled_length), np.float32))
-    expected = FcHead.load(unseen / "fc_head.safetensors")(windows).detach()
-    np.testing.assert_allclose(judged.fc.head(windows).detach(), expected, atol=1e-4)
-    assert not np.allclose(trained.fc.head(windows).detach(), expected, atol=1e-3)
-    capsys.readouterr()
-    assert commands.calibrate([*calibrate, "--model-name", "fc"]) == 1
-    assert "fine-tune with --no-refit, or regress from pool5" in capsys.readouterr().err
-    replace(load(tuned.run / "fc"), regressors=(), bbox_on_fc=False).save(tuned.run / "fc")
-    assert commands.calibrate([*calibrate, "--model-name", "fc"]) == 0
-    softmax = SoftmaxClassifier.load(unseen / "classifier.safetensors", 6)
-    added, svms = softmax.log_odds(0.5, held_out[1].svms.feature_scale), held_out[1].svms
-    own = SoftmaxClassifier.load(head / "classifier.safetensors", 6).log_odds(0.5, svms.feature_scale)
-    assert np.linalg.norm(svms.weights - added.weights) < np.linalg.norm(svms.weights - own.weights)
-
-
 def test_layers_learn_from_views_of_other_sizes(work, capsys):
     views = ["--train-views", "0.7m", "1.25"]
     schedule = ["--schedule", "2:1e-3", "--width", "24", "--block", "2"]
