@@ -21,10 +21,11 @@ from detection.boxes import clip, enlarge
 from detection.cache import FeatureCache
 from detection.config import PoolingConfig
 from detection.network import ConvBody
-from detection.parallel import single_threaded_blas, thread_count
+from detection.parallel import single_threaded_blas, thread_count, torch_threads
 
 BLOCK = 64  # windows pooled at a time by one thread; their pool5 is still in the processor's cache when it is used
-LARGE_BLOCK = 1024  # windows pooled at a time for work that runs its own threads, or on a GPU
+TORCH_BLOCK = 256  # the same for work in torch
+LARGE_BLOCK = 1024  # windows pooled at a time on a GPU
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +120,7 @@ class PlacedWindows:
         """Return `work` of the pool5 of every window, (N, D) -> (N, ...): float32 (R, ...).
 
         Args:
-            work: called block by block, see `apply_pooled`. With fully connected layers it gets tensors: everything
-                is done in torch then, because numpy's own threads would wait for torch's.
+            work: called block by block, see `apply_pooled`. With fully connected layers it gets tensors.
         """
         if self.fc is None:
             return apply_pooled(work, self.pyramid, self.cells, self.pooling)[self.group]
@@ -128,7 +128,7 @@ class PlacedWindows:
         def of_tensor(pooled: spp.Array) -> NDArray[np.float32]:
             return work(torch.as_tensor(pooled))
 
-        return apply_pooled(of_tensor, self.pyramid, self.cells, self.pooling, own_threads=True)[self.group]
+        return apply_pooled(of_tensor, self.pyramid, self.cells, self.pooling, in_torch=True)[self.group]
 
 
 class PlacedViews:
@@ -272,39 +272,40 @@ def apply_pooled(
     pyramid: FeaturePyramid,
     cells: Cells,
     pooling: PoolingConfig,
-    own_threads: bool = False,
+    in_torch: bool = False,
 ) -> NDArray[np.float32]:
     """Call `work` on the pool5 of R windows block by block, so that pool5 of all of them is never in memory.
+
+    Several threads call it at once, with BLAS and torch limited to one thread each; for maps on a GPU, the caller does.
 
     Args:
         work: float32 (N, D) -> float32 (N, ...), row by row; it must not keep its argument, whose memory is reused.
         pyramid: feature maps of the image.
         cells: positions of R windows.
         pooling: the levels of the pyramid pooling.
-        own_threads: `work` runs threads of its own and is called by one thread. False: it is called by several
-            threads at once, with BLAS limited to one thread each.
+        in_torch: `work` computes with torch, for which larger blocks are faster.
 
     Returns:
         float32 (R, ...).
     """
     count, length = len(cells.windows), len(pyramid.maps[0]) * pooling.bins
-    own_threads |= isinstance(pyramid.maps[0], torch.Tensor)
-    size = LARGE_BLOCK if own_threads else BLOCK
+    on_tensors = isinstance(pyramid.maps[0], torch.Tensor)
+    size = LARGE_BLOCK if on_tensors else TORCH_BLOCK if in_torch else BLOCK
     memory, starts = threading.local(), range(0, max(count, 1), size)  # without windows one empty block
 
     def block(start: int) -> NDArray[np.float32]:
         part = cells[slice(start, start + size)]
-        if isinstance(pyramid.maps[0], torch.Tensor):
+        if on_tensors:
             return work(pool(pyramid, part, pooling))
         if not hasattr(memory, "rows"):
             memory.rows = np.empty((min(size, count), length), np.float32)
-        out, threads = memory.rows[: len(part.windows)], None if own_threads else 1
-        return work(pool(pyramid, part, pooling, out, threads))
+        return work(pool(pyramid, part, pooling, memory.rows[: len(part.windows)], threads=1))
 
-    if own_threads:
+    if on_tensors:
         return np.concatenate([block(start) for start in starts])
-    with single_threaded_blas(), ThreadPoolExecutor(min(thread_count(), len(starts))) as threads:
-        return np.concatenate(list(threads.map(block, starts)))
+    threads = torch_threads if in_torch else ThreadPoolExecutor
+    with single_threaded_blas(), threads(min(thread_count(), len(starts))) as workers:
+        return np.concatenate(list(workers.map(block, starts)))
 
 
 def cache_manifest(

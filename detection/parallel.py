@@ -94,6 +94,23 @@ def single_threaded_torch() -> Iterator[int]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def torch_threads(count: int) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool of threads, each of which computes alone what it computes with torch.
+
+    Threads that take turns with torch's own wait for these: torch's keep spinning for a while after their work.
+
+    Args:
+        count: number of threads.
+    """
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield pool
+    finally:
+        torch.set_num_threads(before)  # what threads that start later take; the caller's own number never changed
+
+
 class _SingleThreadedBlas:
     """Context that limits BLAS to one thread; the last of several simultaneous callers restores the old limit."""
 

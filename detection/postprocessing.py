@@ -73,8 +73,8 @@ def regress(
     if not len(rows):
         return boxes
     positions, which = np.unique(windows.group[rows], return_inverse=True)
-    cells, own_threads = windows.cells[positions], regression.fc is not None
-    found_targets = features.apply_pooled(regression.targets, windows.pyramid, cells, windows.pooling, own_threads)
+    cells, in_torch = windows.cells[positions], regression.fc is not None
+    found_targets = features.apply_pooled(regression.targets, windows.pyramid, cells, windows.pooling, in_torch)
     targets = found_targets[which]  # (N, P, 4)
     return clip(regression.apply(boxes, found.labels, targets), windows.pyramid.image_size).astype(np.float32)
 

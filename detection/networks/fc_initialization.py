@@ -9,7 +9,7 @@ from torch.hub import load_state_dict_from_url
 
 from detection.config import PAPER, PoolingConfig
 from detection.networks.fc_head import FcHead, NormalizedHead
-from detection.weights.state_dict import State, assign, read_state
+from detection.weights.state_dict import State, read_state
 
 FINEST = 6  # bins per side of the pyramid level that ImageNet's fc6 reads
 CONV5_CHANNELS = {"alexnet": 256, "vgg16": 512}
@@ -28,7 +28,7 @@ def build(
     Args:
         start: "random" for He's initialisation with batch normalisation during training (`NormalizedHead`);
             "imagenet" for the layers of torchvision's pretrained network, downloaded by torchvision; or a file with a
-            state dict of torchvision's network or `FcHead`.
+            state dict of torchvision's network or `FcHead`, compressed or not.
         inputs: length of a pooled vector.
         network: name of the backbone, for "imagenet".
         pooling: the pyramid levels. ImageNet's fc6 reads the last level of the window, which must have 6 bins per side.
@@ -50,15 +50,13 @@ def build(
                 f"{start}: its fc6 reads {FINEST} x {FINEST} bins; train with --levels that end in {FINEST}"
             )
         state = from_torchvision(state, inputs, pooling.bins - sum(n * n for n in pooling.levels))
-    if "fc6.weight" not in state or state["fc6.weight"].shape[1:] != (inputs,):
-        got = tuple(state["fc6.weight"].shape) if "fc6.weight" in state else sorted(state)[:3]
+    first = next((name for name in ("fc6.weight", "fc6.reduce.weight") if name in state), None)
+    if first is None or state[first].shape[1:] != (inputs,):
+        got = tuple(state[first].shape) if first else sorted(state)[:3]
         raise ValueError(
             f"{start}: expected an fc6.weight of (width, {inputs}), got {got}; give layers of this network"
         )
-    with torch.device("meta"):
-        head = FcHead(inputs, len(state["fc6.weight"]))
-    assign(head, state, start)
-    return head.train()
+    return FcHead.of(state, start).train()
 
 
 def from_torchvision(state: State, inputs: int, bins_after: int = 0) -> dict[str, torch.Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 
 from detection import network
 from detection.config import PAPER, Precision
-from detection.features import compute_pyramid
+from detection.features import FeaturePyramid, compute_pyramid, place
 from detection.image import read
+from detection.linear_detectors import LinearDetectors
 from detection.network import ConvBody
 from detection.networks.bfloat16 import autocast
 from detection.networks.fc_head import BOTH
-from detection.parallel import thread_count
+from detection.parallel import single_threaded_torch
 from proposals import sources
 from sppnet.detector.finetuning import parse_schedule
 from sppnet.detector.proposals import search_of
@@ -27,69 +28,92 @@ from sppnet.settings.train import TrainSettings
 
 PROBED = 3  # photos
 REPEATS = 3  # of which the fastest counts
-BATCH = 512  # windows of the product that is measured
-WIDTH = 1024  # outputs of fc6
-LENGTH = 16_000  # of a pooled vector
 SIDE = 688  # short side in pixels at which a photo is convolved
 USUAL = 2000  # windows per photo in files of boxes
+BATCH, WIDTH = 512, 1024  # windows and outputs of the product that is measured
+
+# Seconds of one processor that are not measured but known from trainings of 20 to 5,000 photos.
+SHARE = 0.8  # of the processors that work at a time, on average
+STORED = 0.25  # per photo, reading it and storing its maps, for one million pixels
+COMPRESSED = 0.55  # of the time of fc6, where it is compressed
+READ = 0.05  # per map that fine-tuning reads
+DRAWN = 500  # maps that a block of batches is drawn from, if there are so many
+STEPS = 4.0  # of fine-tuning per product of its batch
+SOLVED = 0.05  # per object; twice as much with SHARED classes
+SHARED = 30
+REGRESSED = 8.0  # per class
+RETRAINED = 0.3  # share of SOLVED that probabilities take, for each of PARTS
+PARTS = 4
+JUDGED = (1.5, 0.2)  # per photo: factor on the time of its scores, and further seconds
+HELD_OUT = 0.15  # share of the photos
 T = TypeVar("T")
 
-# Seconds on two cores of an AMD EPYC with bfloat16, where the product takes REFERENCE.
-REFERENCE = 0.05
-STEP = 0.075  # per iteration of fine-tuning
-MINED = {"pool5": 0.045, "fc7": 0.055}  # per photo and thousand windows of the training of SVMs
-SOLVED = {"pool5": 0.02, "fc7": 0.004}  # per photo and class
-REGRESSED = 4.0  # per class, box regressors
-HELD_OUT = 0.1  # share of training photos, at most 500, times TESTED: probabilities
-TESTED = {"pool5": 0.10, "fc7": 0.15}  # per photo
+
+@dataclass(frozen=True)
+class Work:
+    """What a training works on.
+
+    Attributes:
+        photos: number of training photos.
+        test_photos: number of test photos.
+        objects: number of objects in the training photos.
+        classes: number of classes with objects.
+    """
+
+    photos: int
+    test_photos: int
+    objects: int
+    classes: int
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What photos of a data set cost on this machine, with all its processors.
+    """What photos of a data set cost on this machine. Seconds are those of one processor.
 
     Attributes:
-        search: seconds per photo for its windows.
+        cores: number of processors.
+        search: per photo, for its windows.
         windows: mean number of windows per photo.
-        convolve: seconds per photo for its feature maps, for one million pixels of a square of the short side.
-        slowness: how many times as long as on the machine of the constants above matrix products take.
+        convolve: per photo, for its feature maps, for one million pixels of a square of the short side.
+        pool: per window, pooling and the product with one SVM.
+        product: per window, fc6 with `WIDTH` outputs.
     """
 
+    cores: int
     search: float
     windows: float
     convolve: float
-    slowness: float
+    pool: float
+    product: float
 
-    def estimate(self, s: TrainSettings, photos: int, test_photos: int, classes: int) -> dict[str, float]:
-        """Return the seconds of each stage.
-
-        Args:
-            s: settings without open ones.
-            photos: number of training photos.
-            test_photos: number of test photos.
-            classes: number of classes with objects.
-        """
+    def estimate(self, s: TrainSettings, work: Work) -> dict[str, float]:
+        """Return the seconds of each stage, for settings without open ones."""
         assert s.scales
-        convolve = self.convolve * sum(side * side for side in s.scales) / 1e6
-        parts = ("pool5", "fc7") if s.features == BOTH else ("pool5",) if s.features == "pool5" else ("fc7",)
-        found = {
-            "windows": (photos + test_photos) * self.search,
-            "features": (photos + test_photos) * convolve,
-        }
-        if s.features != "pool5" and s.head is None:
-            further = len(s.learned_views) - 1
-            iterations = sum(count for count, _ in parse_schedule(s.schedule or "short", PAPER.finetune))
-            found["features"] += further * photos * convolve
-            found["fully connected layers"] = self.slowness * STEP * iterations
-        mined = sum(MINED[p] * self.windows / 1000 + SOLVED[p] * classes for p in parts)
-        found["SVMs"] = self.slowness * photos * mined
+        layers, views = s.features != "pool5", 1
+        convolve = (self.convolve + STORED) * sum(side * side for side in s.scales) / 1e6
+        found = {"windows": (work.photos + work.test_photos) * self.search, "features": 0.0}
+        if layers and s.head is None:
+            views = len(s.learned_views)
+            found["fully connected layers"] = self._finetuning(s, work.photos * views)
+        found["features"] = (views * work.photos + work.test_photos) * convolve
+        on_fc7 = self.windows * (self.pool + COMPRESSED * self.product)
+        on_pool5 = self.windows * self.pool if s.features in ("pool5", BOTH) else 0.0
+        scored = on_pool5 + layers * on_fc7
+        solved = SOLVED * work.objects * (1 + work.classes / SHARED) if on_pool5 else 0.0
+        found["SVMs"] = work.photos * scored + solved
         if s.bbox_regression:
-            found["box regressors"] = self.slowness * REGRESSED * classes
-        tested = self.slowness * sum(TESTED[p] for p in parts)
+            found["box regressors"] = REGRESSED * work.classes
+        judged = JUDGED[0] * (on_fc7 if layers else on_pool5) + JUDGED[1]
         if s.calibrate:
-            found["probabilities"] = tested * min(500, HELD_OUT * photos)
-        found["test"] = tested * test_photos
-        return found
+            found["probabilities"] = HELD_OUT * work.photos * judged + PARTS * RETRAINED * solved
+        found["test"] = work.test_photos * judged
+        return {stage: seconds / (SHARE * self.cores) for stage, seconds in found.items()}
+
+    def _finetuning(self, s: TrainSettings, maps: int) -> float:
+        """Seconds of fine-tuning on so many maps."""
+        iterations = sum(count for count, _ in parse_schedule(s.schedule or "short", PAPER.finetune))
+        batch = PAPER.finetune.positives + PAPER.finetune.negatives
+        return READ * iterations / s.block * min(maps, DRAWN) + STEPS * iterations * batch * self.product
 
 
 def measure(run: Run, s: TrainSettings) -> Machine | None:
@@ -104,45 +128,62 @@ def measure(run: Run, s: TrainSettings) -> Machine | None:
     """
     records = [run.train.records[i] for i in np.unique(np.linspace(0, len(run.train) - 1, PROBED).astype(int))]
     try:
-        photos = [read(record.path, record.size) for record in records]
-        body = network.build(s.backbone or "lite0", s.weights or "pretrained", s.device, s.precision or "fp32")
-        searched = [_search(photo, run, s) for photo in photos]
-        convolve = _convolve(photos[0], body)
+        with single_threaded_torch() as cores:
+            photos = [read(record.path, record.size) for record in records]
+            body = network.build(s.backbone or "lite0", s.weights or "pretrained", s.device, s.precision or "fp32")
+            searched = [_search(photo, run, s) for photo in photos]
+            convolve, pyramid = _convolve(photos[0], body)
+            pool, length = _pool(pyramid, searched[0][1])
+            product = _product(length, body.device, s.precision)
     except (OSError, ValueError):
         return None
-    search, windows = (float(np.mean(values)) for values in zip(*searched, strict=True))
+    search, windows = (float(np.mean(values)) for values in zip(*((s, len(b)) for s, b in searched), strict=True))
     ratio = float(np.mean([max(record.size) / min(record.size) for record in run.train]))
-    return Machine(search, windows, convolve * ratio, _product(body.device, s.precision) / REFERENCE)
+    convolve *= ratio if body.device.type == "cpu" else ratio * cores
+    return Machine(cores, search, windows, convolve, pool, product)
 
 
-def _search(photo: NDArray[np.uint8], run: Run, s: TrainSettings) -> tuple[float, int]:
-    """Seconds and number of the windows of a photo."""
+def _search(photo: NDArray[np.uint8], run: Run, s: TrainSettings) -> tuple[float, NDArray[np.float32]]:
+    """Seconds of the search for windows of a photo, and the windows."""
     if s.proposals and names_file(s.proposals):
-        return 0.0, USUAL
+        corners = np.random.default_rng(0).random((USUAL, 2, 2)) * (photo.shape[1] - 1, photo.shape[0] - 1)
+        return 0.0, np.sort(corners, axis=1).reshape(-1, 4).astype(np.float32)
     search = search_of(s, run)
-    seconds, boxes = _timed(lambda: sources.propose(photo, search, thread_count()))
-    return seconds, len(boxes)
+    return _timed(lambda: sources.propose(photo, search))
 
 
-def _convolve(photo: NDArray[np.uint8], body: ConvBody) -> float:
-    """Seconds per million pixels of a photo's feature maps."""
-    seconds, pyramid = _timed(lambda: compute_pyramid(photo, body, (SIDE,)))
+def _convolve(photo: NDArray[np.uint8], body: ConvBody) -> tuple[float, FeaturePyramid]:
+    """Seconds per million pixels of a photo's feature maps, and the maps."""
+    seconds, pyramid = _timed(lambda: compute_pyramid(photo, body, (SIDE,)), body.device)
     height, width = pyramid.image_size
-    return seconds * 1e6 / (SIDE * SIDE * max(height, width) / min(height, width))
+    return seconds * 1e6 / (SIDE * SIDE * max(height, width) / min(height, width)), pyramid
 
 
-def _product(device: torch.device, precision: Precision | None) -> float:
-    """Seconds of fc6 on `BATCH` windows."""
-    vectors, weights = torch.rand(BATCH, LENGTH, device=device), torch.rand(LENGTH, WIDTH, device=device)
+def _pool(pyramid: FeaturePyramid, windows: NDArray[np.float32]) -> tuple[float, int]:
+    """Seconds per window of pooling and one SVM, and the length of a pooled vector."""
+    pooling = replace(PAPER.pooling, scales=(SIDE,))
+    length = len(pyramid.maps[0]) * pooling.bins
+    svm = LinearDetectors(np.ones((1, length), np.float32), np.zeros(1, np.float32), 1.0)
+    placed = place(pyramid, windows, pooling)
+    return _timed(lambda: placed.scores(svm.scores))[0] / max(1, len(windows)), length
+
+
+def _product(length: int, device: torch.device, precision: Precision | None) -> float:
+    """Seconds per window of fc6."""
+    vectors, weights = torch.rand(BATCH, length), torch.rand(length, WIDTH)
     with autocast(device, precision == "bf16"):
-        return _timed(lambda: (vectors @ weights).sum().item())[0]
+        return _timed(lambda: (vectors @ weights).sum().item())[0] / BATCH
 
 
-def _timed(work: Callable[[], T]) -> tuple[float, T]:
-    """The shortest of `REPEATS` times in seconds, and the result."""
+def _timed(work: Callable[[], T], device: torch.device | None = None) -> tuple[float, T]:
+    """The shortest of `REPEATS` times in seconds, and the result.
+
+    They are the processor's time, which other programs hardly change; on a GPU, those of a clock.
+    """
+    clock = time.perf_counter if device is not None and device.type == "cuda" else time.process_time
     times = []
     for _ in range(REPEATS):
-        started = time.perf_counter()
+        started = clock()
         result = work()
-        times.append(time.perf_counter() - started)
+        times.append(clock() - started)
     return min(times), result

@@ -48,12 +48,13 @@ def test_pooling_commutes_with_half_precision(body, photo):
     np.testing.assert_array_equal(pooled, pooled.astype(np.float16))
 
 
-@pytest.mark.parametrize("own_threads", [False, True])
+@pytest.mark.parametrize("in_torch", [False, True])
 @pytest.mark.parametrize("tensors", [False, True])
 @pytest.mark.parametrize("size", [1, 7, 40, 100])
 @pytest.mark.parametrize("context", [(), (1.5, 3.0)])
-def test_blockwise_work_equals_work_on_all_windows(body, photo, context, size, tensors, own_threads, monkeypatch):
+def test_blockwise_work_equals_work_on_all_windows(body, photo, context, size, tensors, in_torch, monkeypatch):
     monkeypatch.setattr(features, "BLOCK", size)
+    monkeypatch.setattr(features, "TORCH_BLOCK", size)
     monkeypatch.setattr(features, "LARGE_BLOCK", size)
     pyramid = features.compute_pyramid(photo, body, SCALES)
     if tensors:
@@ -67,7 +68,7 @@ def test_blockwise_work_equals_work_on_all_windows(body, photo, context, size, t
         sizes.append(len(pooled))
         return 2 * np.asarray(pooled)
 
-    found = features.apply_pooled(work, pyramid, cells, pooling, own_threads)
+    found = features.apply_pooled(work, pyramid, cells, pooling, in_torch)
     assert max(sizes) <= size
     assert sum(sizes) == 40
     np.testing.assert_array_equal(found, 2 * whole)
@@ -100,14 +101,14 @@ def test_windows_on_the_same_cells_are_one_only_if_what_is_around_them_is_too(bo
     assert (len(plain.windows), len(unique.windows), group.tolist()) == (1, 2, [0, 1, 0])
 
 
-@pytest.mark.parametrize("own_threads", [False, True])
+@pytest.mark.parametrize("in_torch", [False, True])
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
-def test_no_window_gives_an_empty_result(body, photo, kind, own_threads):
+def test_no_window_gives_an_empty_result(body, photo, kind, in_torch):
     pyramid = features.compute_pyramid(photo, body, SCALES)
     pyramid = replace(pyramid, maps=[kind(m) for m in pyramid.maps])
     cells = features.locate(pyramid, np.zeros((0, 4)), PAPER.pooling)
     pooling = PoolingConfig(levels=(1, 2))
-    found = features.apply_pooled(lambda pooled: np.asarray(pooled)[:, :3], pyramid, cells, pooling, own_threads)
+    found = features.apply_pooled(lambda pooled: np.asarray(pooled)[:, :3], pyramid, cells, pooling, in_torch)
     assert found.shape == (0, 3)
 
 

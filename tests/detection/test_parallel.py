@@ -34,6 +34,19 @@ def test_threads_that_start_meanwhile_have_single_threaded_torch():
         torch.set_num_threads(before)
 
 
+def test_each_thread_of_a_pool_computes_alone_and_the_caller_as_before():
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with parallel.torch_threads(2) as outer, parallel.torch_threads(2) as inner:
+            assert [pool.submit(torch.get_num_threads).result() for pool in (outer, inner)] == [1, 1]
+            assert torch.get_num_threads() == 3
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_single_threaded_blas_restores_the_thread_count_when_the_last_caller_leaves():
     def threads():
         return [i["num_threads"] for i in threadpool_info() if i["user_api"] == "blas"]

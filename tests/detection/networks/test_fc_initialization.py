@@ -104,3 +104,16 @@ def test_a_failed_download_is_one_clear_error(monkeypatch):
     monkeypatch.setattr(fc_initialization, "load_state_dict_from_url", load)
     with pytest.raises(OSError, match=r"alexnet-.*cannot be downloaded .unreachable.; start at random"):
         fc_initialization.build("imagenet", 100, "alexnet")
+
+
+def test_layers_of_a_file_may_be_compressed(tmp_path):
+    rng = np.random.default_rng(0)
+    windows = rng.random((300, 4), np.float32) @ rng.random((4, 100), np.float32)  # of rank 4
+    small = FcHead.random(100, 64).compressed([windows], 0.99)
+    small.save(tmp_path / "small.safetensors")
+    found = fc_initialization.build(str(tmp_path / "small.safetensors"), 100, "alexnet")
+    inputs = torch.from_numpy(windows[:5])
+    with torch.inference_mode():
+        torch.testing.assert_close(found.eval()(inputs), small(inputs))
+    with pytest.raises(ValueError, match=r"expected an fc6.weight of \(width, 50\), got \(\d, 100\)"):
+        fc_initialization.build(str(tmp_path / "small.safetensors"), 50, "alexnet")
