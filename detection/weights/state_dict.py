@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from detection.files import write_atomically
+from detection.weights.half_precision import FACTOR, from_half
 
 State = Mapping[str, torch.Tensor]
 
@@ -19,13 +20,15 @@ State = Mapping[str, torch.Tensor]
 def read_state(path: Path) -> dict[str, torch.Tensor]:
     """Read a .safetensors file or a state dict written by `torch.save`, without executing pickled code.
 
+    Tensors in half precision, as packed models have them, are converted to float32.
+
     Raises:
         ValueError: the file is damaged or has no state dict.
         OSError: the file cannot be read.
     """
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return _whole(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, EOFError, RuntimeError) as error:
         reason = (str(error).splitlines() or ["unexpected end of file"])[0]
@@ -35,6 +38,15 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     if not isinstance(state, Mapping) or not all(isinstance(t, torch.Tensor) for t in state.values()):
         raise ValueError(f"{path}: expected tensors by name, got {type(state).__name__}; save model.state_dict()")
     return dict(state)
+
+
+def _whole(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Undo `half_precision.to_half`, if a state dict has factors."""
+    if not any(name.endswith(FACTOR) for name in state):
+        return state
+    return {
+        name: torch.from_numpy(array) for name, array in from_half({n: t.numpy() for n, t in state.items()}).items()
+    }
 
 
 def write_state(path: Path, state: State) -> None:

@@ -26,8 +26,8 @@ from sppnet.detector.proposals import search_of
 from sppnet.run import Run, names_file
 from sppnet.settings.train import TrainSettings
 
-PROBED = 3  # photos
-REPEATS = 3  # of which the fastest counts
+PROBED = 2  # photos
+REPEATS = 2  # of which the fastest counts
 SIDE = 688  # short side in pixels at which a photo is convolved
 USUAL = 2000  # windows per photo in files of boxes
 BATCH, WIDTH = 512, 1024  # windows and outputs of the product that is measured

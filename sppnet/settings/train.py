@@ -94,7 +94,7 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
     )
     budget: str = option(
         "10m",
-        "how long all this may take on this machine, as 90s, 10m or 2h: what is chosen fits, if anything does",
+        "how long the training may take on this machine, as 90s, 10m or 2h; what is chosen fits, if anything does",
         metavar="TIME",
     )
     calibrate: bool = option(True, "also learn how likely each detection is to be correct")

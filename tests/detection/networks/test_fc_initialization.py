@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 
 from detection import features, network
 from detection.config import PAPER, PoolingConfig
 from detection.networks import fc_initialization
 from detection.networks.fc_head import FcHead
+from detection.weights.half_precision import to_half
 
 
 def whole_network(channels, side, width=10):
@@ -115,5 +117,10 @@ def test_layers_of_a_file_may_be_compressed(tmp_path):
     inputs = torch.from_numpy(windows[:5])
     with torch.inference_mode():
         torch.testing.assert_close(found.eval()(inputs), small(inputs))
+    arrays = {name: tensor.numpy() for name, tensor in small.state_dict().items()}
+    (tmp_path / "half.safetensors").write_bytes(save(to_half(arrays)))  # as in a packed model
+    rounded = fc_initialization.build(str(tmp_path / "half.safetensors"), 100, "alexnet")
+    with torch.inference_mode():
+        torch.testing.assert_close(rounded.eval()(inputs), small(inputs), rtol=1e-2, atol=1e-2)
     with pytest.raises(ValueError, match=r"expected an fc6.weight of \(width, 50\), got \(\d, 100\)"):
         fc_initialization.build(str(tmp_path / "small.safetensors"), 50, "alexnet")
