@@ -137,7 +137,8 @@ def measure(run: Run, s: TrainSettings) -> Machine | None:
             product = _product(length, body.device, s.precision)
     except (OSError, ValueError):
         return None
-    search, windows = (float(np.mean(values)) for values in zip(*((s, len(b)) for s, b in searched), strict=True))
+    search = float(np.mean([seconds for seconds, _ in searched]))
+    windows = float(np.mean([len(boxes) for _, boxes in searched]))
     ratio = float(np.mean([max(record.size) / min(record.size) for record in run.train]))
     convolve *= ratio if body.device.type == "cpu" else ratio * cores
     return Machine(cores, search, windows, convolve, pool, product)
