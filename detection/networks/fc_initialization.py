@@ -56,7 +56,7 @@ def build(
         raise ValueError(
             f"{start}: expected an fc6.weight of (width, {inputs}), got {got}; give layers of this network"
         )
-    return FcHead.of(state, start).train()
+    return FcHead.of(state, start).with_detectors(None).train()
 
 
 def from_torchvision(state: State, inputs: int, bins_after: int = 0) -> dict[str, torch.Tensor]:

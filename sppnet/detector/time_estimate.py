@@ -32,7 +32,7 @@ SIDE = 688  # short side in pixels at which a photo is convolved
 USUAL = 2000  # windows per photo in files of boxes
 BATCH, WIDTH = 512, 1024  # windows and outputs of the product that is measured
 
-# Seconds of one processor that are not measured but known from trainings of 20 to 5,000 photos.
+# Seconds of one processor that are not measured: rough figures from trainings of 300 and 5,000 photos.
 SHARE = 0.8  # of the processors that work at a time, on average
 STORED = 0.25  # per photo, reading it and storing its maps, for one million pixels
 COMPRESSED = 0.55  # of the time of fc6, where it is compressed

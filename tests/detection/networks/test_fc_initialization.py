@@ -117,9 +117,11 @@ def test_layers_of_a_file_may_be_compressed(tmp_path):
     inputs = torch.from_numpy(windows[:5])
     with torch.inference_mode():
         torch.testing.assert_close(found.eval()(inputs), small(inputs))
-    arrays = {name: tensor.numpy() for name, tensor in small.state_dict().items()}
+    beside = small.with_detectors(np.ones((3, 100), np.float32))  # a model's SVMs on pool5 are no layers
+    arrays = {name: tensor.numpy() for name, tensor in beside.state_dict().items()}
     (tmp_path / "half.safetensors").write_bytes(save(to_half(arrays)))  # as in a packed model
     rounded = fc_initialization.build(str(tmp_path / "half.safetensors"), 100, "alexnet")
+    assert rounded.detectors is None
     with torch.inference_mode():
         torch.testing.assert_close(rounded.eval()(inputs), small(inputs), rtol=1e-2, atol=1e-2)
     with pytest.raises(ValueError, match=r"expected an fc6.weight of \(width, 50\), got \(\d, 100\)"):
