@@ -6,7 +6,8 @@ What people would do instead: the same ImageNet weights, all layers trained. The
 with strides from 16 to 256 pixels, with the default boxes of SSD512; photos are augmented as in torchvision's own
 training of SSDlite. SGD with momentum, a warm-up of 100 iterations, and a moving average of the weights, so that a
 score after some minutes does not wait for a falling rate. Minutes are those of the training alone: the processor's time
-divided by the number of cores, as if they were never idle.
+divided by the number of cores, as if they were never idle; or, on a machine with other work, iterations at the rate of
+an idle one.
 """
 
 from __future__ import annotations
@@ -164,6 +165,7 @@ def train(options: argparse.Namespace, net: SSD, photos: Photos) -> Iterator[tup
         averaged.update_parameters(net)
         iteration += 1
         spent += (time.process_time() - started) / options.cores / 60
+        spent = iteration / options.per_minute if options.per_minute else spent
         if spent >= wanted[0]:
             yield wanted.pop(0), iteration, averaged.module
 
@@ -176,6 +178,12 @@ def main() -> None:
         "--minutes", type=float, nargs="+", default=[1, 3, 10, 30, 60], metavar="M", help="(%(default)s)"
     )
     flags.add_argument("--cores", type=int, default=2, help="minutes are those of so many cores (%(default)s)")
+    flags.add_argument(
+        "--per-minute",
+        type=float,
+        metavar="N",
+        help="count N iterations as a minute, as measured on an idle machine (default: the processor's time)",
+    )
     flags.add_argument("--rate", type=float, default=0.03, help="learning rate (%(default)s)")
     flags.add_argument("--batch", type=int, default=8, help="photos per iteration (%(default)s)")
     flags.add_argument("--side", type=int, default=512, help="photos are resized to a square of so many pixels")
