@@ -130,7 +130,8 @@ def parts(body: network.ConvBody, rcnn: RCNN) -> dict[str, Callable[[Item], Any]
         def run(work: Item) -> None:
             cells, _ = features.locate(pyramid := pyramids[scales](work), work.boxes, pooling).unique()
             work_on = head or (lambda pooled: np.zeros((len(pooled), 0), np.float32))
-            features.apply_pooled(work_on, pyramid, cells, pooling, in_torch=head is not None)
+            dtype = head.dtype_on(torch.device("cpu")) if head else None
+            features.apply_pooled(work_on, pyramid, cells, pooling, dtype)
 
         return run
 

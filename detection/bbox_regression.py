@@ -81,14 +81,14 @@ class BoxRegressors:
         """Return the targets of the P classes that have a regressor: float32 (N, P, 4).
 
         Args:
-            pool5: float32 (N, D), an array or a tensor on any device.
+            pool5: float32 (N, D), an array or a tensor on any device; or a tensor of bfloat16.
         """
         return self.targets_of(self.fc(pool5) if self.fc else pool5)
 
     def targets_of(self, features: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32]:
         """Return `targets` of the unscaled features that the layers have made."""
         if isinstance(features, torch.Tensor):
-            found = (features @ torch.from_numpy(self._weights).to(features.device)).cpu().numpy()
+            found = (features @ torch.from_numpy(self._weights).to(features)).float().cpu().numpy()
         else:
             found = features @ self._weights
         return (found + self._bias).reshape(len(features), -1, 4)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import Any, TypeAlias
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,6 +23,12 @@ from detection.cache import FeatureCache
 from detection.config import PoolingConfig
 from detection.network import ConvBody
 from detection.parallel import single_threaded_blas, thread_count, torch_threads
+
+if TYPE_CHECKING:
+    from detection.networks.fc_head import FcFeatures
+
+Scorer: TypeAlias = Callable[[spp.Array], NDArray[np.float32]]
+"""Scores (N, K) of features (N, D)."""
 
 BLOCK = 64  # windows pooled at a time by one thread; their pool5 is still in the processor's cache when it is used
 TORCH_BLOCK = 256  # the same for work in torch
@@ -48,6 +55,11 @@ class FeaturePyramid:
     stride: int
     center: float
     mirrored: bool = False
+
+    @cached_property
+    def keys(self) -> list[NDArray[np.int16]]:
+        """Maps that are arrays, rounded to bfloat16, see `spp.bfloat16_keys`."""
+        return [spp.bfloat16_keys(np.asarray(m)) for m in self.maps]
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,33 +114,62 @@ class PlacedWindows:
     cells: Cells
     group: NDArray[np.int64]
     pooling: PoolingConfig
-    fc: Callable[[spp.Array], spp.Array] | None = None
+    fc: FcFeatures | None = None
+
+    def with_fc(self, fc: FcFeatures | None) -> PlacedWindows:
+        """Return the same windows with the features of other layers."""
+        return replace(self, fc=fc)
 
     def rows(self, positions: NDArray[np.int64] | slice) -> NDArray[np.float32]:
         """Return the unscaled features of some positions: float32 (n, D)."""
         pool5 = pool(self.pyramid, self.cells[positions], self.pooling)
         return np.asarray(self.fc(pool5) if self.fc else pool5)
 
-    def scores(self, scorer: Callable[[spp.Array], NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Return `scorer` of the unscaled features of every window, (N, D) -> (N, K): float32 (R, K).
+    def scores(self, scorer: Scorer) -> NDArray[np.float32]:
+        """Return `scorer` of the unscaled features of every window: float32 (R, K).
 
         Windows are pooled and scored block by block: pool5 of all of them is never in memory.
         """
-        return self.of_pooled(lambda pooled: scorer(self.fc(pooled) if self.fc else pooled))
+        return self.scores_of([(self.fc, scorer)])
+
+    def scores_of(
+        self, scorers: Sequence[tuple[FcFeatures | None, Scorer]], gate: float = -np.inf
+    ) -> NDArray[np.float32]:
+        """Return the scores of several scorers side by side, each of the features of some layers: float32 (R, sum K).
+
+        Args:
+            scorers: layers and scorers; the windows are pooled once for all. All layers that are not None compute in
+                the same precision.
+            gate: windows whose scores by the first scorer are all below it score minus infinity by the others.
+        """
+        layers, first = scorers[0]
+
+        def work(pooled: spp.Array) -> NDArray[np.float32]:
+            found = first(layers(pooled) if layers else pooled)
+            passed = (found >= gate).any(axis=1)
+            others = [np.full_like(found, -np.inf) for _ in scorers[1:]]
+            if passed.any():
+                some = pooled[passed] if isinstance(pooled, np.ndarray) else pooled[torch.from_numpy(passed)]
+                for scores, (fc, scorer) in zip(others, scorers[1:], strict=True):
+                    scores[passed] = scorer(fc(some) if fc else some)
+            return np.concatenate([found, *others], axis=1)
+
+        return self._of_pooled(work, next((fc for fc, _ in scorers if fc), None))
 
     def of_pooled(self, work: Callable[[spp.Array], NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return `work` of the pool5 of every window, (N, D) -> (N, ...): float32 (R, ...).
 
         Args:
-            work: called block by block, see `apply_pooled`. With fully connected layers it gets tensors.
+            work: called block by block, see `apply_pooled`. With fully connected layers it gets tensors, in the
+                precision of these layers.
         """
-        if self.fc is None:
-            return apply_pooled(work, self.pyramid, self.cells, self.pooling)[self.group]
+        return self._of_pooled(work, self.fc)
 
-        def of_tensor(pooled: spp.Array) -> NDArray[np.float32]:
-            return work(torch.as_tensor(pooled))
-
-        return apply_pooled(of_tensor, self.pyramid, self.cells, self.pooling, in_torch=True)[self.group]
+    def _of_pooled(
+        self, work: Callable[[spp.Array], NDArray[np.float32]], fc: FcFeatures | None
+    ) -> NDArray[np.float32]:
+        dtype = fc.dtype_on(torch.device("cpu")) if fc else None
+        return apply_pooled(work, self.pyramid, self.cells, self.pooling, dtype)[self.group]
 
 
 class PlacedViews:
@@ -153,9 +194,20 @@ class PlacedViews:
         mean: NDArray[np.float32] = np.mean([v.rows(mine) for v, mine in zip(self.views, in_view, strict=True)], axis=0)
         return mean
 
-    def scores(self, scorer: Callable[[spp.Array], NDArray[np.float32]]) -> NDArray[np.float32]:
+    def with_fc(self, fc: FcFeatures | None) -> PlacedViews:
+        """Return the same windows with the features of other layers."""
+        return PlacedViews([view.with_fc(fc) for view in self.views])
+
+    def scores(self, scorer: Scorer) -> NDArray[np.float32]:
         """Return an affine `scorer` of the unscaled features of every window, as `PlacedWindows.scores`."""
         mean: NDArray[np.float32] = np.mean([view.scores(scorer) for view in self.views], axis=0)
+        return mean
+
+    def scores_of(
+        self, scorers: Sequence[tuple[FcFeatures | None, Scorer]], gate: float = -np.inf
+    ) -> NDArray[np.float32]:
+        """Return the scores of several affine scorers, as `PlacedWindows.scores_of`; each view has its gate."""
+        mean: NDArray[np.float32] = np.mean([view.scores_of(scorers, gate) for view in self.views], axis=0)
         return mean
 
 
@@ -238,7 +290,7 @@ def place(
     boxes: ArrayLike,
     pooling: PoolingConfig,
     scale_index: NDArray[np.int64] | None = None,
-    fc: Callable[[spp.Array], spp.Array] | None = None,
+    fc: FcFeatures | None = None,
 ) -> PlacedWindows:
     """Locate windows and find those on the same cells; arguments as of `locate` and `PlacedWindows`."""
     cells, group = locate(pyramid, boxes, pooling, scale_index).unique()
@@ -272,36 +324,42 @@ def apply_pooled(
     pyramid: FeaturePyramid,
     cells: Cells,
     pooling: PoolingConfig,
-    in_torch: bool = False,
+    dtype: torch.dtype | None = None,
 ) -> NDArray[np.float32]:
     """Call `work` on the pool5 of R windows block by block, so that pool5 of all of them is never in memory.
 
     Several threads call it at once, with BLAS and torch limited to one thread each; for maps on a GPU, the caller does.
 
     Args:
-        work: float32 (N, D) -> float32 (N, ...), row by row; it must not keep its argument, whose memory is reused.
+        work: (N, D) -> float32 (N, ...), row by row; it must not keep its argument, whose memory is reused.
         pyramid: feature maps of the image.
         cells: positions of R windows.
         pooling: the levels of the pyramid pooling.
-        in_torch: `work` computes with torch, for which larger blocks are faster.
+        dtype: `work` computes with torch, for which larger blocks are faster, on tensors of float32 or bfloat16; None:
+            on float32 arrays. On a GPU it gets float32 tensors.
 
     Returns:
         float32 (R, ...).
     """
     count, length = len(cells.windows), len(pyramid.maps[0]) * pooling.bins
-    on_tensors = isinstance(pyramid.maps[0], torch.Tensor)
-    size = LARGE_BLOCK if on_tensors else TORCH_BLOCK if in_torch else BLOCK
+    on_gpu, in_torch = isinstance(pyramid.maps[0], torch.Tensor), dtype is not None
+    size = LARGE_BLOCK if on_gpu else TORCH_BLOCK if in_torch else BLOCK
+    keys = pyramid.keys if dtype == torch.bfloat16 and not on_gpu else None
     memory, starts = threading.local(), range(0, max(count, 1), size)  # without windows one empty block
 
     def block(start: int) -> NDArray[np.float32]:
         part = cells[slice(start, start + size)]
-        if on_tensors:
+        if on_gpu:
             return work(pool(pyramid, part, pooling))
         if not hasattr(memory, "rows"):
-            memory.rows = np.empty((min(size, count), length), np.float32)
-        return work(pool(pyramid, part, pooling, memory.rows[: len(part.windows)], threads=1))
+            memory.rows = np.empty((min(size, count), length), np.int16 if keys else np.float32)
+        rows = memory.rows[: len(part.windows)]
+        if keys:
+            return work(spp.pool_bfloat16(keys, part.regions, part.scale_index, pooling.pyramids, rows, threads=1))
+        pooled = pool(pyramid, part, pooling, rows, threads=1)
+        return work(torch.as_tensor(pooled) if in_torch else pooled)
 
-    if on_tensors:
+    if on_gpu:
         return np.concatenate([block(start) for start in starts])
     threads = torch_threads if in_torch else ThreadPoolExecutor
     with single_threaded_blas(), threads(min(thread_count(), len(starts))) as workers:

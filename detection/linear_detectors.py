@@ -35,11 +35,11 @@ class LinearDetectors:
         """Return the margins: float32 (N, K).
 
         Args:
-            features: float32 (N, D), unscaled, an array or a tensor on any device.
+            features: float32 (N, D), unscaled, an array or a tensor on any device; or a tensor of bfloat16.
         """
         if isinstance(features, torch.Tensor):
-            weights = torch.from_numpy(self._scaled_weights).to(features.device)
-            return (features @ weights).cpu().numpy() + self.bias
+            weights = torch.from_numpy(self._scaled_weights).to(features)
+            return (features @ weights).float().cpu().numpy() + self.bias
         return features @ self._scaled_weights + self.bias
 
     def __add__(self, other: LinearDetectors) -> LinearDetectors:

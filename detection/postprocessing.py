@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from detection import features
@@ -73,8 +74,8 @@ def regress(
     if not len(rows):
         return boxes
     positions, which = np.unique(windows.group[rows], return_inverse=True)
-    cells, in_torch = windows.cells[positions], regression.fc is not None
-    found_targets = features.apply_pooled(regression.targets, windows.pyramid, cells, windows.pooling, in_torch)
+    cells, dtype = windows.cells[positions], regression.fc.dtype_on(torch.device("cpu")) if regression.fc else None
+    found_targets = features.apply_pooled(regression.targets, windows.pyramid, cells, windows.pooling, dtype)
     targets = found_targets[which]  # (N, P, 4)
     return clip(regression.apply(boxes, found.labels, targets), windows.pyramid.image_size).astype(np.float32)
 

@@ -203,8 +203,12 @@ class FcFeatures:
         """Digest of layer, precision and weights; equal digests mean equal features."""
         return f"{self.layer} {self.precision} {sha256_of_state(self.head.state_dict())}"
 
+    def dtype_on(self, device: torch.device) -> torch.dtype:
+        """Return the type of the numbers that the layers compute with on a device."""
+        return dtype_of(self.precision, device)
+
     def __call__(self, pool5: NDArray[np.float32] | torch.Tensor) -> NDArray[np.float32] | torch.Tensor:
-        """Compute features: float32 (R, inputs) -> float32 (R, D), an array or a tensor on its device as `pool5`.
+        """Compute features: (R, inputs) -> float32 (R, D), an array or a tensor on its device as `pool5`.
 
         Raises:
             ValueError: the length of the pooled vectors is not that of the head's inputs.

@@ -9,6 +9,8 @@ import torch
 from detection import features, spp
 from detection.cache import FeatureCache
 from detection.config import PAPER, PoolingConfig
+from detection.linear_detectors import LinearDetectors
+from detection.networks.fc_head import FcFeatures, FcHead
 from tests.detection.conftest import SCALES, windows
 
 
@@ -48,11 +50,11 @@ def test_pooling_commutes_with_half_precision(body, photo):
     np.testing.assert_array_equal(pooled, pooled.astype(np.float16))
 
 
-@pytest.mark.parametrize("in_torch", [False, True])
+@pytest.mark.parametrize("dtype", [None, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("tensors", [False, True])
 @pytest.mark.parametrize("size", [1, 7, 40, 100])
 @pytest.mark.parametrize("context", [(), (1.5, 3.0)])
-def test_blockwise_work_equals_work_on_all_windows(body, photo, context, size, tensors, in_torch, monkeypatch):
+def test_blockwise_work_equals_work_on_all_windows(body, photo, context, size, tensors, dtype, monkeypatch):
     monkeypatch.setattr(features, "BLOCK", size)
     monkeypatch.setattr(features, "TORCH_BLOCK", size)
     monkeypatch.setattr(features, "LARGE_BLOCK", size)
@@ -61,17 +63,19 @@ def test_blockwise_work_equals_work_on_all_windows(body, photo, context, size, t
         pyramid = replace(pyramid, maps=[torch.as_tensor(m) for m in pyramid.maps])
     pooling = PoolingConfig(levels=(1, 2), context=context)
     cells = features.locate(pyramid, windows(40), pooling)
-    whole = np.asarray(features.pool(pyramid, cells, pooling))
+    whole = torch.as_tensor(features.pool(pyramid, cells, pooling))
+    whole = whole.bfloat16().float() if dtype == torch.bfloat16 and not tensors else whole
     sizes = []
 
     def work(pooled):
         sizes.append(len(pooled))
-        return 2 * np.asarray(pooled)
+        assert isinstance(pooled, torch.Tensor) == (tensors or dtype is not None)
+        return 2 * torch.as_tensor(pooled).float().numpy()
 
-    found = features.apply_pooled(work, pyramid, cells, pooling, in_torch)
+    found = features.apply_pooled(work, pyramid, cells, pooling, dtype)
     assert max(sizes) <= size
     assert sum(sizes) == 40
-    np.testing.assert_array_equal(found, 2 * whole)
+    np.testing.assert_array_equal(found, 2 * whole.numpy())
 
 
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
@@ -101,14 +105,16 @@ def test_windows_on_the_same_cells_are_one_only_if_what_is_around_them_is_too(bo
     assert (len(plain.windows), len(unique.windows), group.tolist()) == (1, 2, [0, 1, 0])
 
 
-@pytest.mark.parametrize("in_torch", [False, True])
+@pytest.mark.parametrize("dtype", [None, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
-def test_no_window_gives_an_empty_result(body, photo, kind, in_torch):
+def test_no_window_gives_an_empty_result(body, photo, kind, dtype):
     pyramid = features.compute_pyramid(photo, body, SCALES)
     pyramid = replace(pyramid, maps=[kind(m) for m in pyramid.maps])
     cells = features.locate(pyramid, np.zeros((0, 4)), PAPER.pooling)
     pooling = PoolingConfig(levels=(1, 2))
-    found = features.apply_pooled(lambda pooled: np.asarray(pooled)[:, :3], pyramid, cells, pooling, in_torch)
+    found = features.apply_pooled(
+        lambda pooled: torch.as_tensor(pooled).float().numpy()[:, :3], pyramid, cells, pooling, dtype
+    )
     assert found.shape == (0, 3)
 
 
@@ -146,3 +152,28 @@ def test_cached_maps_of_an_elongated_photo_keep_their_scales(body, tmp_path):
     height, width = cached.maps[int(cells.scale_index[1])].shape[1:]
     assert cells.windows[:, 1].tolist() == [0, 0]
     assert cells.windows[1, 2:].tolist() == [width - 1, height - 1]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_several_scorers_see_windows_that_are_pooled_once(body, photo, monkeypatch, precision):
+    pyramid = features.compute_pyramid(photo, body, SCALES)
+    fc = FcFeatures(FcHead.random(body.channels * PAPER.pooling.bins, 7), "fc7", precision)
+    placed = features.place(pyramid, windows(40), PAPER.pooling)
+    rows = placed.rows(slice(None))[placed.group]
+    pool5 = LinearDetectors(np.random.default_rng(0).normal(size=(2, rows.shape[1])).astype("f4"), np.zeros(2, "f4"), 1)
+    fc7 = LinearDetectors(np.eye(2, 7, dtype=np.float32), np.zeros(2, np.float32), 3.0)
+    expected = np.hstack([pool5.scores(rows), fc7.scores(fc(rows))])
+    scorers = [(None, pool5.scores), (fc, fc7.scores)]
+    near = (
+        {"rtol": 0.03, "atol": 0.03 * np.abs(expected).max()} if precision == "bf16" else {"rtol": 1e-4, "atol": 1e-4}
+    )
+    np.testing.assert_allclose(placed.scores_of(scorers), expected, **near)
+    np.testing.assert_allclose(features.PlacedViews([placed, placed]).scores_of(scorers), expected, **near)
+    gate = float(np.median(expected[:, :2].max(axis=1)))
+    found = placed.scores_of(scorers, gate)
+    passed = (found[:, :2] >= gate).any(axis=1)
+    assert 10 < passed.sum() < 30
+    np.testing.assert_allclose(found[passed], expected[passed], **near)
+    assert (found[~passed, 2:] == -np.inf).all()
+    assert (placed.scores_of(scorers, np.inf)[:, 2:] == -np.inf).all()
+    assert placed.with_fc(fc).rows(slice(3)).shape == (3, 7)

@@ -196,3 +196,38 @@ def test_unknown_rule_and_empty_scales_are_refused():
         spp.choose_scales([[0, 0, 1, 1]], (5, 5), (480,), "other")
     with pytest.raises(ValueError, match="scales"):
         spp.choose_scales([[0, 0, 1, 1]], (5, 5), ())
+
+
+def signed_maps(seed=0):
+    rng = np.random.default_rng(seed)
+    maps = [rng.normal(0, 10, (5, h, w)).astype(np.float16).astype(np.float32) for h, w in ((9, 12), (20, 27))]
+    maps[0][:, :2] = -0.0
+    return maps
+
+
+def test_keys_are_in_the_order_of_the_rounded_numbers():
+    values = np.float32([-np.inf, -65504, -1.01, -1, -1e-6, 0, 1e-6, 0.99, 1, 1.01, 3, 65504, np.inf])
+    keys = spp.bfloat16_keys(values.reshape(1, 1, -1)).ravel()
+    rounded = torch.from_numpy(values).bfloat16().float().numpy()
+    assert (np.sign(np.diff(keys.astype(int))) == np.sign(np.diff(rounded))).all()
+
+
+@pytest.mark.parametrize("levels", [(1, 2, 3, 6), (4,), (1, 5)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_pooling_in_bfloat16_gives_the_rounded_maxima(levels, threads):
+    maps, rng = signed_maps(), np.random.default_rng(1)
+    index = rng.integers(0, 2, 90)
+    corners = rng.random((90, 2, 2)) * np.array([m.shape[:0:-1] for m in maps])[index][:, None]
+    windows = np.sort(corners.astype(np.int64), axis=1).reshape(-1, 4)
+    whole = np.array([[0, 0, m.shape[2] - 1, m.shape[1] - 1] for m in maps])[index]
+    regions, pyramids = (windows, whole), (levels, (1, 2))
+    exact = spp.pool_regions(maps, regions, index, pyramids, channels_last=True)
+    keys = [spp.bfloat16_keys(m) for m in maps]
+    found = spp.pool_bfloat16(keys, regions, index, pyramids, threads=threads)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, torch.from_numpy(exact).bfloat16())
+    memory = np.empty(exact.shape, np.int16)
+    assert torch.equal(spp.pool_bfloat16(keys, regions, index, pyramids, memory), found)
+    assert np.shares_memory(memory, spp.pool_bfloat16(keys, regions, index, pyramids, memory).view(torch.int16).numpy())
+    with pytest.raises(ValueError, match="out: expected int16"):
+        spp.pool_bfloat16(keys, regions, index, pyramids, memory[1:])
