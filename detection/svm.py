@@ -9,12 +9,13 @@ dropped. All classes share one copy of the windows.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from detection.config import SVMConfig
 from detection.linear_detectors import LinearDetectors
 from detection.training import svm_checkpoint
 from detection.training.images import TrainingImages
-from detection.training.mining import Miner, MiningOptions
+from detection.training.mining import Miner, MiningOptions, mine
 
 
 def train(
@@ -39,7 +40,48 @@ def train(
     Raises:
         ValueError: no image has an object that can be a positive.
     """
-    return Miner.resume(images, config, options).run(on_image).finish()
+    return train_together([Part(images, options)], config, on_image)[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One training of several.
+
+    Attributes:
+        images: with the features that the SVMs learn from.
+        options: with the folder of the checkpoint, which is this training's alone.
+    """
+
+    images: TrainingImages
+    options: MiningOptions
+
+
+def train_together(
+    parts: Sequence[Part], config: SVMConfig, on_image: Callable[[int], None] = lambda done: None
+) -> list[LinearDetectors]:
+    """Train SVMs on several kinds of features of the same windows, which are pooled once for all.
+
+    Windows that the first SVMs are sure of are not hard for the others, see `mining.visit_together`. Where layers
+    compute in bfloat16, windows are ranked by scores of that precision.
+
+    Args:
+        parts: the trainings, with the same images in the same views.
+        config: published constants.
+        on_image: as of `train`.
+
+    Returns:
+        the SVMs of each training.
+
+    Raises:
+        ValueError: no image has an object that can be a positive.
+    """
+    miners = [Miner.resume(part.images, config, part.options) for part in parts]
+    if len({miner.next_image for miner in miners}) > 1:  # interrupted between the checkpoints of one and the next
+        for part in parts:
+            svm_checkpoint.remove(part.options.folder)
+        miners = [Miner.resume(part.images, config, part.options) for part in parts]
+    mine(miners, on_image)
+    return [miner.finish() for miner in miners]
 
 
 def trained_without(
@@ -64,7 +106,8 @@ def trained_without(
     """
     miner = Miner.restored(images, config, options, file=svm_checkpoint.FINISHED)
     if miner is None:
-        miner = Miner.resume(images, config, options).run()
+        miner = Miner.resume(images, config, options)
+        mine([miner])
         miner.save(svm_checkpoint.FINISHED)
         svm_checkpoint.remove(options.folder)
     try:

@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from detection.networks.bfloat16 import dtype_of
+
 
 class LowRankLinear(nn.Module):
     """A linear layer whose weight is the product of (out_features, rank) and (rank, in_features) matrices.
@@ -88,7 +90,9 @@ def compress(
         ValueError: see `truncate`.
     """
     with torch.inference_mode():
-        outputs = [fc6(torch.as_tensor(rows)) for rows in pool5]
+        dtype = dtype_of("bf16", fc6.weight.device)
+        weight = fc6.weight.to(dtype)
+        outputs = [torch.as_tensor(rows).to(dtype).matmul(weight.T).float() + fc6.bias for rows in pool5]
         low6, outputs6 = truncate(fc6, torch.cat(outputs) if outputs else torch.zeros(0, fc6.out_features), energy)
         low7, _ = truncate(fc7, fc7(outputs6.relu()), energy)
     return low6, low7

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from detection.config import SVMConfig
 from detection.linear_detectors import LinearDetectors
 from detection.training.images import TrainingImages
-from detection.training.mining import Miner, MiningOptions, training_key
+from detection.training.mining import Miner, MiningOptions, mine, training_key
 
 if TYPE_CHECKING:
     from data.records import ImageRecord
@@ -200,7 +200,8 @@ class Catchup:
         Raises:
             ValueError: no image has an object.
         """
-        self.miner = Miner.resume(self.images, self.config, self.options, self.start).run(on_image)
+        self.miner = Miner.resume(self.images, self.config, self.options, self.start)
+        mine([self.miner], on_image)
 
 
 def _list(images: TrainingImages) -> list[ImageRecord]:

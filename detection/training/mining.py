@@ -6,7 +6,7 @@ import copy
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 
 from detection.boxes import nms
 from detection.config import SVMConfig
+from detection.features import Placed
 from detection.linear_detectors import LinearDetectors
+from detection.parallel import for_each_chunk
 from detection.training import svm_checkpoint
 from detection.training.fingerprint import fingerprint
 from detection.training.hard_windows import HardWindows
@@ -25,6 +27,7 @@ from detection.training.solver import Objective, Problem, SharedState, Start, ma
 
 log = logging.getLogger(__name__)
 
+GATE = -1.5  # margin of SVMs on pool5; of windows below it, 3 of 1,000 are hard for the mean with SVMs on fc7
 WITHOUT_TOLERANCE = 0.01  # relative duality gap of SVMs without some images, which begin close to their end
 
 
@@ -147,25 +150,6 @@ class Miner:
             )
         return miner
 
-    def run(self, on_image: Callable[[int], None] = lambda done: None) -> Miner:
-        """Visit the images that remain, in order, and train every class.
-
-        Args:
-            on_image: called with the number of finished images; what it raises ends the training.
-        """
-        saved = time.monotonic()
-        on_image(self.next_image)
-        for index in range(self.next_image, len(self.images)):
-            self.visit(index)
-            last = index == len(self.images) - 1
-            self.retrain(self.due(last), self.options.tolerance if last else self.options.mining_tolerance)
-            self.next_image = index + 1
-            on_image(self.next_image)
-            if time.monotonic() - saved > self.options.checkpoint_seconds:
-                self.save()
-                saved = time.monotonic()
-        return self
-
     def add_positives(self, index: int) -> NDArray[np.bool_]:
         """Add the objects of one image as positives of their classes; return these classes, bool (K,)."""
         labelled = self.images.labelled_boxes(index)
@@ -180,16 +164,27 @@ class Miner:
 
     def visit(self, index: int) -> None:
         """Add the hard negatives of one image."""
-        labelled = self.images.labelled_boxes(index)
-        if not len(labelled.boxes):
-            return
-        placed = self.images.place(index, labelled.boxes)
+        visit_together([self], index)
+
+    def take(self, index: int, labelled: LabelledBoxes, placed: Placed, scores: NDArray[np.float32] | None) -> None:
+        """Add the hard negatives of one image whose windows are scored.
+
+        Args:
+            index: number of the image.
+            labelled: its R windows.
+            placed: their positions, with this miner's features.
+            scores: float32 (R, K); None before the first training.
+        """
         group = placed.group
-        scores = placed.scores(self.detectors().scores) if self.scored.any() else None  # (R, K)
         labels = np.zeros((group.max() + 1, self.images.n_classes), np.int8)
-        for k in np.flatnonzero(self.trainable).tolist():
-            ranked = scores[:, k] if scores is not None and self.scored[k] else None
-            labels[group[self.hard_negatives(labelled, group, k, ranked)], k] = -1
+        classes = np.flatnonzero(self.trainable).tolist()
+
+        def work(first: int, last: int) -> None:
+            for k in classes[first:last]:
+                ranked = scores[:, k] if scores is not None and self.scored[k] else None
+                labels[group[self.hard_negatives(labelled, group, k, ranked)], k] = -1
+
+        for_each_chunk(work, len(classes))
         held = np.flatnonzero(labels.any(axis=1))
         first_box = np.unique(group, return_index=True)[1]
         self.windows.add(index, first_box[held], placed.rows(held), labels[held])
@@ -378,6 +373,48 @@ class Miner:
     def close(self) -> None:
         """Release the feature rows."""
         self.windows.rows.close()
+
+
+def mine(miners: Sequence[Miner], on_image: Callable[[int], None] = lambda done: None) -> None:
+    """Visit the images that remain, in order, and train every class.
+
+    Args:
+        miners: of the same images with the features of different layers; all have seen the same images.
+        on_image: called with the number of finished images; what it raises ends the training.
+    """
+    first, count, saved = miners[0].next_image, len(miners[0].images), time.monotonic()
+    on_image(first)
+    for index in range(first, count):
+        visit_together(miners, index)
+        last = index == count - 1
+        for m in miners:
+            m.retrain(m.due(last), m.options.tolerance if last else m.options.mining_tolerance)
+            m.next_image = index + 1
+        on_image(index + 1)
+        if time.monotonic() - saved > miners[0].options.checkpoint_seconds:
+            for m in miners:
+                m.save()
+            saved = time.monotonic()
+
+
+def visit_together(miners: Sequence[Miner], index: int) -> None:
+    """Add the hard negatives of one image, whose windows are pooled once for all miners.
+
+    The first miner's SVMs rank all windows, those of the others the windows that the first ones rank above `GATE`:
+    what these are sure of is not hard for all together.
+    """
+    images = miners[0].images
+    labelled = images.labelled_boxes(index)
+    if not len(labelled.boxes):
+        return
+    placed = images.place(index, labelled.boxes)
+    ranking = [m for m in miners if m.scored.any()]
+    found: dict[Miner, NDArray[np.float32]] = {}
+    if ranking:
+        scores = placed.scores_of([(m.images.fc, m.detectors().scores) for m in ranking], GATE)
+        found = dict(zip(ranking, np.split(scores, len(ranking), axis=1), strict=True))
+    for m in miners:
+        m.take(index, labelled, placed.with_fc(m.images.fc), found.get(m))
 
 
 def training_key(

@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from detection import model, svm
 from detection.config import Precision, View
 from detection.linear_detectors import LinearDetectors, mean_of
@@ -30,6 +28,7 @@ from sppnet.settings.detector import SVMSettings
 
 CHECKPOINTS = "training"  # folder within the model's, while it is trained
 DATA_NOTES = {"training", "photos", "annotations", "category_ids"}  # notes on the data, not on settings
+COMPRESSED = 100  # windows per photo on whose features layers are compressed
 IF_GIVEN = ("train_views", "context", "energy")  # settings that are noted only where they are given
 
 
@@ -81,11 +80,9 @@ def _train(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]) -
         folder / CHECKPOINTS, int(s.memory * 2**30), s.solver, s.max_negatives_per_image, s.seed
     )
     parts = parts_of(images, options, both=s.features == BOTH)
-    started, found = time.monotonic(), list[LinearDetectors]()
-    with progress(len(parts) * len(images), 0, "img", "SVMs") as bar:
-        for part in parts:
-            before = len(found) * len(images)
-            found.append(svm.train(part.images, config.svm, part.options, partial(_advance, bar, before)))
+    started = time.monotonic()
+    with progress(len(images), 0, "img", "SVMs") as bar:
+        found = svm.train_together(parts, config.svm, partial(advance, bar))
     notes = notes | {"svm_seconds": round(time.monotonic() - started, 1)}
     name, weights = images.cache.manifest["network"], images.cache.manifest["weights"]
     classes = data.dataset.classes
@@ -101,24 +98,7 @@ def _train(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]) -
     return trained
 
 
-def _advance(bar: tqdm, before: int, done: int) -> None:
-    advance(bar, before + done)
-
-
-@dataclass(frozen=True, eq=False)
-class Part:
-    """SVMs that are trained on their own.
-
-    Attributes:
-        images: with the features that they learn from.
-        options: with the folder of their checkpoints.
-    """
-
-    images: TrainingImages
-    options: svm.MiningOptions
-
-
-def parts_of(images: TrainingImages, options: svm.MiningOptions, both: bool) -> list[Part]:
+def parts_of(images: TrainingImages, options: svm.MiningOptions, both: bool) -> list[svm.Part]:
     """The trainings whose SVMs make up a model's: one, or one on pool5 and one on fc7.
 
     Args:
@@ -127,11 +107,11 @@ def parts_of(images: TrainingImages, options: svm.MiningOptions, both: bool) -> 
         both: the SVMs learn from pool5 and from fc7.
     """
     if not both:
-        return [Part(images, options)]
+        return [svm.Part(images, options)]
     assert images.fc is not None
     fc7 = FcFeatures(images.fc.head.with_detectors(None), "fc7", images.fc.precision)
     return [
-        Part(images.with_fc(fc), replace(options, folder=options.folder / name))
+        svm.Part(images.with_fc(fc), replace(options, folder=options.folder / name))
         for name, fc in (("pool5", None), ("fc7", fc7))
     ]
 
@@ -205,7 +185,7 @@ def _fc_features(run: Run, images: TrainingImages, s: SVMSettings, precision: Pr
         network = images.cache.manifest["network"]
         head = fc_initialization.build(s.head or str(tuned), images.pooled_length, network, images.pooling).eval()
     if s.energy is not None and s.energy < 1:
-        head = head.compressed(feature_sample(images.views[0]), s.energy)
+        head = head.compressed(feature_sample(images.views[0], n_boxes=COMPRESSED), s.energy)
     return FcFeatures(head, layer, precision)
 
 

@@ -58,9 +58,23 @@ def trained(body, regressors=True):
 class Placed:
     """Stands for `PlacedWindows`."""
 
-    group: Any
-    rows: Any
-    scores: Any
+    pooled: Any
+    fc: Any = None
+
+    @property
+    def group(self):
+        return np.arange(len(self.pooled))
+
+    def with_fc(self, fc):
+        return Placed(self.pooled, fc)
+
+    def rows(self, positions):
+        return self.fc(self.pooled[positions]) if self.fc else self.pooled[positions]
+
+    def scores_of(self, scorers, gate):
+        first, *others = [scorer(fc(self.pooled) if fc else self.pooled) for fc, scorer in scorers]
+        passed = (first >= gate).any(axis=1, keepdims=True)
+        return np.concatenate([first, *(np.where(passed, o, -np.inf) for o in others)], axis=1, dtype=np.float32)
 
 
 @dataclass
@@ -78,7 +92,7 @@ class SyntheticImages(TrainingImages):
         reads: how often the features of each image were asked for.
     """
 
-    pooled_length = feature_length = DIM
+    pooled_length = DIM
 
     def __init__(self, *args):
         super().__init__(*args)
@@ -90,7 +104,19 @@ class SyntheticImages(TrainingImages):
             [self.records[i] for i in places], self.proposals, self.cache, self.pooling, self.n_classes
         )
 
+    def with_fc(self, fc):
+        images = self.subset_of(range(len(self)))
+        images.fc = fc
+        return images
+
+    @property
+    def feature_length(self):
+        return self.fc.head.fc7.out_features if self.fc else DIM
+
     def pool(self, index, boxes, scale_index=None):
+        return self.place(index, boxes).rows(slice(None))
+
+    def place(self, index, boxes, scale_index=None):
         self.reads[index] += 1
         labelled = self.labelled_boxes(index)
         rows = [int(np.flatnonzero((labelled.boxes == box).all(axis=1))[0]) for box in boxes]
@@ -100,11 +126,7 @@ class SyntheticImages(TrainingImages):
         )
         signal = np.zeros((len(labelled.boxes), DIM))
         signal[:, : self.n_classes] = 2 * labelled.overlaps
-        return (signal + noise)[np.array(rows, int)].astype(np.float16).astype(np.float32)
-
-    def place(self, index, boxes, scale_index=None):
-        rows = self.pool(index, boxes)
-        return Placed(np.arange(len(boxes)), lambda positions: rows[positions], lambda scorer: scorer(rows))
+        return Placed((signal + noise)[np.array(rows, int)].astype(np.float16).astype(np.float32), self.fc)
 
 
 def make_images(n=12, classes=2, seed=0, windows=150):

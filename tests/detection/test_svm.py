@@ -91,6 +91,69 @@ def test_interrupted_training_resumes_to_the_same_result(images, tmp_path, stop)
     assert not (options.folder / svm_checkpoint.FILE).exists()
 
 
+def parts_in(images, folder, **options):
+    """A training on pool5 and one on fc7 of the same images."""
+    fc = FcFeatures(FcHead.random(images.pooled_length, 9), "fc7")
+    return [
+        svm.Part(images.with_fc(layers), options_of(folder / str(layers is None), **options)) for layers in (None, fc)
+    ]
+
+
+def test_trainings_together_equal_trainings_one_by_one(images, tmp_path, monkeypatch):
+    monkeypatch.setattr(mining, "GATE", -np.inf)
+    config = replace(PAPER.svm, retrain_after=100)
+    apart = [svm.train(part.images, config, part.options) for part in parts_in(images, tmp_path / "apart")]
+    parts = parts_in(images, tmp_path / "together")
+    for mine, alone in zip(svm.train_together(parts, config), apart, strict=True):
+        np.testing.assert_array_equal(mine.weights, alone.weights)
+        np.testing.assert_array_equal(mine.bias, alone.bias)
+    assert apart[0].weights.shape != apart[1].weights.shape
+
+
+def test_windows_that_the_first_svms_are_sure_of_are_not_hard_for_the_second(images, tmp_path, monkeypatch):
+    config = replace(PAPER.svm, retrain_after=100, evict_threshold=-np.inf)
+    held = []
+    for gate in (-np.inf, -1.02, np.inf):
+        monkeypatch.setattr(mining, "GATE", gate)
+        first, second = [
+            mining.Miner.resume(p.images, config, p.options) for p in parts_in(images, tmp_path / str(gate))
+        ]
+        mining.mine([first, second])
+        held.append((len(first.windows), len(second.windows)))
+    assert held[0][0] == held[1][0] == held[2][0]
+    assert held[0][1] > held[1][1] > held[2][1]
+
+
+def test_windows_are_pooled_once_for_trainings_together(images, tmp_path):
+    parts = parts_in(images, tmp_path)
+    svm.train_together(parts, PAPER.svm)
+    first, second = (part.images.reads for part in parts)
+    assert first.total() - second.total() == len(images)  # every image once more; the rest are positives and the scale
+
+
+@pytest.mark.parametrize("saves", [4, 5])  # the last time, both were saved or only the first
+def test_trainings_together_resume_after_an_interruption(images, tmp_path, monkeypatch, saves):
+    config = replace(PAPER.svm, retrain_after=100)
+    whole = svm.train_together(parts_in(images, tmp_path / "whole"), config)
+    parts, saved = parts_in(images, tmp_path / "broken", checkpoint_seconds=0), []
+    save = mining.Miner.save
+
+    def interrupt(miner, *args):
+        if len(saved) == saves:
+            raise KeyboardInterrupt
+        saved.append(miner)
+        save(miner, *args)
+
+    monkeypatch.setattr(mining.Miner, "save", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        svm.train_together(parts, config)
+    monkeypatch.undo()
+    seen = []
+    for mine, alone in zip(svm.train_together(parts, config, seen.append), whole, strict=True):
+        np.testing.assert_allclose(mine.weights, alone.weights, atol=1e-6)  # layers round with the number of windows
+    assert seen[0] == {4: 2, 5: 0}[saves]
+
+
 def test_a_checkpoint_of_another_training_is_ignored(images, tmp_path, caplog):
     key = fingerprint(images, PAPER.svm, ())
     miner = mining.Miner.resume(images, PAPER.svm, options_of(tmp_path))

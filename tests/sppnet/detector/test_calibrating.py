@@ -40,8 +40,8 @@ def test_nothing_is_mined_again_if_the_windows_of_the_training_are_there(work, w
     if not there:
         kept.unlink()  # as in a run folder of an earlier version
     visited = []
-    visit = mining.Miner.visit
-    monkeypatch.setattr(mining.Miner, "visit", lambda self, i: (visited.append(i), visit(self, i)))
+    visit = mining.visit_together
+    monkeypatch.setattr(mining, "visit_together", lambda miners, i: (visited.append(i), visit(miners, i)))
     assert commands.calibrate(flags(work, weights)) == 0
     assert model.load(work.run / "model").calibration is not None
     assert visited == ([] if there else list(range(8)))
