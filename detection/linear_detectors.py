@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from detection.networks.fc_head import BOTH, FcFeatures
 
+GATE = np.float32(-1.5)  # of windows with a lower margin on pool5, 3 of 1,000 are within the mean margin
+
 
 @dataclass(frozen=True, eq=False)
 class LinearDetectors:
@@ -62,7 +64,8 @@ def mean_of(pool5: LinearDetectors, fc7: LinearDetectors, layers: FcFeatures) ->
     """Return classifiers whose margins are the means of those on pool5 and of those on fc7.
 
     Trained apart, the two make different mistakes. Trained together on both features, SVMs would rely on pool5 alone,
-    whose many values separate the training windows of a small data set.
+    whose many values separate the training windows of a small data set. fc7 is not computed of windows that all
+    classifiers of pool5 reject by a margin below `GATE`, and counts as zero.
 
     Args:
         pool5: K classifiers of pooled windows.
@@ -72,7 +75,7 @@ def mean_of(pool5: LinearDetectors, fc7: LinearDetectors, layers: FcFeatures) ->
     Returns:
         the classifiers; and the layers with those of pool5 beside them, whose features they use.
     """
-    head = layers.head.with_detectors(pool5.weights * np.float32(pool5.feature_scale))
+    head = layers.head.with_detectors(pool5.weights * np.float32(pool5.feature_scale), GATE - pool5.bias)
     halves = np.eye(pool5.n_classes, dtype=np.float32) / np.float32(2 * fc7.feature_scale)
     weights = np.concatenate([fc7.weights / np.float32(2), halves], axis=1)
     bias = (pool5.bias + fc7.bias) / np.float32(2)

@@ -43,23 +43,34 @@ class FcHead(nn.Module):
         self.fc7: nn.Linear | LowRankLinear = nn.Linear(width, width)
         self.dropout = nn.Dropout(0.5)
         self.detectors: nn.Linear | None = None
+        self.gate: nn.Parameter | None = None
 
     def forward(self, pool5: torch.Tensor, layer: Layer = "fc7") -> torch.Tensor:
         """Compute a layer: float32 (R, inputs) -> float32 (R, width), >= 0; with `BOTH`, K margins more."""
-        fc6: torch.Tensor = self.dropout(self.fc6(pool5).relu())
-        if layer == "fc6":
-            return fc6
-        fc7: torch.Tensor = self.dropout(self.fc7(fc6).relu())
-        if layer == "fc7":
-            return fc7
+        if layer != BOTH:
+            return self._layer(pool5, layer)
         assert self.detectors is not None
-        return torch.cat([fc7, self.detectors(pool5)], dim=1)
+        margins = self.detectors(pool5)
+        if self.gate is None:
+            return torch.cat([self._layer(pool5, "fc7"), margins], dim=1)
+        passed = (margins > self.gate).any(dim=1)
+        if torch.compiler.is_exporting():  # a graph computes all windows
+            return torch.cat([self._layer(pool5, "fc7") * passed[:, None], margins], dim=1)
+        fc7 = pool5.new_zeros(len(pool5), self.fc7.out_features)
+        fc7[passed] = self._layer(pool5[passed], "fc7")
+        return torch.cat([fc7, margins], dim=1)
 
-    def with_detectors(self, weights: NDArray[np.float32] | None) -> FcHead:
+    def _layer(self, pool5: torch.Tensor, layer: Layer) -> torch.Tensor:
+        fc6: torch.Tensor = self.dropout(self.fc6(pool5).relu())
+        return fc6 if layer == "fc6" else self.dropout(self.fc7(fc6).relu())
+
+    def with_detectors(self, weights: NDArray[np.float32] | None, gate: NDArray[np.float32] | None = None) -> FcHead:
         """Return the same layers with linear detectors of pool5 beside them.
 
         Args:
             weights: float32 (K, inputs), for unscaled features; None: without detectors.
+            gate: float32 (K,): fc7 of a window whose margins by the detectors are nowhere above it is not computed, but
+                zero; None: fc7 of all windows is computed.
         """
         with torch.device("meta"):  # without memory and random numbers
             head = FcHead(1, 1)
@@ -67,6 +78,7 @@ class FcHead(nn.Module):
         head.fc6, head.fc7 = self.fc6, self.fc7
         if head.detectors is not None:
             head.detectors.weight = nn.Parameter(torch.from_numpy(weights))
+        head.gate = None if gate is None else nn.Parameter(torch.from_numpy(gate), requires_grad=False)
         return head.eval()
 
     def plain(self) -> FcHead:
@@ -88,7 +100,7 @@ class FcHead(nn.Module):
         with torch.device("meta"):
             low = FcHead(1, 1)
         low.fc6, low.fc7 = compress(self.fc6, self.fc7, pool5, energy)
-        low.detectors = self.detectors
+        low.detectors, low.gate = self.detectors, self.gate
         return low.eval()
 
     def save(self, path: Path) -> None:
@@ -127,6 +139,7 @@ class FcHead(nn.Module):
             beside = tensors.get("detectors.weight")
             if beside is not None and beside.ndim == 2:
                 head.detectors = nn.Linear(beside.shape[1], len(beside), bias=False)
+                head.gate = nn.Parameter(torch.empty(len(beside))) if "gate" in tensors else None
         assign(head, tensors, what)
         return head.eval()
 

@@ -7,19 +7,24 @@ batch thus mixes windows of about as many images as it has windows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from detection.bbox_regression import encode
 from detection.config import FinetuneConfig
 from detection.training.images import TrainingImages
+from detection.training.subspace import Subspace
 
 BACKGROUND = 0  # label of negatives; the label of class k is k + 1
+PROJECTED = 512  # windows that are projected at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +32,7 @@ class Block:
     """Windows of B batches.
 
     Attributes:
-        features: float16 (B, P + N, D), pool5; positives first.
+        features: float16 (B, P + N, D), pool5 or its coordinates in a subspace; positives first.
         labels: int64 (B, P + N), 0 for negatives, k + 1 for class k.
         targets: float32 (B, P, 4), from each positive to its object, see `bbox_regression.encode`.
     """
@@ -66,6 +71,7 @@ class WindowBatches:
         batches: number of batches per block.
         difficult: use difficult objects as positives; False: windows that overlap one of them best are not drawn.
         seed: random seed of everything that is drawn.
+        subspace: of pool5, in which windows are given; may be set later. None: all of pool5.
 
     Raises:
         ValueError: no image has a positive window, or no image has a negative window.
@@ -78,8 +84,10 @@ class WindowBatches:
         batches: int = 100,
         difficult: bool = True,
         seed: int = 0,
+        subspace: Subspace | None = None,
     ) -> None:
         self.sources, self.config, self.batches, self.seed = sources, config, batches, seed
+        self.subspace = subspace
         images = sources[0]
         self._candidates = [self._find(images, i, difficult) for i in range(len(images))]
         for name in ("positives", "negatives"):
@@ -123,6 +131,13 @@ class WindowBatches:
         place, row, label = np.concatenate(parts, axis=2)  # each (B, P + N)
         pooled = self._pool(chosen, place.ravel(), row.ravel(), rng)
         return Block(pooled.reshape(*label.shape, -1), label, self._targets(chosen, found))
+
+    def sample(self, count: int) -> NDArray[np.float16]:
+        """Return pool5 of so many windows, drawn as those of a block are: float16 (count, D)."""
+        other = copy.copy(self)
+        other.batches, other.subspace = math.ceil(count / (self.config.positives + self.config.negatives)), None
+        windows = other.block(0).features
+        return windows.reshape(-1, windows.shape[2])[:count]
 
     def _draw(self, rng: np.random.Generator, count: int, *columns: list[NDArray[Any]]) -> NDArray[np.int64]:
         """Draw the windows of all batches in random order, without replacement unless there are too few.
@@ -180,7 +195,7 @@ class WindowBatches:
         row: NDArray[np.int64],
         rng: np.random.Generator,
     ) -> NDArray[np.float16]:
-        """Pool windows, reading the maps of each image once: float16 (W, D).
+        """Pool windows, reading the maps of each image once: float16 (W, D), or (W, N) in a subspace.
 
         Args:
             chosen: (source, image) pairs.
@@ -188,18 +203,33 @@ class WindowBatches:
             row: int64 (W,), the row of each window among the labelled boxes of its image.
             rng: random generator of the scales, if they are random.
         """
-        pooled: NDArray[np.float16] | None = None
-        for n in np.unique(place).tolist():
-            source, index = chosen[n]
-            images, mine = self.sources[source], np.flatnonzero(place == n)
+        order = np.argsort(place, kind="stable")
+        parts = self._parts(chosen, place, row, order, rng)
+        groups = _in_groups(parts, PROJECTED) if self.subspace else parts
+        pooled, done = np.empty((0, 0), np.float16), 0
+        for part in groups:
+            features = self.subspace.project(torch.from_numpy(part)).numpy() if self.subspace else part
+            if not done:
+                pooled = np.empty((len(place), features.shape[1]), np.float16)
+            pooled[order[done : done + len(part)]] = features
+            done += len(part)
+        return pooled
+
+    def _parts(
+        self,
+        chosen: list[tuple[int, int]],
+        place: NDArray[np.int64],
+        row: NDArray[np.int64],
+        order: NDArray[np.int64],
+        rng: np.random.Generator,
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield pool5 of the windows of each pair, in the order in which windows are sorted by pair."""
+        for mine in np.split(order, np.flatnonzero(np.diff(place[order])) + 1):
+            source, index = chosen[place[mine[0]]]
+            images = self.sources[source]
             boxes = images.boxes(index)[row[mine]]
             scale = rng.integers(len(images.pooling.scales), size=len(mine)) if self.config.random_scale else None
-            features = images.pool(index, boxes, scale)
-            if pooled is None:
-                pooled = np.empty((len(place), features.shape[1]), np.float16)
-            pooled[mine] = features
-        assert pooled is not None
-        return pooled
+            yield images.pool(index, boxes, scale)
 
     def stream(self, first: int, last: int) -> Iterator[Block]:
         """Yield blocks first..last - 1; the next block is pooled while the caller works on the current one."""
@@ -210,3 +240,15 @@ class WindowBatches:
                 ready = ahead.result()
                 ahead = pool.submit(self.block, number + 1) if number + 1 < last else None
                 yield ready
+
+
+def _in_groups(parts: Iterable[NDArray[np.float32]], rows: int) -> Iterator[NDArray[np.float32]]:
+    """Join consecutive parts, (n, D) each, to at least so many rows, except for the last."""
+    waiting: list[NDArray[np.float32]] = []
+    for part in parts:
+        waiting.append(part)
+        if sum(map(len, waiting)) >= rows:
+            yield np.concatenate(waiting)
+            waiting = []
+    if waiting:
+        yield np.concatenate(waiting)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from detection.boxes import nms
 from detection.config import SVMConfig
 from detection.features import Placed
-from detection.linear_detectors import LinearDetectors
+from detection.linear_detectors import GATE, LinearDetectors
 from detection.parallel import for_each_chunk
 from detection.training import svm_checkpoint
 from detection.training.fingerprint import fingerprint
@@ -27,7 +27,6 @@ from detection.training.solver import Objective, Problem, SharedState, Start, ma
 
 log = logging.getLogger(__name__)
 
-GATE = -1.5  # margin of SVMs on pool5; of windows below it, 3 of 1,000 are hard for the mean with SVMs on fc7
 WITHOUT_TOLERANCE = 0.01  # relative duality gap of SVMs without some images, which begin close to their end
 
 
@@ -411,7 +410,7 @@ def visit_together(miners: Sequence[Miner], index: int) -> None:
     ranking = [m for m in miners if m.scored.any()]
     found: dict[Miner, NDArray[np.float32]] = {}
     if ranking:
-        scores = placed.scores_of([(m.images.fc, m.detectors().scores) for m in ranking], GATE)
+        scores = placed.scores_of([(m.images.fc, m.detectors().scores) for m in ranking], float(GATE))
         found = dict(zip(ranking, np.split(scores, len(ranking), axis=1), strict=True))
     for m in miners:
         m.take(index, labelled, placed.with_fc(m.images.fc), found.get(m))

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import linalg
 
 FOLD_ROWS = 2048  # rows collected for one update of the Gram matrix
+PIECE_ROWS = 256  # rows that are converted to double precision at a time
 Floats = NDArray[np.float64]
 
 
@@ -65,8 +66,11 @@ class RidgeSystem:
         """
         if self._gram is None:
             x = np.concatenate(self._buffer)
+            self._buffer = []
             y = (np.concatenate(self.targets) - mean) @ whiten
-            return x.T.astype(np.float64) @ _solve(x @ x.T, y, self.ridge)
+            dual = _solve(x @ x.T, y, self.ridge)
+            pieces = range(0, len(x), PIECE_ROWS)  # in double precision, without a copy of all rows
+            return sum((x[i : i + PIECE_ROWS].T @ dual[i : i + PIECE_ROWS] for i in pieces), np.zeros((x.shape[1], 4)))
         if self._buffer:
             self._fold()
         y = (self._product - np.outer(self._gram[:, -1], mean)) @ whiten  # last column: X'1

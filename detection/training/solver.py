@@ -106,22 +106,16 @@ class SharedState:
 def margins(rows: RowStore, state: SharedState, classes: NDArray[np.int64], problem: Problem) -> NDArray[np.float32]:
     """Return the scores of the rows that each class uses: float32 (N, len(classes)), 0 for other rows."""
     out = np.zeros((len(state.labels), len(classes)), np.float32)
+    biases = state.bias_weights * problem.bias_feature
 
     def work(first: int, last: int) -> None:
-        for block, start, stop in _spans(rows, len(out)):
-            _margin_kernel(
-                block,
-                state.labels[start:stop],
-                classes,
-                state.weights,
-                state.bias_weights * problem.bias_feature,
-                problem.feature_scale,
-                first,
-                last,
-                out[start:stop],
-            )
+        for block, start, stop in _spans(rows, last):
+            a = max(first, start)
+            if a < stop:
+                part, labels = block[a - start : stop - start], state.labels[a:stop]
+                _margin_kernel(part, labels, classes, state.weights, biases, problem.feature_scale, out[a:stop])
 
-    for_each_chunk(work, len(classes))
+    for_each_chunk(work, len(out))
     return out
 
 
@@ -273,17 +267,14 @@ def _margin_kernel(
     weights: NDArray[np.float32],
     biases: NDArray[np.float64],
     scale: float,
-    first: int,
-    last: int,
     out: NDArray[np.float32],
 ) -> None:
-    """Compute `margins` of the rows of one block for the columns first <= column < last of `classes`."""
+    """Compute `margins` of some rows of one block."""
     bits = np.empty(block.shape[1], np.uint32)
     x = bits.view(np.float32)
     for r in range(len(labels)):
         decoded = False
-        for column in range(first, last):
-            k = classes[column]
+        for column, k in enumerate(classes):
             if labels[r, k] == 0:
                 continue
             if not decoded:

@@ -26,6 +26,8 @@ TUNED = 20  # objects from which on layers are fine-tuned
 CLASSES = 30  # up to so many, SVMs on pool5 do not take much longer than those on fc7
 ITERATIONS = (300, 8000)  # fewest and most of fine-tuning
 OBJECTS = 3  # per iteration
+SPANNING = 2048  # training windows, in whose span fc6 learns faster, and better
+FEW_OBJECTS = 5000  # up to so many
 SLOWLY = 3  # the last of so many parts of the iterations has a tenth of the learning rate
 HELD_OUT = 60  # photos of validation
 SHARES = (0.1, 0.15)  # smallest and largest of validation
@@ -57,6 +59,12 @@ def validation(train: Dataset) -> tuple[float, str]:
     """Share of the photos on which the best iteration is chosen, and whose scores tell probabilities."""
     share = max(float(np.clip(HELD_OUT / len(train), *SHARES)), min(MOST, FEWEST / len(train)))
     return round(share, 3), f"{round(share * len(train))} of {len(train)} photos"
+
+
+def subspace(train: Dataset) -> tuple[int, str]:
+    """The training windows in whose span fc6 learns; 0, all of pool5, where there is much to learn."""
+    objects = sum(len(record.boxes) for record in train)
+    return (SPANNING if objects <= FEW_OBJECTS else 0), f"{objects} objects"
 
 
 def scales(train: Dataset) -> tuple[tuple[int, ...], str]:

@@ -23,7 +23,11 @@ FILE = "choices.json"  # in the run folder
 NEGATIVES = 100  # hard ones per photo and class, that SVMs learn from
 WINDOWS = 4000  # per class, that box regressors learn from
 # always the same, so they are noted but not told
-USUAL = ("max_negatives_per_image", "bbox_features", "bbox_windows", "inference", "energy", "mirror", "validation")
+USUAL = (
+    *("max_negatives_per_image", "bbox_features", "bbox_windows", "inference", "energy", "mirror", "validation"),
+    *("subspace", "block"),
+)
+BLOCKS = {False: 50, True: 250}  # batches pooled at a time: on all of pool5, in a subspace
 ENERGY = 0.95  # share of the variance of fc6 and fc7
 
 
@@ -109,6 +113,9 @@ class Choices:
         self._fill("mirror", lambda: (not views, "--train-views are given" if views else "twice the photos"))
         self._fill("schedule", lambda: choice_rules.schedule(self.train))
         self._fill("validation", lambda: choice_rules.validation(self.train))
+        if self.settings.start == "random":
+            self._fill("subspace", lambda: choice_rules.subspace(self.train))
+        self._fill("block", lambda: (BLOCKS[bool(self.settings.subspace)], "what memory allows"))
 
     def _fill(self, name: str, rule: Callable[[], tuple[Any, str]]) -> None:
         """Choose a setting if it is open: as before, or else by a rule."""
@@ -169,4 +176,5 @@ def _of_model(run: Run, settings: TrainSettings) -> dict[str, Choice]:
 def _of_layers(notes: Mapping[str, Any]) -> dict[str, Any]:
     """Setting -> what layers were fine-tuned with."""
     steps = ",".join(f"{count}:{rate:g}" for count, rate in notes["finetune"]["schedule"])
-    return {"schedule": steps, "validation": notes["validation"], "mirror": bool(notes["mirror"])}
+    used = {"schedule": steps, "validation": notes["validation"], "mirror": bool(notes["mirror"])}
+    return used | {"subspace": notes.get("subspace", 0), "block": notes["block"]}

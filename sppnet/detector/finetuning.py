@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 from tqdm import tqdm
 
 from detection.config import FinetuneConfig
@@ -19,7 +21,8 @@ from detection.network import resolve_device
 from detection.networks import fc_initialization
 from detection.training.batches import WindowBatches
 from detection.training.fingerprint import changed_data, data_digests, fingerprint
-from detection.weights.state_dict import write_state
+from detection.training.subspace import Subspace
+from detection.weights.state_dict import read_state, write_state
 from sppnet.curves import write_curve
 from sppnet.detector.training_images import TrainingSet, in_view, open_training_set, train_views_flag
 from sppnet.progress import advance, log, progress
@@ -27,6 +30,7 @@ from sppnet.run import Run, exclusive
 from sppnet.settings.detector import FinetuneSettings
 
 HEAD = "fc_head.safetensors"  # fine-tuned fc6 and fc7, in the run's head folder
+SUBSPACE = "subspace-{}.safetensors"  # beside the checkpoint
 CLASSIFIER, SETTINGS = "classifier.safetensors", "finetune.json"
 SHORT = ((4_000, 1e-2), (2_000, 1e-3))  # a schedule for a CPU and a random start
 VALIDATION = 0.1  # share of the photos
@@ -47,9 +51,11 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: proposals or features are missing.
-        ValueError: the settings do not fit the data, or the run holds layers of another training.
+        ValueError: the settings do not fit the data or each other, or the run holds layers of another training.
         RuntimeError: another process is fine-tuning in this run.
     """
+    if settings.subspace and settings.start != "random":
+        raise ValueError("--subspace goes with --start random; other layers need all of pool5")
     held_out_share = settings.validation or VALIDATION
     s, data = replace(settings, validation=held_out_share), open_training_set(run, settings)
     tuned = replace(data.config.finetune, schedule=parse_schedule(s.schedule or "short", data.config.finetune))
@@ -62,17 +68,20 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
         done = None if s.overwrite else _finished(run, notes, before)
         if done:
             return done
-        batches = WindowBatches(sources, tuned, s.block, s.difficult, s.seed)
-        held_out = WindowBatches([validation], replace(tuned, random_scale=False), VALIDATION_BATCHES, seed=s.seed)
+        batches = WindowBatches(sources, tuned, _block(s, tuned), s.difficult, s.seed)
+        batches.subspace = space = _subspace(run.head, batches, s.subspace, notes["training"]) if s.subspace else None
+        fixed = replace(tuned, random_scale=False)
+        held_out = WindowBatches([validation], fixed, VALIDATION_BATCHES, seed=s.seed, subspace=space)
         _warn_of_missing(data.dataset.classes, batches)
-        model = _initial(s, data)
+        model = _initial(s, data, space)
         options = FinetuneOptions(
             run.head, resolve_device(s.device), s.seed, _validate_every(s, tuned), box_loss=s.box_loss
         )
-        training = Finetuning(model, batches, [held_out.block(0)], tuned, options, notes["training"])
+        key = notes["training"] + (space.digest if space else "")
+        training = Finetuning(model, batches, [held_out.block(0)], tuned, options, key)
         with progress(training.iterations, 0, "it", "fine-tuning") as bar:
             training.run(lambda done, loss: _show(bar, done, loss))
-        return _keep(run.head, training, notes)
+        return _keep(run.head, training, notes, space)
 
 
 def _notes(s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig) -> dict[str, Any]:
@@ -93,6 +102,7 @@ def _notes(s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig) -> dic
         "block": s.block,
         "seed": s.seed,
         **({"box_loss": s.box_loss} if s.box_loss else {}),
+        **({"subspace": s.subspace} if s.subspace else {}),
         "finetune": asdict(tuned),
     }
 
@@ -100,6 +110,7 @@ def _notes(s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig) -> dic
 def _options(s: FinetuneSettings, tuned: FinetuneConfig) -> tuple[object, ...]:
     options: tuple[object, ...] = (tuned, s.start, s.width, s.mirror, s.validation, s.difficult, s.block, s.seed)
     options += (s.box_loss,) if s.box_loss else ()
+    options += ("subspace", s.subspace) if s.subspace else ()
     return (*options, s.learned_views) if s.train_views else options
 
 
@@ -110,11 +121,38 @@ def _validate_every(s: FinetuneSettings, tuned: FinetuneConfig) -> int:
     return max(1, min(VALIDATE_EVERY, sum(count for count, _ in tuned.schedule) // VALIDATIONS))
 
 
-def _initial(s: FinetuneSettings, data: TrainingSet) -> WindowClassifier:
+def _block(s: FinetuneSettings, tuned: FinetuneConfig) -> int:
+    """Batches per block; in a subspace, blocks are as large as they may be so that none is pooled in vain."""
+    assert s.block
+    if not s.subspace:
+        return s.block
+    iterations = sum(count for count, _ in tuned.schedule)
+    return math.ceil(iterations / math.ceil(iterations / s.block))
+
+
+def _subspace(folder: Path, batches: WindowBatches, windows: int, key: str) -> Subspace:
+    """The span of so many windows; that of an interrupted training with this key is found in the folder."""
+    path = folder / SUBSPACE.format(key[:16])
+    try:
+        return Subspace(read_state(path)["basis"])
+    except (OSError, ValueError, KeyError):
+        pass  # there is none, or it is damaged: a checkpoint that belongs to another one is not continued
+    for other in folder.glob(SUBSPACE.format("*")):
+        other.unlink()
+    found = Subspace.spanned_by(batches.sample(windows))
+    write_state(path, {"basis": found.basis})
+    return found
+
+
+def _initial(s: FinetuneSettings, data: TrainingSet, space: Subspace | None) -> WindowClassifier:
     """The layers to start from."""
     images, pooling = data.images, data.config.pooling
-    network = images.cache.manifest["network"]
-    head = fc_initialization.build(s.start, images.pooled_length, network, pooling, s.width, s.seed)
+    network, length = images.cache.manifest["network"], images.pooled_length
+    head = fc_initialization.build(s.start, len(space) if space else length, network, pooling, s.width, s.seed)
+    if space:  # as large as the part of the layer of all of pool5 that lies in the subspace, or it learns more slowly
+        assert isinstance(head.fc6, nn.Linear)
+        with torch.no_grad():
+            head.fc6.weight.mul_(math.sqrt(len(space) / length))
     with torch.random.fork_rng():
         torch.manual_seed(s.seed)
         return WindowClassifier(head, images.n_classes, boxes=s.box_loss > 0)
@@ -199,14 +237,16 @@ def _show(bar: tqdm, done: int, loss: float) -> None:
     advance(bar, done)
 
 
-def _keep(folder: Path, training: Finetuning, notes: dict[str, Any]) -> dict[str, Any]:
+def _keep(folder: Path, training: Finetuning, notes: dict[str, Any], space: Subspace | None) -> dict[str, Any]:
     """Write layers, curve and settings; remove the checkpoint."""
-    training.model.head.cpu().plain().save(folder / HEAD)
+    head = training.model.head.cpu().plain()
+    (space.expand(head) if space else head).save(folder / HEAD)
     write_state(folder / CLASSIFIER, training.model.fc8.cpu().state_dict())
     write_curve(folder, training.curve)
     best = max(training.curve, key=lambda p: p.validation_ap)
     result = notes | {"curve": [asdict(p) for p in training.curve], "best": asdict(best)}
     write_atomically(folder / SETTINGS, [(json.dumps(result, indent=1) + "\n").encode()])
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    for file in (folder / CHECKPOINT, *folder.glob(SUBSPACE.format("*"))):
+        file.unlink(missing_ok=True)
     log.info("fc6, fc7 and softmax layer of iteration %d: %s", best.iteration, folder)
     return result

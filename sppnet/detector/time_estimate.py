@@ -113,6 +113,7 @@ class Machine:
         """Seconds of fine-tuning on so many maps."""
         iterations = sum(count for count, _ in parse_schedule(s.schedule or "short", PAPER.finetune))
         batch = PAPER.finetune.positives + PAPER.finetune.negatives
+        assert s.block
         return READ * iterations / s.block * min(maps, DRAWN) + STEPS * iterations * batch * self.product
 
 

@@ -213,7 +213,14 @@ class FinetuneSettings(LearningSettings, SeedSettings, OverwriteSettings, Learne
     validate_every: int | None = option(
         None, "iterations between validations (default: a sixth of all, 500 at most)", metavar="N", minimum=1
     )
-    block: int = option(100, "batches pooled at a time", metavar="N", minimum=1)
+    block: int | None = option(100, "batches pooled at a time", metavar="N", minimum=1)
+    subspace: int | None = option(
+        None,
+        "learn fc6, when it starts from random numbers, in the span of so many training windows, which is twice as "
+        "fast; 0: on all of pool5 (default)",
+        metavar="N",
+        minimum=0,
+    )
     difficult: bool = option(True, "use difficult objects as positives")
     box_loss: float = option(
         0.0, "weight of a loss of regressed boxes beside that of classes (as Fast R-CNN's); 0: none", minimum=0

@@ -65,7 +65,16 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
         above=0,
         below=1,
     )
-    block: int = option(50, "batches pooled at a time", metavar="N", minimum=1)
+    block: int | None = option(
+        None, "batches pooled at a time (default: 250 in a subspace, else 50)", metavar="N", minimum=1
+    )
+    subspace: int | None = option(
+        None,
+        "learn fc6, when it starts from random numbers, in the span of so many training windows; 0: on all of pool5 "
+        "(default: 2048; 0 for more than 5000 objects)",
+        metavar="N",
+        minimum=0,
+    )
     energy: float | None = option(
         None,
         "share of the variance of fc6 and fc7 to keep, for smaller and faster layers; 1: all (default: 0.95)",

@@ -13,7 +13,7 @@ from detection.detections import Detections
 from detection.features import FeaturePyramid
 from detection.linear_detectors import LinearDetectors
 from detection.model import Model, load
-from detection.networks.fc_head import FcFeatures, FcHead, NormalizedHead
+from detection.networks.fc_head import BOTH, FcFeatures, FcHead, NormalizedHead
 from detection.training.images import TrainingImages
 from detection.weights.state_dict import write_state
 
@@ -170,3 +170,36 @@ def test_a_model_is_saved_and_loaded_with_its_head(tmp_path):
     replace(model, fc=None).save(tmp_path)
     assert load(tmp_path).fc is None
     assert {p.name for p in tmp_path.iterdir()} == {"model.json", "svms.safetensors"}
+
+
+def gated_head(gate):
+    weights = np.random.default_rng(0).normal(size=(2, 12)).astype(np.float32)
+    return FcHead.random(12, 5).with_detectors(weights, gate)
+
+
+def test_fc7_of_windows_below_the_gate_is_zero_and_is_not_computed(monkeypatch):
+    pool5 = torch.from_numpy(np.random.default_rng(1).normal(size=(50, 12)).astype(np.float32))
+    whole, gated = gated_head(None), gated_head(np.float32([1.0, np.inf]))
+    seen, layer = [], FcHead._layer
+    monkeypatch.setattr(FcHead, "_layer", lambda self, rows, name: (seen.append(len(rows)), layer(self, rows, name))[1])
+    with torch.inference_mode():
+        expected, found = whole(pool5, BOTH), gated(pool5, BOTH)
+        assert torch.equal(gated(pool5, "fc7"), whole(pool5, "fc7"))
+    passed = expected[:, 5] > 1  # the second class never opens the gate
+    assert 5 < passed.sum() < 45
+    torch.testing.assert_close(found[passed], expected[passed])
+    assert (found[~passed, :5] == 0).all()
+    torch.testing.assert_close(found[:, 5:], expected[:, 5:])
+    assert seen[:2] == [50, passed.sum()]
+
+
+def test_a_gate_is_saved_with_the_layers_and_goes_with_the_detectors(tmp_path):
+    gate = np.float32([0.5, -2])
+    head = gated_head(gate)
+    head.save(tmp_path / "head.safetensors")
+    again = FcHead.load(tmp_path / "head.safetensors")
+    np.testing.assert_array_equal(again.gate.detach().numpy(), gate)
+    assert again.with_detectors(None).gate is None
+    small = head.compressed([np.random.default_rng(0).random((40, 12), np.float32)], 0.9)
+    np.testing.assert_array_equal(small.gate.detach().numpy(), gate)
+    assert FcFeatures(head, BOTH).digest != FcFeatures(gated_head(None), BOTH).digest

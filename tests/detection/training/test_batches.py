@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from detection.bbox_regression import decode
 from detection.config import FinetuneConfig
+from detection.training import batches as batches_module
 from detection.training.batches import WindowBatches
+from detection.training.subspace import Subspace
 
 CONFIG = FinetuneConfig(positives=4, negatives=12, schedule=((90, 0.05), (30, 0.005)))
 
@@ -119,3 +122,23 @@ def test_classes_are_those_with_positive_windows(images):
     assert make_batches(images).classes() == set(range(images.n_classes))
     images.n_classes += 1  # a class that no image has
     assert make_batches(images).classes() == set(range(images.n_classes - 1))
+
+
+def test_a_sample_is_drawn_as_the_windows_of_batches_are(images):
+    batches = make_batches(images)
+    sample = batches.sample(40)
+    assert (sample.shape, sample.dtype) == ((40, images.pooled_length), np.float16)
+    of_blocks = make_batches(images, batches=3).block(0).features  # three batches have 48 windows
+    np.testing.assert_array_equal(sample, of_blocks.reshape(-1, images.pooled_length)[:40])
+
+
+@pytest.mark.parametrize("at_a_time", [1, 13, 1000])
+def test_windows_in_a_subspace_are_those_of_pool5_projected(images, monkeypatch, at_a_time):
+    monkeypatch.setattr(batches_module, "PROJECTED", at_a_time)
+    plain, inside = make_batches(images), make_batches(images)
+    inside.subspace = Subspace.spanned_by(plain.sample(20))
+    whole, block = plain.block(1), inside.block(1)
+    expected = inside.subspace.project(torch.from_numpy(whole.features.astype(np.float32))).numpy()
+    assert block.features.shape == (5, 16, 20)
+    np.testing.assert_allclose(block.features, expected, atol=0.02)
+    np.testing.assert_array_equal(block.labels, whole.labels)

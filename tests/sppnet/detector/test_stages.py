@@ -21,7 +21,7 @@ from detection.networks.softmax import SoftmaxClassifier
 from detection.training import mining
 from detection.training.batches import WindowBatches
 from proposals.io import load as load_boxes
-from sppnet.detector import calibrating
+from sppnet.detector import calibrating, finetuning
 from tests import commands
 
 CALIBRATION = Calibration((1.0,) * 6, (0.0,) * 6, (0.5,) * 6)
@@ -291,7 +291,7 @@ def test_margins_of_svms_on_pool5_and_on_fc7_are_averaged(tuned, weights, monkey
     expected = (pool5.svms.scores(windows) + fc7.svms.scores(fc7.fc(windows))) / 2
     np.testing.assert_allclose(both.svms.scores(both.fc(windows)), expected, atol=1e-4)
     assert all(np.array_equal(a.weights, b.weights) for a, b in zip(both.regressors, pool5.regressors, strict=True))
-    monkeypatch.setattr(mining.Miner, "visit", pytest.fail)  # nothing is mined again
+    monkeypatch.setattr(mining, "visit_together", pytest.fail)  # nothing is mined again
     calibrate = [*tuned.data, "--model-name", "pool5+fc7", "--weights", str(weights)]
     assert commands.calibrate(calibrate) == 0
     assert "too few photos to hold some out" in caplog.text  # the layers have not seen one of the eight
@@ -400,7 +400,7 @@ def test_the_softmax_layer_has_a_say_in_the_margins(tuned, weights, capsys, monk
     both = load(tuned.run / "model").svms
     np.testing.assert_allclose(both.weights, alone.weights + added.weights, rtol=1e-6)
     np.testing.assert_allclose(both.bias, alone.bias + added.bias, rtol=1e-6)
-    monkeypatch.setattr(mining.Miner, "visit", pytest.fail)  # from the windows that are there
+    monkeypatch.setattr(mining, "visit_together", pytest.fail)  # from the windows that are there
     assert commands.calibrate([*tuned.data, "--weights", str(weights)]) == 0
     replace(load(tuned.run / "model"), calibration=CALIBRATION).save(tuned.run / "model")
     for weight, expected in (("0.5", both), ("0", alone), ("0.5", both)):
@@ -448,12 +448,52 @@ def test_finished_layers_are_kept_and_others_refused(tuned, capsys):
         (["--validation", "1"], "leaves none of 8 images to train on"),
         (["--mirror"], "--mirror"),
         (["--start", "absent.safetensors"], "absent.safetensors"),
+        (["--start", "imagenet", "--subspace", "16"], "--subspace goes with --start random"),
     ],
 )
 def test_fine_tuning_that_cannot_start_says_why_and_leaves_nothing(work, capsys, flags, words):
     assert commands.finetune([*work.data, *flags]) == 1
     assert words in capsys.readouterr().err
     assert not list(work.run.glob("head/*.*afetensors"))
+
+
+def test_layers_learned_in_a_subspace_are_layers_of_pool5(work, monkeypatch):
+    tune = [*work.data, "--schedule", "6:1e-3,2:1e-4", "--width", "24", "--block", "3", "--validate-every", "2"]
+    tune += ["--subspace", "40"]
+    keep, checkpoints = finetuning._keep, []
+
+    def look(folder, *args):
+        checkpoints.extend(sorted(p.name for p in folder.iterdir()))
+        return keep(folder, *args)
+
+    monkeypatch.setattr(finetuning, "_keep", look)
+    assert commands.finetune(tune) == 0
+    assert checkpoints[0] == "finetune.pt"
+    assert checkpoints[1].startswith("subspace-")
+    head = work.run / "head"
+    assert {p.suffix for p in head.iterdir()} == {".safetensors", ".json", ".csv", ".png"}
+    assert not list(head.glob("subspace-*"))
+    assert FcHead.load(head / "fc_head.safetensors").fc6.weight.shape == (24, 256 * 50)
+    first = (head / "fc_head.safetensors").read_bytes()
+    assert commands.finetune([*tune[:-1], "41"]) == 1  # another training
+    assert commands.finetune([*tune, "--overwrite"]) == 0
+    assert (head / "fc_head.safetensors").read_bytes() == first
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_fine_tuning_in_a_subspace_resumes(work, monkeypatch, caplog, damaged):
+    caplog.set_level("INFO")
+    tune = [*work.data, "--schedule", "6:1e-3,2:1e-4", "--width", "24", "--block", "3", "--validate-every", "2"]
+    tune += ["--subspace", "40"]
+    with monkeypatch.context() as patch:
+        patch.setattr(finetuning, "_show", lambda bar, done, loss: pytest.fail("stopped") if done == 5 else None)
+        with pytest.raises(pytest.fail.Exception):
+            commands.finetune(tune)
+    if damaged:
+        (basis,) = (work.run / "head").glob("subspace-*")
+        basis.write_bytes(basis.read_bytes()[:100])
+    assert commands.finetune(tune) == 0
+    assert "resuming at iteration 4 of 8" in caplog.text
 
 
 def test_a_class_without_windows_is_named(work, capsys, caplog, monkeypatch):

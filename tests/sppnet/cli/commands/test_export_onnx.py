@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from detection import SPPDetector, onnx_export
-from detection.linear_detectors import LinearDetectors
+from detection.linear_detectors import LinearDetectors, mean_of
 from detection.networks.fc_head import FcFeatures, FcHead
 from sppnet.cli import main
 
@@ -57,3 +57,22 @@ def test_onnx_scores_go_through_fc_layers(detector, tmp_path):
     pooled = rng.random((5, model.pooled_length), dtype=np.float32)
     margins = session(tmp_path / "head.onnx").run(None, {"pool5": pooled})[0]
     np.testing.assert_allclose(margins, svms.scores(fc(pooled)), atol=1e-5)
+
+
+def test_onnx_scores_on_pool5_and_fc7_heed_the_gate(detector, tmp_path):
+    pytest.importorskip("onnxscript")
+
+    rng, length = np.random.default_rng(1), detector.model.pooled_length
+    of_pool5, of_fc7 = (
+        LinearDetectors(rng.normal(size=(2, n)).astype(np.float32), np.float32([-1, -2]), 3 / n) for n in (length, 8)
+    )
+    svms, fc = mean_of(of_pool5, of_fc7, FcFeatures(FcHead.random(length, 8), "fc7"))
+    model = replace(detector.model, fc=fc, svms=svms, classes=("a", "b"), regressors=())
+    (tmp_path / "head.onnx").write_bytes(onnx_export.head_onnx(model))
+    pooled = rng.normal(size=(60, length)).astype(np.float32) * np.linspace(0, 60, 60, dtype=np.float32)[:, None]
+    passed = (of_pool5.scores(pooled) > -1.5).any(axis=1)
+    assert 10 < passed.sum() < 50
+    margins = session(tmp_path / "head.onnx").run(None, {"pool5": pooled})[0]
+    np.testing.assert_allclose(margins, svms.scores(fc(pooled)), atol=1e-2)
+    exact = (of_pool5.scores(pooled) + of_fc7.scores(FcFeatures(fc.head, "fc7")(pooled))) / 2
+    assert np.abs(margins - exact)[passed].max() < 0.01 < np.abs(margins - exact)[~passed].min()
