@@ -13,17 +13,18 @@ from numpy.typing import NDArray
 
 from detection import network
 from detection.config import PAPER, Precision
-from detection.features import FeaturePyramid, compute_pyramid, place
+from detection.features import FeaturePyramid, apply_pooled, compute_pyramid, place
 from detection.image import read
 from detection.linear_detectors import LinearDetectors
 from detection.network import ConvBody
-from detection.networks.bfloat16 import autocast
+from detection.networks.bfloat16 import autocast, dtype_of
 from detection.networks.fc_head import BOTH
 from detection.parallel import single_threaded_torch
 from proposals import sources
 from sppnet.detector.finetuning import parse_schedule
 from sppnet.detector.proposals import search_of
 from sppnet.run import Run, names_file
+from sppnet.settings.detector import Features
 from sppnet.settings.train import TrainSettings
 
 PROBED = 2  # photos
@@ -36,15 +37,19 @@ BATCH, WIDTH = 512, 1024  # windows and outputs of the product that is measured
 SHARE = 0.8  # of the processors that work at a time, on average
 STORED = 0.25  # per photo, reading it and storing its maps, for one million pixels
 COMPRESSED = 0.55  # of the time of fc6, where it is compressed
-READ = 0.05  # per map that fine-tuning reads
-DRAWN = 500  # maps that a block of batches is drawn from, if there are so many
-STEPS = 4.0  # of fine-tuning per product of its batch
-SOLVED = 0.05  # per object; twice as much with SHARED classes
+PASSED, PASSED_LATER = 0.6, 0.12  # share of windows that SVMs on pool5 leave to those on fc7, in mining and afterwards
+PREPARED = 0.13  # per photo of SVM training, besides scores
+READ, READ_ALL = 0.01, 0.05  # per map that fine-tuning reads, in a subspace and on all of pool5
+DRAWN = 500  # maps that a block of batches is drawn from on all of pool5, if there are so many
+PROJECTED = 1.7  # products with a subspace, of those of fc6
+SPANNED = 5.0  # making a subspace of 2,048 windows
+STEP, STEPS = 0.02, 4.0  # of fine-tuning: fixed, and per product of its batch
+SOLVED = 0.036  # per object; twice as much with SHARED classes
 SHARED = 30
-REGRESSED = 8.0  # per class
-RETRAINED = 0.3  # share of SOLVED that probabilities take, for each of PARTS
+REGRESSED = 4.0  # per class
+RETRAINED = 0.12  # share of SOLVED that probabilities take, for each of PARTS
 PARTS = 4
-JUDGED = (1.5, 0.2)  # per photo: factor on the time of its scores, and further seconds
+JUDGED = (1.4, 0.05)  # per photo: factor on the time of its scores, and further seconds
 HELD_OUT = 0.15  # share of the photos
 T = TypeVar("T")
 
@@ -76,7 +81,9 @@ class Machine:
         windows: mean number of windows per photo.
         convolve: per photo, for its feature maps, for one million pixels of a square of the short side.
         pool: per window, pooling and the product with one SVM.
+        pool_for_layers: the same in the precision of fully connected layers.
         product: per window, fc6 with `WIDTH` outputs.
+        length: of a pooled vector.
     """
 
     cores: int
@@ -84,7 +91,9 @@ class Machine:
     windows: float
     convolve: float
     pool: float
+    pool_for_layers: float
     product: float
+    length: int
 
     def estimate(self, s: TrainSettings, work: Work) -> dict[str, float]:
         """Return the seconds of each stage, for settings without open ones."""
@@ -96,25 +105,35 @@ class Machine:
             views = len(s.learned_views)
             found["fully connected layers"] = self._finetuning(s, work.photos * views)
         found["features"] = (views * work.photos + work.test_photos) * convolve
-        on_fc7 = self.windows * (self.pool + COMPRESSED * self.product)
-        on_pool5 = self.windows * self.pool if s.features in ("pool5", BOTH) else 0.0
-        scored = on_pool5 + layers * on_fc7
-        solved = SOLVED * work.objects * (1 + work.classes / SHARED) if on_pool5 else 0.0
-        found["SVMs"] = work.photos * scored + solved
+        mined, judged = self._scoring(s.features, PASSED), self._scoring(s.features, PASSED_LATER)
+        solved = SOLVED * work.objects * (1 + work.classes / SHARED) if s.features in ("pool5", BOTH) else 0.0
+        found["SVMs"] = work.photos * (mined + PREPARED) + solved
         if s.bbox_regression:
             found["box regressors"] = REGRESSED * work.classes
-        judged = JUDGED[0] * (on_fc7 if layers else on_pool5) + JUDGED[1]
+        judged = JUDGED[0] * judged + JUDGED[1]
         if s.calibrate:
             found["probabilities"] = HELD_OUT * work.photos * judged + PARTS * RETRAINED * solved
         found["test"] = work.test_photos * judged
         return {stage: seconds / (SHARE * self.cores) for stage, seconds in found.items()}
 
+    def _scoring(self, features: Features | None, passed: float) -> float:
+        """Seconds of the scores of a photo, where SVMs on pool5 leave a share of the windows to those on fc7."""
+        if features == "pool5":
+            return self.windows * self.pool
+        passed = passed if features == BOTH else 1.0
+        return self.windows * (self.pool_for_layers + passed * COMPRESSED * self.product)
+
     def _finetuning(self, s: TrainSettings, maps: int) -> float:
         """Seconds of fine-tuning on so many maps."""
         iterations = sum(count for count, _ in parse_schedule(s.schedule or "short", PAPER.finetune))
-        batch = PAPER.finetune.positives + PAPER.finetune.negatives
+        windows = iterations * (PAPER.finetune.positives + PAPER.finetune.negatives)
         assert s.block
-        return READ * iterations / s.block * min(maps, DRAWN) + STEPS * iterations * batch * self.product
+        blocks = -(-iterations // s.block)
+        if not s.subspace:
+            return READ_ALL * blocks * min(maps, DRAWN) + STEPS * windows * self.product
+        project = PROJECTED * windows * self.product * s.subspace / WIDTH
+        step = STEP * iterations + STEPS * windows * self.product * (s.subspace + WIDTH) / self.length
+        return READ * (blocks + 1) * maps + project + step + SPANNED * (s.subspace / 2048) ** 2
 
 
 def measure(run: Run, s: TrainSettings) -> Machine | None:
@@ -134,7 +153,8 @@ def measure(run: Run, s: TrainSettings) -> Machine | None:
             body = network.build(s.backbone or "lite0", s.weights or "pretrained", s.device, s.precision or "fp32")
             searched = [_search(photo, run, s) for photo in photos]
             convolve, pyramid = _convolve(photos[0], body)
-            pool, length = _pool(pyramid, searched[0][1])
+            dtype = dtype_of(s.precision or "fp32", torch.device("cpu"))
+            (pool, length), (for_layers, _) = (_pool(pyramid, searched[0][1], d) for d in (None, dtype))
             product = _product(length, body.device, s.precision)
     except (OSError, ValueError):
         return None
@@ -142,7 +162,7 @@ def measure(run: Run, s: TrainSettings) -> Machine | None:
     windows = float(np.mean([len(boxes) for _, boxes in searched]))
     ratio = float(np.mean([max(record.size) / min(record.size) for record in run.train]))
     convolve *= ratio if body.device.type == "cpu" else ratio * cores
-    return Machine(cores, search, windows, convolve, pool, product)
+    return Machine(cores, search, windows, convolve, pool, for_layers, product, length)
 
 
 def _search(photo: NDArray[np.uint8], run: Run, s: TrainSettings) -> tuple[float, NDArray[np.float32]]:
@@ -161,13 +181,14 @@ def _convolve(photo: NDArray[np.uint8], body: ConvBody) -> tuple[float, FeatureP
     return seconds * 1e6 / (SIDE * SIDE * max(height, width) / min(height, width)), pyramid
 
 
-def _pool(pyramid: FeaturePyramid, windows: NDArray[np.float32]) -> tuple[float, int]:
-    """Seconds per window of pooling and one SVM, and the length of a pooled vector."""
+def _pool(pyramid: FeaturePyramid, windows: NDArray[np.float32], dtype: torch.dtype | None) -> tuple[float, int]:
+    """Seconds per window of pooling and one SVM, and the length of a pooled vector; `dtype` as of `apply_pooled`."""
     pooling = replace(PAPER.pooling, scales=(SIDE,))
     length = len(pyramid.maps[0]) * pooling.bins
     svm = LinearDetectors(np.ones((1, length), np.float32), np.zeros(1, np.float32), 1.0)
-    placed = place(pyramid, windows, pooling)
-    return _timed(lambda: placed.scores(svm.scores))[0] / max(1, len(windows)), length
+    cells = place(pyramid, windows, pooling).cells
+    seconds, _ = _timed(lambda: apply_pooled(svm.scores, pyramid, cells, pooling, dtype))
+    return seconds / max(1, len(windows)), length
 
 
 def _product(length: int, device: torch.device, precision: Precision | None) -> float:

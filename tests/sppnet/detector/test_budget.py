@@ -18,7 +18,9 @@ from sppnet.run import Run
 from sppnet.settings import TrainSettings
 from tests import commands
 
-MACHINE = Machine(cores=1, search=0.1, windows=5000, convolve=0.3, pool=2e-5, product=1e-4)
+MACHINE = Machine(
+    cores=1, search=0.1, windows=5000, convolve=0.3, pool=2e-5, pool_for_layers=1e-5, product=1e-4, length=16000
+)
 WORK = Work(photos=300, test_photos=100, objects=900, classes=3)
 
 
@@ -46,9 +48,13 @@ def test_every_stage_is_estimated_from_what_it_works_on():
     assert found["windows"] == pytest.approx(40 / SHARE)
     per_photo = (0.3 + STORED) * 0.864**2 / SHARE
     assert found["features"] == pytest.approx(per_photo * (2 * 300 + 100))  # mirrored photos too
-    more = MACHINE.estimate(s, replace(WORK, photos=600, objects=1800))
+    more_work = replace(WORK, photos=600, objects=1800)
+    more = MACHINE.estimate(s, more_work)
     assert more["SVMs"] == pytest.approx(2 * found["SVMs"])
-    assert more["fully connected layers"] == found["fully connected layers"]  # the schedule is given by then
+    layers = found["fully connected layers"]  # the schedule is given by then, so only more maps are read
+    assert layers < more["fully connected layers"] < 1.5 * layers
+    whole = [MACHINE.estimate(replace(s, subspace=0, block=50), w)["fully connected layers"] for w in (WORK, more_work)]
+    assert whole[1] == whole[0] > 2 * layers
     on_pool5 = MACHINE.estimate(chosen(TrainSettings(proposals="ss", features="pool5")).settings, WORK)
     assert "fully connected layers" not in on_pool5
     assert on_pool5["features"] == pytest.approx(per_photo * 400)

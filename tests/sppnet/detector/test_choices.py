@@ -109,12 +109,12 @@ def test_settings_that_are_given_stay_and_choices_of_a_run_are_kept(photo, tmp_p
     told = {c.setting: str(c) for c in made}
     assert list(told) == [
         "features", "proposals", "cost", "max_negatives_per_image", "bbox_features", "bbox_windows", "inference",
-        "energy", "mirror", "schedule", "validation",
+        "energy", "mirror", "schedule", "validation", "subspace", "block",
     ]  # fmt: skip
     assert told["cost"] == "--cost 0.02: 10 photos"
     assert told["mirror"] == "--mirror: twice the photos"
     views = TrainSettings(scales=(480,), train_views=("1", "0.7m"), energy=1)
-    assert str(choose(few, views).choices[-3]) == "--no-mirror: --train-views are given"
+    assert str(choose(few, views).choices[-5]) == "--no-mirror: --train-views are given"
     assert choose(few, replace(views, features="pool5")).settings.schedule is None
     keep(few, made)
     many = run_of(dataset([60], photos=800, path=photo), tmp_path / "run", monkeypatch)
@@ -123,6 +123,24 @@ def test_settings_that_are_given_stay_and_choices_of_a_run_are_kept(photo, tmp_p
     assert choose(many, TrainSettings()).settings.scales == (864,)
     keep(few, choose(few, TrainSettings()).choices)
     assert choose(few, TrainSettings()).settings.scales == (864,)
+
+
+@pytest.mark.parametrize(
+    ("photos", "given", "expected"),
+    [
+        (10, {}, (2048, 250)),
+        (5001, {}, (0, 50)),  # there is much to learn
+        (10, {"subspace": 0}, (0, 50)),
+        (10, {"subspace": 9, "block": 7}, (9, 7)),
+        (10, {"start": "imagenet"}, (None, 50)),  # these layers need all of pool5
+    ],
+)
+def test_fc6_learns_in_a_subspace_if_it_starts_from_random_numbers(
+    photo, tmp_path, monkeypatch, photos, given, expected
+):
+    run = run_of(dataset([60], photos=photos, path=photo), tmp_path, monkeypatch)
+    s = choose(run, TrainSettings(proposals="ss", features="fc7", **given)).settings
+    assert (s.subspace, s.block) == expected
 
 
 def test_a_damaged_file_of_choices_is_not_used(photo, tmp_path, monkeypatch, caplog):

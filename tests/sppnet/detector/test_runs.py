@@ -325,7 +325,7 @@ def test_a_full_disk_leaves_no_half_file(work, capsys, monkeypatch):
 
 
 def test_unexpected_failures_show_their_traceback(work, monkeypatch):
-    monkeypatch.setattr(svm, "train", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr(svm, "train_together", lambda *a, **k: 1 / 0)
     shutil.rmtree(work.run / "model")
     with pytest.raises(ZeroDivisionError):
         commands.train_svms(work.data)
