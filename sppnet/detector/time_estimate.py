@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from detection import network
-from detection.config import PAPER, Precision
+from detection.config import PAPER
 from detection.features import FeaturePyramid, apply_pooled, compute_pyramid, place
 from detection.image import read
 from detection.linear_detectors import LinearDetectors
 from detection.network import ConvBody
-from detection.networks.bfloat16 import autocast, dtype_of
+from detection.networks.bfloat16 import dtype_of
 from detection.networks.fc_head import BOTH
 from detection.parallel import single_threaded_torch
 from proposals import sources
@@ -35,19 +35,20 @@ BATCH, WIDTH = 512, 1024  # windows and outputs of the product that is measured
 
 # Seconds of one processor that are not measured: rough figures from trainings of 300 and 5,000 photos.
 SHARE = 0.8  # of the processors that work at a time, on average
-STORED = 0.25  # per photo, reading it and storing its maps, for one million pixels
+CONVOLVED = 0.6  # of the time of the photo that is measured, which is the first
+STORED = 0.08  # per photo, reading it and storing its maps, for one million pixels
 COMPRESSED = 0.55  # of the time of fc6, where it is compressed
-PASSED, PASSED_LATER = 0.6, 0.12  # share of windows that SVMs on pool5 leave to those on fc7, in mining and afterwards
-PREPARED = 0.13  # per photo of SVM training, besides scores
-READ, READ_ALL = 0.01, 0.05  # per map that fine-tuning reads, in a subspace and on all of pool5
+PASSED, PASSED_LATER = 0.35, 0.12  # share of windows that SVMs on pool5 leave to those on fc7, in mining and afterwards
+PREPARED, BEGUN = 0.13, 8.0  # of SVM training, besides scores: per photo, and once
+READ, READ_ALL = 0.005, 0.05  # per map that fine-tuning reads, in a subspace and on all of pool5
 DRAWN = 500  # maps that a block of batches is drawn from on all of pool5, if there are so many
 PROJECTED = 1.7  # products with a subspace, of those of fc6
 SPANNED = 5.0  # making a subspace of 2,048 windows
-STEP, STEPS = 0.02, 4.0  # of fine-tuning: fixed, and per product of its batch
-SOLVED = 0.036  # per object; twice as much with SHARED classes
+STEP, STEPS = 0.015, 4.0  # of fine-tuning: fixed, and per product of its batch
+SOLVED = 0.02  # per object; twice as much with SHARED classes
 SHARED = 30
-REGRESSED = 4.0  # per class
-RETRAINED = 0.12  # share of SOLVED that probabilities take, for each of PARTS
+REGRESSED = 0.015  # per photo and class
+RETRAINED = 0.1  # share of SOLVED that probabilities take, for each of PARTS
 PARTS = 4
 JUDGED = (1.4, 0.05)  # per photo: factor on the time of its scores, and further seconds
 HELD_OUT = 0.15  # share of the photos
@@ -99,7 +100,7 @@ class Machine:
         """Return the seconds of each stage, for settings without open ones."""
         assert s.scales
         layers, views = s.features != "pool5", 1
-        convolve = (self.convolve + STORED) * sum(side * side for side in s.scales) / 1e6
+        convolve = (CONVOLVED * self.convolve + STORED) * sum(side * side for side in s.scales) / 1e6
         found = {"windows": (work.photos + work.test_photos) * self.search, "features": 0.0}
         if layers and s.head is None:
             views = len(s.learned_views)
@@ -107,9 +108,9 @@ class Machine:
         found["features"] = (views * work.photos + work.test_photos) * convolve
         mined, judged = self._scoring(s.features, PASSED), self._scoring(s.features, PASSED_LATER)
         solved = SOLVED * work.objects * (1 + work.classes / SHARED) if s.features in ("pool5", BOTH) else 0.0
-        found["SVMs"] = work.photos * (mined + PREPARED) + solved
+        found["SVMs"] = BEGUN + work.photos * (mined + PREPARED) + solved
         if s.bbox_regression:
-            found["box regressors"] = REGRESSED * work.classes
+            found["box regressors"] = REGRESSED * work.photos * work.classes
         judged = JUDGED[0] * judged + JUDGED[1]
         if s.calibrate:
             found["probabilities"] = HELD_OUT * work.photos * judged + PARTS * RETRAINED * solved
@@ -155,7 +156,7 @@ def measure(run: Run, s: TrainSettings) -> Machine | None:
             convolve, pyramid = _convolve(photos[0], body)
             dtype = dtype_of(s.precision or "fp32", torch.device("cpu"))
             (pool, length), (for_layers, _) = (_pool(pyramid, searched[0][1], d) for d in (None, dtype))
-            product = _product(length, body.device, s.precision)
+            product = _product(length, dtype)
     except (OSError, ValueError):
         return None
     search = float(np.mean([seconds for seconds, _ in searched]))
@@ -191,11 +192,10 @@ def _pool(pyramid: FeaturePyramid, windows: NDArray[np.float32], dtype: torch.dt
     return seconds / max(1, len(windows)), length
 
 
-def _product(length: int, device: torch.device, precision: Precision | None) -> float:
+def _product(length: int, dtype: torch.dtype) -> float:
     """Seconds per window of fc6."""
-    vectors, weights = torch.rand(BATCH, length), torch.rand(length, WIDTH)
-    with autocast(device, precision == "bf16"):
-        return _timed(lambda: (vectors @ weights).sum().item())[0] / BATCH
+    vectors, weights = torch.rand(BATCH, length).to(dtype), torch.rand(length, WIDTH).to(dtype)
+    return _timed(lambda: (vectors @ weights).sum().item())[0] / BATCH
 
 
 def _timed(work: Callable[[], T], device: torch.device | None = None) -> tuple[float, T]:
