@@ -142,19 +142,19 @@ class PlacedWindows:
                 the same precision.
             gate: windows whose scores by the first scorer are all below it score minus infinity by the others.
         """
-        layers, first = scorers[0]
+        (layers, first), *others = scorers
 
         def work(pooled: spp.Array) -> NDArray[np.float32]:
             found = first(layers(pooled) if layers else pooled)
             passed = (found >= gate).any(axis=1)
-            others = [np.full_like(found, -np.inf) for _ in scorers[1:]]
-            if passed.any():
+            scores = [found, *(np.full_like(found, -np.inf) for _ in others)]
+            if others and passed.any():
                 some = pooled[passed] if isinstance(pooled, np.ndarray) else pooled[torch.from_numpy(passed)]
-                for scores, (fc, scorer) in zip(others, scorers[1:], strict=True):
-                    scores[passed] = scorer(fc(some) if fc else some)
-            return np.concatenate([found, *others], axis=1)
+                for mine, (fc, scorer) in zip(scores[1:], others, strict=True):
+                    mine[passed] = scorer(fc(some) if fc else some)
+            return np.concatenate(scores, axis=1)
 
-        return self._of_pooled(work, next((fc for fc, _ in scorers if fc), None))
+        return self.with_fc(next((fc for fc, _ in scorers if fc), None)).of_pooled(work)
 
     def of_pooled(self, work: Callable[[spp.Array], NDArray[np.float32]]) -> NDArray[np.float32]:
         """Return `work` of the pool5 of every window, (N, D) -> (N, ...): float32 (R, ...).
@@ -163,12 +163,7 @@ class PlacedWindows:
             work: called block by block, see `apply_pooled`. With fully connected layers it gets tensors, in the
                 precision of these layers.
         """
-        return self._of_pooled(work, self.fc)
-
-    def _of_pooled(
-        self, work: Callable[[spp.Array], NDArray[np.float32]], fc: FcFeatures | None
-    ) -> NDArray[np.float32]:
-        dtype = fc.dtype_on(torch.device("cpu")) if fc else None
+        dtype = self.fc.dtype_on(torch.device("cpu")) if self.fc else None
         return apply_pooled(work, self.pyramid, self.cells, self.pooling, dtype)[self.group]
 
 

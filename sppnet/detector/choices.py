@@ -24,10 +24,17 @@ NEGATIVES = 100  # hard ones per photo and class, that SVMs learn from
 WINDOWS = 4000  # per class, that box regressors learn from
 # always the same, so they are noted but not told
 USUAL = (
-    *("max_negatives_per_image", "bbox_features", "bbox_windows", "inference", "energy", "mirror", "validation"),
-    *("subspace", "block"),
+    "max_negatives_per_image",
+    "bbox_features",
+    "bbox_windows",
+    "inference",
+    "energy",
+    "mirror",
+    "validation",
+    "subspace",
+    "block",
 )
-BLOCKS = {False: 50, True: 250}  # batches pooled at a time: on all of pool5, in a subspace
+BLOCK, BLOCK_IN_SUBSPACE = 50, 250  # batches pooled at a time
 ENERGY = 0.95  # share of the variance of fc6 and fc7
 
 
@@ -115,7 +122,8 @@ class Choices:
         self._fill("validation", lambda: choice_rules.validation(self.train))
         if self.settings.start == "random":
             self._fill("subspace", lambda: choice_rules.subspace(self.train))
-        self._fill("block", lambda: (BLOCKS[bool(self.settings.subspace)], "what memory allows"))
+        block = BLOCK_IN_SUBSPACE if self.settings.subspace else BLOCK
+        self._fill("block", lambda: (block, "what memory allows"))
 
     def _fill(self, name: str, rule: Callable[[], tuple[Any, str]]) -> None:
         """Choose a setting if it is open: as before, or else by a rule."""
