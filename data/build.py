@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from data.annotation import TWICE, Annotation
+from data.names import listed
 from data.records import Dataset, ImageRecord
 
 Reader = Callable[[], tuple[Path, Annotation]]
@@ -106,12 +107,7 @@ def _warn_of_faults(dataset: Dataset, total: int) -> None:
 
 def _warn(what: str, notes: Sequence[str]) -> None:
     if notes:
-        log.warning("%s; %s", what, _first(notes))
-
-
-def _first(notes: Sequence[str]) -> str:
-    more = f"; and {len(notes) - _NAMED_IN_WARNING} more" if len(notes) > _NAMED_IN_WARNING else ""
-    return "; ".join(notes[:_NAMED_IN_WARNING]) + more
+        log.warning("%s; %s", what, listed(notes, _NAMED_IN_WARNING, "; "))
 
 
 def _record(image_id: str, path: Path, annotation: Annotation, label_of: dict[str, int]) -> ImageRecord:

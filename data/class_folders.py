@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from data.files import PHOTOS, warn_of_others
 from data.folders import files_below, folders_in
+from data.names import listed
 from data.records import Dataset
 from data.split_names import for_purpose, kind_of
 
@@ -90,7 +91,7 @@ def from_folder(root: str | os.PathLike[str], classes: Sequence[str] | None = No
     if not found:
         raise ValueError(f"{path}: none of its folders is one of the {len(known)} classes, such as {known[0]}")
     if strangers:
-        counts = ", ".join(f"{name} ({count})" for name, count in strangers.items())
+        counts = listed([f"{name} ({count})" for name, count in strangers.items()])
         number = sum(strangers.values())
         log.warning("%s: left out %d photos, of classes unknown from training: %s", path, number, counts)
     empty = [p for p in folders if not found.get(p.name, True)]

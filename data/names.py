@@ -1,8 +1,9 @@
-"""File names as text that can be written anywhere."""
+"""Names as text: of files, so that it can be written anywhere, and many names in one sentence."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # surrogates that Python does not use for bytes
 
@@ -14,3 +15,9 @@ def readable(text: str) -> str:
     """
     bytes_only = _NO_BYTE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return bytes_only.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def listed(names: Sequence[str], most: int = 20, separator: str = ", ") -> str:
+    """Return the first names in one text: "cat, dog", and with `most` 2 "cat, dog, and 3 more"."""
+    more = f"{separator}and {len(names) - most} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from data.names import readable
+from data.names import listed, readable
 
 SHOWN = 3  # unusable files named in the last line; all are in the json report and were named before
 
@@ -32,8 +32,7 @@ def complete(result: dict[str, Any], bad: Mapping[str, str], total: int) -> dict
     if not bad:
         return result
     named = list(bad.values())
-    more = f"; and {len(named) - SHOWN} more" if len(named) > SHOWN else ""
-    raise Incomplete(f"{len(named)} of {total} files could not be used: {'; '.join(named[:SHOWN])}{more}", result)
+    raise Incomplete(f"{len(named)} of {total} files could not be used: {listed(named, SHOWN, '; ')}", result)
 
 
 def one_line(error: BaseException) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from data.names import listed
+
 UNKNOWN = "–"
 NOT_AVAILABLE = "n/a"  # UNKNOWN in the tables that commands print
 
@@ -40,5 +42,5 @@ def counted(number: int, noun: str) -> str:
 
 def left_out(counts: Mapping[str, int]) -> str:
     """Return how many objects evaluation leaves out: {"tram": 2} is "left out: 2 objects of ... classes: tram (2)"."""
-    which = ", ".join(f"{name} ({count})" for name, count in counts.items())
+    which = listed([f"{name} ({count})" for name, count in counts.items()])
     return f"left out: {counted(sum(counts.values()), 'object')} of classes unknown from training: {which}"

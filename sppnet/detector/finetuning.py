@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from data.names import listed
 from detection.config import FinetuneConfig
 from detection.files import write_atomically
 from detection.finetune import CHECKPOINT, FinetuneOptions, Finetuning, WindowClassifier
@@ -163,7 +164,7 @@ def _warn_of_missing(classes: Sequence[str], batches: WindowBatches) -> None:
     there = batches.classes()
     missing = [name for k, name in enumerate(classes) if k not in there]
     if missing:
-        log.warning("fine-tuning: no training image has a window of %s, which will not be found", ", ".join(missing))
+        log.warning("fine-tuning: no training image has a window of %s, which will not be found", listed(missing))
 
 
 def parse_schedule(text: str, config: FinetuneConfig) -> tuple[tuple[int, float], ...]:

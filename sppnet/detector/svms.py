@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from data.names import listed
 from detection import model, svm
 from detection.config import Precision, View
 from detection.linear_detectors import LinearDetectors, mean_of
@@ -93,7 +94,7 @@ def _train(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]) -
     for part in parts:
         svm_checkpoint.remove(part.options.folder)
     if absent := [name for name, bias in zip(classes, svms.bias.tolist(), strict=True) if bias == -math.inf]:
-        log.warning("no training object of %s: never detected; label some", ", ".join(absent))
+        log.warning("no training object of %s: never detected; label some", listed(absent))
     log.info("SVMs of %d classes: %s", len(classes), folder)
     return trained
 

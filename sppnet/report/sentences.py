@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from data.names import listed
 from detection.evaluation.errors import Kind
 from proposals.recall import THRESHOLDS, RecallResult
 from sppnet.report.examples import KIND_NAMES
 from sppnet.report.tested_run import Scores, TestedRun, mean
 from sppnet.text import counted, percent
-
-MAX_NAMED = 20  # photos or classes in one sentence
 
 
 def remarks(tested: TestedRun, scores: Scores) -> Iterator[str]:
@@ -20,23 +19,23 @@ def remarks(tested: TestedRun, scores: Scores) -> Iterator[str]:
     if not len(tested.dataset):
         yield "No photo of the split has detections, so there is nothing to evaluate."
     if tested.untested:
-        yield f"Not tested and not counted: {_photos(tested.untested)} of the split ({_listed(tested.untested)})."
+        yield f"Not tested and not counted: {_photos(tested.untested)} of the split ({listed(tested.untested)})."
     bad = tested.dataset.bad
     if bad:
         reasons = [f"{i}: {reason}" for i, reason in bad.items()]
-        yield f"Unusable and not counted: {_photos(reasons)} ({_listed(reasons, '; ')})."
+        yield f"Unusable and not counted: {_photos(reasons)} ({listed(reasons, separator='; ')})."
     removed = [i for i in tested.removed if i not in bad]
     if removed:
-        yield f"Tested, but no longer in the split: {_photos(removed)} ({_listed(removed)})."
+        yield f"Tested, but no longer in the split: {_photos(removed)} ({listed(removed)})."
     unknown = [f"{name} ({count})" for name, count in tested.dataset.left_out.items()]
     if unknown:
-        yield f"Not counted, because the detector does not know these classes: objects of {_listed(unknown)}."
+        yield f"Not counted, because the detector does not know these classes: objects of {listed(unknown)}."
     if tested.replaced:
         shown = "pictures show the photos as they are now"
-        yield f"Replaced since they were tested: {_photos(tested.replaced)} ({_listed(tested.replaced)}); {shown}."
+        yield f"Replaced since they were tested: {_photos(tested.replaced)} ({listed(tested.replaced)}); {shown}."
     without = [c for c, n in zip(tested.classes, scores.errors.n_objects, strict=True) if not n]
     if without and len(tested.dataset):
-        names = _listed(without)
+        names = listed(without)
         yield f"The tested photos have no objects of {names}, or only difficult ones; means leave these classes out."
     if not len(tested.final.rows) and len(tested.dataset):
         yield "The detector found nothing: every object is missed."
@@ -72,8 +71,3 @@ def _named(scores: Scores, labels: Sequence[int]) -> str:
 
 def _photos(items: Sequence[str]) -> str:
     return counted(len(items), "photo")
-
-
-def _listed(items: Sequence[str], separator: str = ", ") -> str:
-    more = f"{separator}and {len(items) - MAX_NAMED} more" if len(items) > MAX_NAMED else ""
-    return separator.join(items[:MAX_NAMED]) + more

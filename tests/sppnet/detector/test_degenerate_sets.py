@@ -1,5 +1,9 @@
 """What training says and does where there is hardly anything to learn from."""
 
+import itertools
+import json
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -22,6 +26,20 @@ def photos(root, *names):
         pixels[20:80, 20:80] = 250
         pixels[30:90, 100:150, 0] = 200
         Image.fromarray(pixels).save(root / name)
+
+
+def squares(root, *, photos, each, side, classes, seed=0):
+    """Photos of noise with squares of their own colours, whose classes take turns, and the table of their boxes."""
+    rng = np.random.default_rng(seed)
+    root.mkdir()
+    rows, names = [], itertools.cycle(f"class{k:03d}" for k in range(classes))
+    for i in range(photos):
+        pixels = rng.integers(0, 60, (120, 160, 3), np.uint8)
+        for x, y in zip(rng.integers(0, 160 - side, each), rng.integers(0, 120 - side, each), strict=True):
+            pixels[y : y + side, x : x + side] = rng.integers(100, 256, 3)
+            rows.append(f"{i}.png,{x},{y},{x + side - 1},{y + side - 1},{next(names)}\n")
+        Image.fromarray(pixels).save(root / f"{i}.png")
+    write(root / "boxes.csv", HEADER + "".join(rows))
 
 
 def train(root, tmp_path, weights, *argv):
@@ -75,3 +93,43 @@ def test_only_difficult_objects_are_learned_unless_they_are_ruled_out(tmp_path, 
     told = "set train: all objects are difficult; label others, or leave --no-difficult out"
     assert (told in said.err) == bool(argv)
     assert ("mAP n/a" in said.out) != bool(argv)
+
+
+def test_photos_of_one_colour_have_one_window_and_become_a_detector(tmp_path, weights, capsys):
+    (tmp_path / "set").mkdir()
+    for name in ("train.png", "test.png"):
+        Image.new("RGB", (160, 120), (90, 90, 95)).save(tmp_path / "set" / name)
+    for split in ("train", "test"):
+        write(tmp_path / "set" / f"{split}.csv", f"{HEADER}{split}.png,0,0,159,119,sky\n")
+    assert train(tmp_path / "set", tmp_path, weights, "--proposals", "ss") == 0
+    assert "mAP 100.0 before box regression" in capsys.readouterr().out
+    with np.load(tmp_path / "run" / "proposals" / "ss" / "test.npz") as file:
+        assert file["boxes"].tolist() == [[0, 0, 159, 119]]
+    detector = sppnet.SPPDetector.from_pretrained(tmp_path / "run" / "model", weights=weights)
+    found = detector.detect(tmp_path / "set" / "test.png")
+    assert found.names == ["sky"]
+
+
+def test_objects_of_five_pixels_are_learned_with_windows_of_their_size(tmp_path, weights, capsys):
+    squares(tmp_path / "set", photos=6, each=5, side=5, classes=1)
+    assert train(tmp_path / "set", tmp_path, weights, "--scales", "600") == 0
+    capsys.readouterr()
+    run = tmp_path / "run"
+    windows = next((run / "proposals").glob("*/test.npz"))
+    with np.load(windows) as file:
+        sides = file["boxes"][:, 2:] - file["boxes"][:, :2] + 1
+    assert sides.min() <= 6
+    result = json.loads((run / "train.json").read_text())["result"]
+    assert result["regressed"]["mean_ap"] > 0.3
+
+
+@pytest.mark.slow
+def test_five_hundred_classes_are_learned_and_not_all_named_in_a_line(tmp_path, weights, capsys):
+    squares(tmp_path / "set", photos=10, each=60, side=12, classes=500)
+    fc7 = ["--features", "fc7", "--schedule", "20:1e-2", "--width", "64", "--proposals", "ss"]
+    assert train(tmp_path / "set", tmp_path, weights, *fc7) == 0
+    said = capsys.readouterr()
+    assert max(map(len, said.err.splitlines())) < 400
+    assert re.search(r"no training object of (class\d{3}, ){20}and \d+ more: never detected", said.err)
+    detector = sppnet.SPPDetector.from_pretrained(tmp_path / "run" / "model", weights=weights)
+    assert len(detector.classes) == 500
