@@ -7,12 +7,13 @@ with strides from 16 to 256 pixels, with the default boxes of SSD512; photos are
 training of SSDlite. SGD with momentum, a warm-up of 100 iterations, and a moving average of the weights, so that a
 score after some minutes does not wait for a falling rate. Minutes are those of the training alone: the processor's time
 divided by the number of cores, as if they were never idle; or, on a machine with other work, iterations at the rate of
-an idle one.
+an idle one. With --state FILE an interrupted training continues, with other random crops than without the interruption.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from collections import OrderedDict
@@ -46,6 +47,7 @@ BLOCKS_AT_16 = 11  # blocks of Lite0 before its last strided one
 EXTRA = (512, 256, 256, 128)  # channels of the maps after the body, as in SSDlite
 SCALES = [0.07, 0.15, 0.33, 0.51, 0.69, 0.87, 1.05]  # of the default boxes, as in SSD512
 WARM_UP = 100  # iterations
+KEPT_EVERY = 100  # iterations between states on disk
 AVERAGED = 0.995  # share of the moving average that an iteration keeps
 
 
@@ -147,7 +149,16 @@ def train(options: argparse.Namespace, net: SSD, photos: Photos) -> Iterator[tup
     averaged = torch.optim.swa_utils.AveragedModel(
         net, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGED), use_buffers=True
     )
-    source, spent, iteration = batches(photos, options.batch, options.seed), 0.0, 0
+    spent, iteration = 0.0, 0
+    parts: dict[str, Any] = {"net": net, "optimizer": optimizer, "warm": warm, "averaged": averaged}
+    if options.state and options.state.exists():
+        kept = torch.load(options.state, weights_only=True)
+        spent, iteration = kept["spent"], kept["iteration"]
+        for name, part in parts.items():
+            part.load_state_dict(kept[name])
+        wanted = [minutes for minutes in wanted if minutes > spent]
+    torch.manual_seed(options.seed + iteration)
+    source = batches(photos, options.batch, options.seed + iteration)
     while wanted:
         started = time.process_time()
         net.train()
@@ -166,8 +177,20 @@ def train(options: argparse.Namespace, net: SSD, photos: Photos) -> Iterator[tup
         iteration += 1
         spent += (time.process_time() - started) / options.cores / 60
         spent = iteration / options.per_minute if options.per_minute else spent
-        if spent >= wanted[0]:
+        due = spent >= wanted[0]
+        if due:
             yield wanted.pop(0), iteration, averaged.module
+        if options.state and (due or iteration % KEPT_EVERY == 0):
+            states = {name: part.state_dict() for name, part in parts.items()}
+            torch.save({"spent": spent, "iteration": iteration} | states, options.state)
+
+
+def _before(options: argparse.Namespace) -> list[dict[str, float]]:
+    """The points of the report that an interrupted training left."""
+    if not (options.state and options.state.exists() and options.json.exists()):
+        return []
+    points: list[dict[str, float]] = json.loads(options.json.read_text())["result"]["points"]
+    return points
 
 
 def main() -> None:
@@ -190,6 +213,7 @@ def main() -> None:
     flags.add_argument("--bf16", action="store_true", help="products in bfloat16")
     flags.add_argument("--metric", choices=["voc07", "area"], default="voc07", help="(%(default)s)")
     flags.add_argument("--seed", type=int, default=0, help="(%(default)s)")
+    flags.add_argument("--state", type=Path, help="file to continue from, written while the training runs")
     options = flags.parse_args()
     harness.use_threads(options.threads)
     torch.manual_seed(options.seed)
@@ -198,7 +222,7 @@ def main() -> None:
     learned = datasets.load(options.data, splits[0])
     tested = Photos.of(datasets.load(options.data, splits[1], classes=learned.classes))
     net = network(len(learned.classes), options.side).to(memory_format=torch.channels_last)
-    points: list[dict[str, float]] = []
+    points = _before(options)
     for minutes, iterations, averaged in train(options, net, Photos.of(learned)):
         point = {"minutes": minutes, "iterations": iterations} | score(
             averaged, tested, learned.classes, options.metric
