@@ -8,14 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from data.files import HINT, images_in
 from data.folders import files_in
 from data.photo_index import path_parts
 from data.photo_search import PhotoSearch
 from data.split_names import KINDS, kind_of
 from data.text import read_text
+from data.yaml_files import load_yaml
 
 YAML = (".yaml", ".yml")
 
@@ -163,8 +162,9 @@ class Config:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    text = read_text(path)
     try:
-        values = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
+        values = load_yaml(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
     return values if isinstance(values, dict) else {}

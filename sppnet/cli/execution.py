@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from data.text import read_text
+from data.yaml_files import load_yaml
 from detection.files import MARK, write_atomically
 from sppnet.cli.console import print_any_text, start_logging
 from sppnet.cli.flags import make_parser
@@ -127,8 +128,8 @@ def _is_unmarked_record(path: Path, settings: Settings) -> bool:
     """Whether a file was written by a version that did not mark its files: nearly all settings, as YAML dumps them."""
     try:
         text = path.read_text("utf-8")
-        values = yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError):
+        values = load_yaml(text)
+    except (OSError, ValueError):
         return False
     known = settings.to_dict().keys()
     complete = isinstance(values, dict) and values.keys() <= known and len(values) >= 0.8 * len(known)
@@ -170,8 +171,8 @@ def read_config(path: Path, cls: type[Settings]) -> dict[str, Any]:
         ValueError: it is not a YAML mapping of names to values.
     """
     try:
-        values = yaml.safe_load(read_text(path)) or {}
-    except (yaml.YAMLError, ValueError) as error:
+        values = load_yaml(read_text(path)) or {}
+    except ValueError as error:
         raise ValueError(f"{path}: expected YAML, one `name: value` per line ({one_line(error)})") from None
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected YAML, one `name: value` per line, got {type(values).__name__}")

@@ -6,8 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from data.yaml_files import load_yaml
 from sppnet.errors import one_line
 from sppnet.progress import log
 
@@ -42,7 +41,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def _settings_in(path: Path) -> dict[str, Any]:
     """The settings in a json report or a YAML file."""
     if path.suffix == ".yaml":
-        return _read(path, yaml.safe_load)
+        return _read(path, load_yaml)
     settings = read_json(path).get("settings")
     return settings if isinstance(settings, dict) else {}
 
@@ -52,7 +51,7 @@ def _read(path: Path, parse: Any) -> dict[str, Any]:
         return {}
     try:
         value = parse(path.read_text("utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         log.warning("%s: ignored, it cannot be read (%s)", path, one_line(error))
         return {}
     return value if isinstance(value, dict) else {}
