@@ -1,9 +1,11 @@
-"""Atomic writing of files, and the mark by which this program knows its own."""
+"""Atomic writing of files, names that any file may have, and the mark by which this program knows its own files."""
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +13,8 @@ from pathlib import Path
 MARK = "Written by sppnet"
 """Part of every picture, film, page and settings file that the commands write."""
 
+_LONGEST = 150  # bytes of a name within a file name, which may have 255
+_NO_FILE_NAME = re.compile(r"[%/\\\x00-\x1f\x7f]|^\.+$")
 _NAME_KEPT = 40  # characters of a name in that of its temporary file; the longest names leave no room for more
 
 
@@ -31,3 +35,17 @@ def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def file_name(text: str) -> str:
+    """Return a name of a class as part of a path, so that no name leads to another folder.
+
+    Characters that would are replaced as in web addresses: "a/b" is "a%2Fb", ".." is "%2E%2E". Different names stay
+    different; very long ones end in a digest.
+    """
+    quoted = _NO_FILE_NAME.sub(lambda found: "".join(f"%{ord(c):02X}" for c in found[0]), text) or "%"
+    content = quoted.encode("utf-8", "surrogateescape")
+    if len(content) <= _LONGEST:
+        return quoted
+    kept = content[: _LONGEST - 17].decode("utf-8", "ignore")
+    return f"{kept}%{hashlib.sha256(content).hexdigest()[:16]}"

@@ -17,7 +17,7 @@ from detection.detection_table import DetectionTable
 from detection.detections import Detections
 from detection.evaluation.coco import to_coco_json
 from detection.evaluation.voc import EvaluationResult
-from detection.files import write_atomically
+from detection.files import file_name, write_atomically
 
 if TYPE_CHECKING:
     from data.records import FileId
@@ -36,7 +36,7 @@ def write_comp4(
 
     `<prefix>_det_<split>_<class>.txt` has one line "id score left top right bottom" per detection, in 1-based inclusive
     pixels and with enough digits for `read_comp4` to restore float32 values exactly. Classes without detections get an
-    empty file.
+    empty file. Class names that would lead to another folder are quoted, see `detection.files.file_name`.
 
     Args:
         folder: the output folder; it is created if missing.
@@ -49,8 +49,8 @@ def write_comp4(
         The K paths in label order.
 
     Raises:
-        ValueError: a label has no class, an image id is empty or has white space, or a class name or split cannot be
-            part of a file name.
+        ValueError: a label has no class, an image id is empty or has white space, or the split cannot be part of a file
+            name.
         OSError: the folder or a file cannot be written.
 
     Source: VOCdevkit/VOCcode/VOCinit.m (VOCopts.detrespath), VOCevaldet.m.
@@ -112,9 +112,9 @@ def read_comp4(
 
 
 def _comp4_path(folder: str | os.PathLike[str], name: str, split: str, prefix: str) -> Path:
-    file = f"{prefix}_det_{split}_{name}.txt"
+    file = f"{prefix}_det_{split}_{file_name(name)}.txt"
     if Path(file).name != file or "\0" in file:
-        raise ValueError(f"class {name!r}, split {split!r}: not usable in a file name; rename it")
+        raise ValueError(f"split {split!r}: not usable in a file name; rename it")
     return Path(folder) / file
 
 

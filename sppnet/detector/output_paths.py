@@ -8,6 +8,7 @@ from pathlib import Path
 
 from data.folders import files_below
 from data.media import Source
+from detection.files import file_name
 from detection.pictures import video
 from sppnet.output_files import check_folder, check_name, identities
 from sppnet.settings.commands import DetectSettings
@@ -34,7 +35,7 @@ def picture_path(folder: Path, place: Path) -> Path:
 
 def crop_path(folder: Path, class_name: str, place: Path, number: int) -> Path:
     """The picture of the `number`th object of a class in a photo, in a folder per class."""
-    return picture_path(folder / class_name, place.with_name(f"{place.stem}-{number}{place.suffix}"))
+    return picture_path(folder / file_name(class_name), place.with_name(f"{place.stem}-{number}{place.suffix}"))
 
 
 def check_pictures(settings: DetectSettings, sources: Sequence[Source], json: Path | None) -> None:

@@ -42,6 +42,14 @@ class TestComp4:
                 np.testing.assert_allclose(got.boxes.astype(dtype), want.boxes, rtol=0, atol=tolerance)
                 np.testing.assert_array_equal(got.scores.astype(dtype), want.scores)
 
+    def test_class_names_that_lead_elsewhere_are_quoted_and_read_again(self, tmp_path):
+        names, folder = ["a/b", "../../x", ".."], tmp_path / "deep" / "er"
+        detections = {"000001": found([[0, 1, 2, 3]] * 3, [0.1, 0.2, 0.3], [0, 1, 2])}
+        paths = results.write_comp4(folder, detections, names, "test")
+        assert {p.parent for p in paths} == {folder}
+        assert list(tmp_path.rglob("*.txt")) == list(folder.glob("*.txt"))
+        assert results.read_comp4(folder, names, "test")["000001"].labels.tolist() == [0, 1, 2]
+
     def test_files_of_other_programs_are_read(self, tmp_path):
         write(tmp_path, "cat", "2008_000003 1e-3 1 1 10.25 20\r\n\r\n\t2008_000002  -2  5\t5 6 7 ")
         write(tmp_path, "dog", "\n \n")
@@ -103,14 +111,14 @@ class TestComp4:
 
     def test_values_the_format_cannot_store_are_refused_before_anything_is_written(self, tmp_path):
         folder = tmp_path / "out"
-        for image_id, label, classes, match in (
-            ("my photo", 0, CLASSES, "'my photo'.*white space"),
-            ("", 0, CLASSES, "empty ids"),
-            ("a", 2, CLASSES, r"labels 2\.\.2 do not fit 2 classes"),
-            ("a", 0, ("../cat",), "file name"),
+        for image_id, label, split, match in (
+            ("my photo", 0, "test", "'my photo'.*white space"),
+            ("", 0, "test", "empty ids"),
+            ("a", 2, "test", r"labels 2\.\.2 do not fit 2 classes"),
+            ("a", 0, "../test", "split '../test': not usable in a file name"),
         ):
             with pytest.raises(ValueError, match=match):
-                results.write_comp4(folder, {image_id: found([[0, 0, 1, 1]], [1], [label])}, classes, "test")
+                results.write_comp4(folder, {image_id: found([[0, 0, 1, 1]], [1], [label])}, CLASSES, split)
         assert not folder.exists()
 
 

@@ -123,6 +123,24 @@ def test_objects_of_five_pixels_are_learned_with_windows_of_their_size(tmp_path,
     assert result["regressed"]["mean_ap"] > 0.3
 
 
+def test_class_names_that_look_like_paths_are_learned_and_stay_in_their_folders(tmp_path, weights, capsys):
+    names = ["a/b", "../../x", "/tmp/y", ".."]
+    photos(tmp_path / "set", "a.png", "b.png")
+    boxes = ["20,20,79,79", "100,30,149,89", "0,0,159,119", "0,0,79,119"]
+    for split, photo in (("train", "a.png"), ("test", "b.png")):
+        rows = [f"{photo},{box},{name}\n" for box, name in zip(boxes, names, strict=True)]
+        write(tmp_path / "set" / f"{split}.csv", HEADER + "".join(rows))
+    assert train(tmp_path / "set", tmp_path, weights) == 0
+    before = {p for p in tmp_path.rglob("*") if not p.is_relative_to(tmp_path / "run")}
+    found = [tmp_path / "set", "--crop", tmp_path / "crops", "--save", tmp_path / "found", "--score-threshold", "-1.5"]
+    assert commands.detect([*found, "--model", tmp_path / "run" / "model", "--weights", weights]) == 0
+    assert {p.name for p in (tmp_path / "crops").iterdir()} == {"a%2Fb", "..%2F..%2Fx", "%2Ftmp%2Fy", "%2E%2E"}
+    outputs = {tmp_path / "crops", tmp_path / "found"}
+    new = {p for p in tmp_path.rglob("*") if not p.is_relative_to(tmp_path / "run")} - before
+    assert {outer for outer in new if outer.parent == tmp_path} == outputs
+    assert "../../x" in (tmp_path / "run" / "report.html").read_text()
+
+
 @pytest.mark.slow
 def test_five_hundred_classes_are_learned_and_not_all_named_in_a_line(tmp_path, weights, capsys):
     squares(tmp_path / "set", photos=10, each=60, side=12, classes=500)
