@@ -14,6 +14,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -192,7 +193,7 @@ def _interrupts_held() -> Generator[None, None, None]:
 
 def _worker_setup() -> Callable[[], None]:
     """Return the function that every worker calls first."""
-    root = str(Path(__file__).absolute().parents[1])
+    root, parent = str(Path(__file__).absolute().parents[1]), os.getpid()
 
     # Workers have the caller's sys.path, which may find another `proposals` or `detection` first. A nested function is
     # pickled by value, so it runs before the worker imports any package of this project. Once these are imported, their
@@ -202,15 +203,23 @@ def _worker_setup() -> Callable[[], None]:
         from proposals.batch import _start_worker
 
         sys.path.remove(root)
-        _start_worker()
+        _start_worker(parent)
 
     return setup
 
 
-def _start_worker() -> None:
-    """Ignore Ctrl-C, so that images under way are finished, and let OpenCV use a single thread."""
+def _start_worker(parent: int) -> None:
+    """Ignore Ctrl-C, so that images under way are finished; end with the caller; let OpenCV use a single thread."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
     cv2.setNumThreads(1)
+
+
+def _end_after(parent: int) -> None:
+    """End this process once its parent has ended, even if that was killed: it is then the child of another process."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _do(task: _Task) -> _Done:

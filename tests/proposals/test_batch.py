@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import shutil
@@ -158,6 +159,34 @@ def test_workers_finish_the_images_under_way_when_interrupted(script):
     assert 1 < len(kept) < len(names)
     assert kept == names[: len(kept)]  # in the order of submission, none lost
     assert all(batch._load_part(parts / f"{name}.npy") is not None for name in kept)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+def test_workers_end_with_a_killed_caller(script):
+    pixels = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)
+    names = [_record(script.parent / "images" / f"large{i:02d}.png", pixels).id for i in range(40)]
+    process = subprocess.Popen([sys.executable, script, "400"], cwd=script.parent, start_new_session=True)
+    while not (script.with_name("boxes.npz.parts") / f"{names[0]}.npy").exists() and process.poll() is None:
+        time.sleep(0.02)
+    workers = [pid for pid in _session(process.pid) if pid != process.pid]
+    process.kill()
+    process.wait()
+    assert len(workers) >= 2
+    deadline = time.monotonic() + 30
+    while _session(process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not _session(process.pid)
+
+
+def _session(leader: int) -> list[int]:
+    """The processes of a session that have not ended."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, _, session = path.read_text().rpartition(")")[2].split()[:4]
+            found += [int(path.parent.name)] * (int(session) == leader and state != "Z")
+    return found
 
 
 def test_an_interrupted_run_continues(records, tmp_path, searched, monkeypatch):
