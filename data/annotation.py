@@ -20,6 +20,9 @@ TWICE = "objects labelled twice, used once"
 SWAPPED = "boxes with swapped corners, swapped back"
 """Kinds of remarks; see `Annotation.notes`."""
 
+LARGEST_SIDE = 1_000_000
+"""Pixels; the side of an image that no photo has."""
+
 _TRUE = frozenset({"1", "1.0", "true", "yes", "y", "t", "on"})
 _FALSE = frozenset({"0", "0.0", "false", "no", "n", "f", "off", "none", "null", ""})
 
@@ -55,9 +58,14 @@ class Objects:
     Args:
         source: the annotation file.
         size: (H, W) of the image in pixels.
+
+    Raises:
+        ValueError: the size is that of no photo.
     """
 
     def __init__(self, source: Path, size: tuple[int, int]) -> None:
+        if max(size) > LARGEST_SIDE:
+            raise ValueError(f"{source}: an image with a side of more than {LARGEST_SIDE:,} pixels; correct its size")
         self.source, self.size = source, size
         self._kept: dict[tuple[str, tuple[float, ...]], tuple[list[float], bool]] = {}  # by class and unclipped box
         self._seen = 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
 _COMPRESSED = re.compile(r"([P-o]{0,6}[0-O])+")  # numbers in base 32, as pycocotools writes and expects them
+
+
+_FARTHEST = 1e9  # pixels; neither NaN nor numbers that no float holds are within
 
 
 def box_of(segmentation: Any) -> list[float] | None:
@@ -27,7 +29,7 @@ def box_of(segmentation: Any) -> list[float] | None:
 
 def _is_polygon(values: Any) -> bool:
     whole = isinstance(values, list) and len(values) >= 6 and len(values) % 2 == 0
-    return whole and all(isinstance(v, int | float) and math.isfinite(v) for v in values)
+    return whole and all(isinstance(v, int | float) and -_FARTHEST < v < _FARTHEST for v in values)
 
 
 def _around_polygons(polygons: Sequence[Sequence[float]]) -> list[float]:

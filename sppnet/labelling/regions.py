@@ -55,7 +55,7 @@ def read_regions(result: Any, config: LabelConfig, size: tuple[int, int]) -> Lab
             continue
         try:
             names, box = _labels(region["value"]), _box(region, size)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             left_out["damaged"] += 1
             continue
         for name in names:

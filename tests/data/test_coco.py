@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import math
 
 import numpy as np
 import pytest
@@ -219,6 +220,7 @@ def test_a_box_counts_more_than_a_mask(tmp_path):
     "segmentation",
     [
         *(None, [], {}, "mask", [[1, 2, 3, 4]], [[1, 2, 3, 4, 5, "x"]], [[1, 2, 3, 4, 5]]),
+        *([[1, 2, 3, 4, 5, 10**400]], [[1, 2, 3, 4, 5, math.nan]], [[1, 2, 3, 4, 5, math.inf]]),
         {"size": [50, 100], "counts": [3, 5]},
         {"size": [50, 100], "counts": [-1, 5001]},
         {"size": [0, 0], "counts": []},

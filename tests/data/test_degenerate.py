@@ -93,3 +93,13 @@ def test_a_class_with_one_object_is_a_class_of_both_parts(tmp_path):
     parts = [datasets.load(tmp_path, split) for split in ("train", "test")]
     assert [part.classes for part in parts] == [("cat", "dog")] * 2
     assert sorted(len(part[0].boxes) for part in parts) == [1, 2]
+
+
+@pytest.mark.parametrize("side", [1_000_001, 1e308, 10**400])
+def test_a_size_that_no_photo_has_is_an_error_that_names_the_file(tmp_path, side):
+    images = [{"id": 1, "file_name": "a.png", "height": 50, "width": side}]
+    content = {"images": images, "categories": [{"id": 1, "name": "cat"}], "annotations": []}
+    photo(tmp_path / "a.png")
+    write(tmp_path / "boxes.json", json.dumps(content))
+    with pytest.raises(ValueError, match=r"boxes\.json.*(more than 1,000,000 pixels|expected)"):
+        datasets.load(tmp_path, "all")

@@ -53,6 +53,7 @@ def test_what_cannot_be_learned_is_counted():
         region((5, 5, 5.2, 9), "cat", SIZE),
         region((0, 0, 9, 9), "cat", SIZE, x=float("nan")),
         region((0, 0, 9, 9), "cat", SIZE, width="wide"),
+        region((0, 0, 9, 9), "cat", SIZE, width=10**400),
         region((0, 0, 9, 9), "cat", SIZE, rectanglelabels=[]),
         {"type": "rectanglelabels", "from_name": "label"},
         region((0, 0, 9, 9), "cat", SIZE) | {"image_rotation": 90},
@@ -63,7 +64,7 @@ def test_what_cannot_be_learned_is_counted():
     assert found.left_out == {
         "label 'fish' not in the configuration": 2,
         "without area in the photo": 2,
-        "damaged": 4,
+        "damaged": 5,
         "without a label": 1,
     }
 
