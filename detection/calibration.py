@@ -72,7 +72,7 @@ class Calibration:
         """
         try:
             found = cls(*(tuple(map(float, values[name])) for name in ("slopes", "intercepts", "thresholds")))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise ValueError(f"calibration: expected slopes, intercepts and thresholds, got {values!r}") from None
         arrays = np.array([found.slopes, found.intercepts, found.thresholds]) if found.equally_long else np.zeros(0)
         if arrays.shape != (3, n_classes) or not np.isfinite(arrays).all() or not (arrays[0] > 0).all():

@@ -210,7 +210,11 @@ class Config:
 
         Raises:
             KeyError, TypeError: a field is missing or unknown.
+            ValueError: a part is not names with values.
         """
+        for name in ("pooling", "finetune", "svm", "bbox", "test"):
+            if not isinstance(values[name], dict):
+                raise ValueError(f"config: {name} is {values[name]!r}, expected names with values")
         pooling, finetune = ({k: _tuples(v) for k, v in values[part].items()} for part in ("pooling", "finetune"))
         test = TestConfig(**{**values["test"], "voting": _voting(values["test"].get("voting"))})
         return cls(

@@ -196,10 +196,16 @@ def load(folder: Path) -> Model:
         raise FileNotFoundError(f"{path}: no such model; run `sppnet train`, or name another folder")
     try:
         settings = json.loads(path.read_text())
+        if not isinstance(settings, dict) or not isinstance(settings["sha256"], dict):
+            raise ValueError("expected names with values")
         if settings["format"] not in FORMATS:
             raise ValueError(f"expected format {FORMAT}, got {settings['format']}")
-        parts = {name: _read(folder / name, sha256) for name, sha256 in settings["sha256"].items()}
-        svms, classes, layer = parts[SVMS], tuple(settings["classes"]), settings["features"]
+        hashes = settings["sha256"]
+        if not hashes.keys() <= {SVMS, REGRESSORS, HEAD}:
+            raise ValueError(f"sha256: expected only {SVMS}, {REGRESSORS} and {HEAD}, got {', '.join(hashes)}")
+        parts = {name: _read(folder / name, sha256) for name, sha256 in hashes.items()}
+        svms, classes, layer = parts[SVMS], _names(settings["classes"]), settings["features"]
+        _check_svms(svms, len(classes))
         regressors = _unpack(parts[REGRESSORS], len(classes)) if settings["box_regression"] else ()
         config = Config.from_dict(settings["config"])
         return Model(
@@ -216,8 +222,26 @@ def load(folder: Path) -> Model:
             "bbox_features" in settings,
             Calibration.from_dict(settings["calibration"], len(classes)) if "calibration" in settings else None,
         )
-    except (KeyError, TypeError, ValueError, SafetensorError, FileNotFoundError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"{folder}: damaged model ({error}); train it again") from error
+
+
+def _names(classes: Any) -> tuple[str, ...]:
+    """Check the names of the classes."""
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise ValueError(f"classes: expected names, got {classes!r}")
+    if not classes or len(set(classes)) < len(classes):
+        raise ValueError("classes: expected one or more different names")
+    return tuple(classes)
+
+
+def _check_svms(svms: Arrays, n_classes: int) -> None:
+    """Check that there is one SVM per class, of numbers; the bias of a class without SVM is minus infinity."""
+    weights, bias = svms["weights"], svms["bias"]
+    if weights.ndim != 2 or bias.shape != (n_classes,) or len(weights) != n_classes:
+        raise ValueError(f"{SVMS}: weights {weights.shape} and bias {bias.shape} are not those of {n_classes} classes")
+    if not np.isfinite(weights).all() or np.isnan(bias).any() or np.isposinf(bias).any():
+        raise ValueError(f"{SVMS}: a weight is not a finite number")
 
 
 def _features(parts: Mapping[str, Arrays], folder: Path, layer: Any, precision: Precision) -> FcFeatures | None:

@@ -1,5 +1,6 @@
 """The model folder: saving, loading, half precision, damage."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -102,6 +103,49 @@ def test_a_damaged_model_is_an_error_that_names_it(body, tmp_path, name, damage)
     else:
         path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises((ValueError, FileNotFoundError), match=str(tmp_path)):
+        model.load(tmp_path)
+
+
+@pytest.mark.parametrize("value", [None, 5, "text", [], [1], {"a": 1}], ids=repr)
+@pytest.mark.parametrize("part", [None, "sha256", "classes", "config", *("pooling", "finetune", "svm", "bbox", "test")])
+def test_a_value_of_another_kind_is_an_error_that_names_the_model(body, tmp_path, part, value):
+    trained(body).save(tmp_path)
+    settings = json.loads((tmp_path / model.MODEL).read_text())
+    if part in settings:
+        settings[part] = value
+    elif part:
+        settings["config"][part] = value
+    (tmp_path / model.MODEL).write_text(json.dumps(settings if part else value))
+    with pytest.raises(ValueError, match=rf"{tmp_path}: damaged model"):
+        model.load(tmp_path)
+
+
+@pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c", "d"], ["a", "b", "b"]])
+def test_other_names_than_there_are_svms_are_an_error(body, tmp_path, classes):
+    trained(body).save(tmp_path)
+    settings = json.loads((tmp_path / model.MODEL).read_text())
+    (tmp_path / model.MODEL).write_text(json.dumps(settings | {"classes": classes}))
+    with pytest.raises(ValueError, match=r"damaged model \((svms.*not those of \d classes|classes: .*different)"):
+        model.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["", "..", "../other.safetensors", "model.json"])
+def test_other_files_are_not_read(body, tmp_path, name):
+    trained(body).save(tmp_path)
+    settings = json.loads((tmp_path / model.MODEL).read_text())
+    settings["sha256"][name] = "0"
+    (tmp_path / model.MODEL).write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=r"damaged model \(sha256: expected only svms\.safetensors"):
+        model.load(tmp_path)
+
+
+@pytest.mark.parametrize("part", ["weights", "bias"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_svms_that_are_no_numbers_are_an_error(body, tmp_path, part, value):
+    broken = trained(body)
+    getattr(broken.svms, part).flat[0] = value
+    broken.save(tmp_path)
+    with pytest.raises(ValueError, match=r"svms\.safetensors: a weight is not a finite number"):
         model.load(tmp_path)
 
 
