@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from data.records import Dataset
 from detection.calibration import Calibration
+from detection.config import INFERENCE
 from detection.detection_table import DetectionTable, load_npz
 from detection.detections import Detections
 from detection.evaluation import coco, errors, voc
@@ -241,12 +242,15 @@ def _replaced(run: Run, dataset: Dataset, photos: Mapping[str, str]) -> tuple[st
 
 
 def _model(folder: Path, name: str) -> dict[str, Any]:
-    """Content of model.json of the detections' model; softmax scores belong to the model of that name without it."""
-    for candidate in dict.fromkeys([name or "model", name.removesuffix("softmax").rstrip("-") or "model"]):
-        found = read_json(folder / candidate / MODEL)
-        if found:
-            return found
-    return {}
+    """Content of model.json of the detections' model.
+
+    Names begin with that of the model's folder, unless it is "model", see `detector.testing.detections_name`.
+    """
+    there = sorted((p.parent.name for p in folder.glob(f"*/{MODEL}")), key=len, reverse=True)
+    named = [model for model in there if f"{name}-".startswith(f"{model}-")]
+    if not named and name.partition("-")[0] in ("", "softmax", "scales", "nms", *INFERENCE):
+        named = ["model"]
+    return read_json(folder / named[0] / MODEL) if named else {}
 
 
 def _classes(folder: Path) -> list[str] | None:

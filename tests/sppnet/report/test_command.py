@@ -10,6 +10,7 @@ import yaml
 from detection.detection_table import load_npz
 from sppnet.report.render import write_html
 from sppnet.report.run_files import recorded
+from sppnet.report.tested_run import TestedRun
 from sppnet.run import DataSource, Run
 from tests.sppnet.report.helpers import STAGES, report, text
 
@@ -144,3 +145,22 @@ def test_detections_are_not_changed(work):
     assert report(work.run) == 0
     after = load_npz(work.run / "detections" / "test-regressed.npz")[0].rows
     assert (before.scores == after.scores).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        *(("best", "model"), ("fast-nms-0.4", "model"), ("softmax", "model"), ("scales-480-688-best", "model")),
+        *(("packed", "packed"), ("packed-best", "packed"), ("packed-softmax-fast", "packed")),
+        *(("mean", None), ("mean-best", None), ("elsewhere-best", None), ("packed2", None)),
+    ],
+)
+def test_detections_of_any_way_of_inference_have_their_model(work, name, model):
+    shutil.copytree(work.run / "model", work.run / "packed")
+    settings = json.loads((work.run / "packed" / "model.json").read_text())
+    (work.run / "packed" / "model.json").write_text(json.dumps(settings | {"notes": "packed"}))
+    for stage in STAGES:
+        (work.run / "detections" / f"test-{stage}.npz").rename(work.run / "detections" / f"test-{name}-{stage}.npz")
+    found = TestedRun.of(Run(work.run, DataSource(work.devkit, None, False, "minivoc")), name)
+    expected = json.loads((work.run / model / "model.json").read_text()) if model else {}
+    assert found.model == expected
