@@ -35,6 +35,8 @@ def run(settings: TestSettings) -> dict[str, Any]:
     for line in scores.lines():
         print(line)
     if settings.pictures:
-        draw_pictures(folder, dataset, list(stages.values())[-1], settings.pictures, SHOWN_SCORES[settings.scores])
+        final, alone = list(stages.values())[-1], len(models) == 1 and settings.scores == "svm"
+        calibration = models[0].model.calibration if alone else None
+        draw_pictures(folder, dataset, final, settings.pictures, SHOWN_SCORES[settings.scores], calibration)
         print(f"pictures of detections over the ground truth: {folder}")
     return scores.summary() | {"configuration": [tested.model.summary() for tested in models]}

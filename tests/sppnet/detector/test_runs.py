@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -14,9 +15,13 @@ from PIL import Image
 
 from data import voc
 from detection import svm
+from detection.calibration import Calibration
 from detection.detection_table import load_npz
+from detection.detections import Detections
+from detection.image import read
 from detection.model import load
 from detection.networks.fc_head import FcHead
+from detection.pictures.drawing import draw_comparison
 from detection.weights.state_dict import write_state
 from tests import commands
 from tests.data.test_formats import write_coco
@@ -127,6 +132,18 @@ def test_limit_uses_the_first_images(work):
     assert commands.extract_proposals([*work.data, "-j", "1", "--limit", "2"]) == 0
     with np.load(work.run / "proposals" / "ss" / "trainval.npz") as file:
         assert len(file["ids"]) == 2
+
+
+def test_pictures_show_what_a_calibrated_model_shows(work):
+    trained = load(work.run / "model")
+    none = Calibration((1.0,) * 6, (0.0,) * 6, (2.0,) * 6)  # no detection is as likely as that
+    replace(trained, calibration=none).save(work.run / "model")
+    assert commands.test_net([*work.data, "--pictures", "1"]) == 0
+    path = next((work.run / "pictures" / "model").glob("*.png"))
+    dataset = voc.load(work.devkit, None, "test")
+    record = next(r for r in dataset if r.id == path.stem)
+    expected = draw_comparison(read(record.path), Detections.empty(), record, dataset.classes)
+    np.testing.assert_array_equal(np.asarray(Image.open(path).convert("RGB")), expected)
 
 
 def test_classes_without_an_object_are_named(work, capsys):
