@@ -69,7 +69,8 @@ def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: Tr
     folder = run.model(settings.model_name)
     with exclusive(folder):
         found = model.load(folder)
-        asked = found.with_inference(settings.inference) if settings.inference else found
+        viewed = found.with_views(View.parse_all(settings.views)) if settings.views else found
+        asked = viewed.with_inference(settings.inference) if settings.inference else viewed
         if found.calibration and asked.config == found.config and not settings.overwrite:
             log.info("calibrated already: %s", folder)
             return found

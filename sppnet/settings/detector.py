@@ -330,6 +330,7 @@ class CalibrateSettings(
     TrainSplitSettings,
     ProposalSettings,
     ModelNameSettings,
+    ViewSettings,
     MemorySettings,
     OverwriteSettings,
     WeightsSettings,

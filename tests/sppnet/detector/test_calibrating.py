@@ -90,3 +90,19 @@ def test_photos_are_held_out_once_in_small_parts(work):
         everything = [i for part in found for i in part]
         assert (len(found), len(everything), len(set(everything))) == (parts, held, held)
         assert all(0 <= i < count for i in everything)
+
+
+def test_views_can_be_named_and_are_the_models_from_then_on(work, weights, monkeypatch):
+    looked = []
+    compute = calibrating.features.compute_pyramid
+
+    def noted(pixels, body, scales, mirrored):
+        looked.append((*scales, mirrored))
+        return compute(pixels, body, scales, mirrored)
+
+    monkeypatch.setattr(calibrating.features, "compute_pyramid", noted)
+    views = ["--inference", "best", "--views", "0.75", "1.25m"]
+    assert commands.calibrate([*flags(work, weights), *views]) == 0
+    found = model.load(work.run / "model").config
+    assert [str(view) for view in found.best_views] == [str(view) for view in found.views] == ["0.75", "1.25m"]
+    assert set(looked) == {(120, False), (200, True)}
