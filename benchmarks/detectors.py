@@ -24,6 +24,7 @@ from torchvision.models import detection as peers
 from torchvision.transforms.functional import to_tensor
 
 from detection import SPPDetector, zoo
+from detection.config import Inference
 from detection.ensemble import Evidence, detect_windows
 from detection.features import compute_pyramid
 from detection.image import read
@@ -49,9 +50,9 @@ def torchvision_row(make: Callable[..., Any]) -> Callable[[Path], Any]:
     return run
 
 
-def ours(name: str, source: str | None = None) -> Callable[[Path], Any]:
+def ours(name: str, inference: Inference, source: str | None = None) -> Callable[[Path], Any]:
     """Build a row that runs a bundled detector; `source` replaces its own source of windows."""
-    detector = SPPDetector.from_pretrained(name)
+    detector = SPPDetector.from_pretrained(name, inference=inference)
     if source is None:
         return detector.detect
     settings = ProposalSettings(source, max_boxes=2000)
@@ -59,8 +60,8 @@ def ours(name: str, source: str | None = None) -> Callable[[Path], Any]:
 
 
 def stages(name: str, photos: list[Path]) -> dict[str, dict[str, float]]:
-    """Return median seconds of each stage of a detector; for convolutions and scoring also GFLOP."""
-    detector = SPPDetector.from_pretrained(name)
+    """Return median seconds of each stage of a detector in one view; for convolutions and scoring also GFLOP."""
+    detector = SPPDetector.from_pretrained(name, inference="fast")
     model, body = detector.model, detector.body
     taken: dict[str, list[float]] = {}
     work: dict[str, list[float]] = {"convolve": [], "pool and score": []}
@@ -102,8 +103,9 @@ def main() -> None:
     options = harness.parser(__doc__, "detectors", "devkit", "threads").parse_args()
     harness.use_threads(options.threads)
     started, photos = time.monotonic(), harness.photos(options)
-    rows = {f"sppnet {name}": ours(name) for name in zoo.names()}
-    rows |= {f"sppnet {zoo.names()[0]}, windows of edgeboxes": ours(zoo.names()[0], "edgeboxes")}
+    ways: tuple[Inference, ...] = ("fast", "best")
+    rows = {f"sppnet {name}, {way}": ours(name, way) for name in zoo.names() for way in ways}
+    rows |= {f"sppnet {zoo.names()[0]}, fast, windows of edgeboxes": ours(zoo.names()[0], "fast", "edgeboxes")}
     mine = list(rows)
     rows |= {name: torchvision_row(make) for name, make in PEERS.items()}
     times = harness.seconds(harness.interleaved({n: harness.timed(r) for n, r in rows.items()}, photos))

@@ -80,6 +80,7 @@ def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: Tr
         parts = _held_out(run, found, len(images))
         if not parts:
             log.warning("%s: too few photos to hold some out, so detections have margins but no probabilities", folder)
+            found.save(folder)  # with the inference that was asked for
             return found
         overlaps = _overlaps(found, settings)
         detections, records = _held_out_detections(run, settings, found, images, parts, overlaps)

@@ -45,7 +45,7 @@ def extract_features(
     Raises:
         OSError, ValueError: an image cannot be used, the cache is of other settings, or there is no room.
     """
-    name, config = configuration(settings)
+    name, config = configuration(settings, run)
     body = network.build(name, settings.weights or "pretrained", settings.device, config.precision)
     view = view or View()
     scales = view.scales(config.pooling.scales)

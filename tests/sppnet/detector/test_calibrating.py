@@ -106,3 +106,11 @@ def test_views_can_be_named_and_are_the_models_from_then_on(work, weights, monke
     found = model.load(work.run / "model").config
     assert [str(view) for view in found.best_views] == [str(view) for view in found.views] == ["0.75", "1.25m"]
     assert set(looked) == {(120, False), (200, True)}
+
+
+def test_with_too_few_photos_the_model_still_states_the_inference(work, weights, monkeypatch, caplog):
+    monkeypatch.setattr(calibrating, "FEWEST", 9)
+    assert commands.calibrate([*flags(work, weights), "--inference", "best"]) == 0
+    found = model.load(work.run / "model")
+    assert (found.config.inference, found.calibration) == ("best", None)
+    assert "too few photos to hold some out" in caplog.text

@@ -134,6 +134,12 @@ def test_limit_uses_the_first_images(work):
         assert len(file["ids"]) == 2
 
 
+def test_further_features_are_of_the_network_and_scales_that_the_run_has(work, weights):
+    assert commands.extract_features([*work.data, "--weights", weights, "-j", "1", "--inference", "best"]) == 0
+    assert [p.name for p in (work.run / "features").iterdir()] == ["alexnet-160"]
+    assert [p.name for p in (work.run / "mirrored-features").iterdir()] == ["alexnet-160"]
+
+
 def test_pictures_show_what_a_calibrated_model_shows(work):
     trained = load(work.run / "model")
     none = Calibration((1.0,) * 6, (0.0,) * 6, (2.0,) * 6)  # no detection is as likely as that

@@ -60,7 +60,8 @@ class WaitingDetector:
 
     classes = ("<b>thing</b>",)
 
-    def __init__(self):
+    def __init__(self, calibration=None):
+        self.calibration = calibration
         self.seen, self.begun, self.go_on = [], threading.Event(), threading.Event()
 
     def propose(self, photo):
@@ -71,7 +72,9 @@ class WaitingDetector:
 
     def detect(self, photo, proposals):
         boxes, scores = [[0, 0, 20, 20], [5, 5, 30, 30]], [1.0, -0.75]
-        return Detections(np.float32(boxes), np.float32(scores), np.zeros(2, int), self.classes)
+        return Detections(
+            np.float32(boxes), np.float32(scores), np.zeros(2, int), self.classes, calibration=self.calibration
+        )
 
 
 def until(condition):

@@ -217,7 +217,7 @@ def test_class_names_are_escaped_and_photos_that_no_browser_displays_get_their_b
 
 def test_another_model_is_asked_at_once_and_a_lost_server_is_reported(chromium, slow):
     slow.detector.go_on.set()
-    other = slow.queue.loaded["lite2-voc2007"] = WaitingDetector()
+    other = slow.queue.loaded["lite2-voc2007"] = WaitingDetector(Calibration((1.0,), (0.0,), (0.5,)))
     other.go_on.set()
     with site(slow.queue) as client:
         page = opened(chromium, client).page
