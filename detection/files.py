@@ -40,8 +40,9 @@ def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
 def file_name(text: str) -> str:
     """Return a name of a class as part of a path, so that no name leads to another folder.
 
-    Characters that would are replaced as in web addresses: "a/b" is "a%2Fb", ".." is "%2E%2E". Different names stay
-    different; very long ones end in a digest.
+    Characters that would are replaced as in web addresses: "a/b" is "a%2Fb", ".." is "%2E%2E". Letters of all alphabets
+    and spaces stay, which `urllib.parse.quote` replaces too. Different names stay different; very long ones end in a
+    digest.
     """
     quoted = _NO_FILE_NAME.sub(lambda found: "".join(f"%{ord(c):02X}" for c in found[0]), text) or "%"
     content = quoted.encode("utf-8", "surrogateescape")

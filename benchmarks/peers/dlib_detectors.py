@@ -5,10 +5,10 @@
 
 What people without a GPU used before deep learning, and still do: `dlib.train_simple_object_detector`, one class at a
 time. Its window has one shape per class, and dlib refuses objects that this window cannot reach; those that are too
-long or too small are marked "ignore", as its documentation advises, by stricter limits until dlib accepts the others.
-dlib keeps HOG pyramids of all photos in memory: with its defaults, windows of 80 × 80 pixels and photos doubled twice,
-292 photos of 640 × 480 need more than 23 GB, so windows are 60 × 60 and photos are doubled once. Minutes are those of
-the training: the processor's time divided by the number of cores.
+long or too small are marked "ignore", by stricter limits until dlib accepts the others. dlib keeps HOG pyramids of all
+photos in memory: with windows of 80 × 80 pixels, photos doubled twice and their mirror images, 292 photos of 640 × 480
+needed more than 23 GB. So windows are 60 × 60, photos are doubled once, and there are no mirror images. Minutes are
+those of the training: the processor's time divided by the number of cores.
 """
 
 from __future__ import annotations

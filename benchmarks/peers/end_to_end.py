@@ -227,7 +227,7 @@ def main() -> None:
         point = {"minutes": minutes, "iterations": iterations} | score(
             averaged, tested, learned.classes, options.metric
         )
-        points.append(point)
+        points = [*(p for p in points if p["minutes"] != minutes), point]  # a killed training may have left this one
         print(" ".join(f"{name} {value:.4g}" for name, value in point.items()), flush=True)
         harness.keep(options, {"points": points, "photos": len(learned)}, started)
 
