@@ -19,6 +19,7 @@ import yaml
 from data.text import read_text
 from data.yaml_files import load_yaml
 from detection.files import MARK, write_atomically
+from detection.memory import reuse_large_blocks
 from sppnet.cli.console import print_any_text, start_logging
 from sppnet.cli.flags import make_parser
 from sppnet.cli.output_checks import check_outputs, written_files
@@ -54,6 +55,7 @@ def run_command(command: ModuleType, prog: str, argv: Sequence[str]) -> int:
     output = {name: given.pop(name, None) for name in OUTPUT_FLAGS}
     start_logging(output["log_level"] or "info", bool(output["quiet"]), output["log_format"] or "text")
     print_any_text()
+    reuse_large_blocks()
     try:
         with terminated_like_interrupted():
             return _work(command, prog, given, output)
