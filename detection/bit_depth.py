@@ -44,7 +44,7 @@ def declared_bits(picture: Image.Image, file: IO[bytes]) -> int | None:
         bits = max(picture.tag_v2.get(_BITS_PER_SAMPLE, (16,)))
         return bits if bits < 16 else None
     if picture.format == "JPEG2000":
-        found = _PRECISION.search(_content(file))
+        found = _PRECISION.search(content(file))
         return 16 if found and (found[1][0] & 0x7F) + 1 < 16 else None
     if picture.format == "PPM" and picture.tile:  # type: ignore[attr-defined]
         options = picture.tile[0][3]  # type: ignore[attr-defined]  # "I;16B", or mode and largest value
@@ -99,7 +99,7 @@ def of_colours(picture: Image.Image, name: str, file: IO[bytes]) -> Image.Image:
     if np.asarray(picture)[..., : 1 if picture.mode == "LA" else 3].max(initial=0) > _DARK:
         return picture
     upper = np.asarray(picture.convert("RGBA"))[..., :3]
-    wide: NDArray[Any] | None = cv2.imdecode(np.frombuffer(_content(file), np.uint8), cv2.IMREAD_UNCHANGED)
+    wide: NDArray[Any] | None = cv2.imdecode(np.frombuffer(content(file), np.uint8), cv2.IMREAD_UNCHANGED)
     if wide is None or wide.dtype != np.uint16 or wide.ndim != 3 or wide.shape[:2] != upper.shape[:2]:
         return picture
     colours, alpha = wide[..., 2::-1], wide[..., 3:]  # from blue, green, red
@@ -111,7 +111,7 @@ def of_colours(picture: Image.Image, name: str, file: IO[bytes]) -> Image.Image:
     return Image.fromarray(np.concatenate(parts, axis=2))
 
 
-def _content(file: IO[bytes]) -> bytes:
+def content(file: IO[bytes]) -> bytes:
     """Read a file from its start, and keep the position that Pillow relies on."""
     position = file.tell()
     file.seek(0)

@@ -18,6 +18,10 @@ class Incomplete(RuntimeError):
         self.result = result
 
 
+class Abandoned(Incomplete):
+    """The work is done as far as it goes, but a thread is still busy with something that nobody waits for."""
+
+
 def complete(result: dict[str, Any], bad: Mapping[str, str], total: int) -> dict[str, Any]:
     """Return the result if every file could be used.
 

@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `sppnet` with arguments; None: those of the process.
 
     Returns:
-        the exit code: 0 done, 1 an expected failure, 2 wrong usage, 130 interrupted.
+        the exit code: 0 done, 1 an expected failure, 2 wrong usage, 130 interrupted, 143 terminated.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     first = words[0] if words else "--help"

@@ -11,8 +11,8 @@ import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from types import FrameType, ModuleType
+from typing import Any, NoReturn
 
 import yaml
 
@@ -24,7 +24,7 @@ from sppnet.cli.console import print_any_text, start_logging
 from sppnet.cli.flags import make_parser
 from sppnet.cli.output_checks import check_outputs, written_files
 from sppnet.cli.table import all_settings
-from sppnet.errors import Incomplete, one_line
+from sppnet.errors import Abandoned, Incomplete, one_line
 from sppnet.files import write_text
 from sppnet.json_report import CommandReport
 from sppnet.output_files import check_file
@@ -35,6 +35,11 @@ from sppnet.settings.shared import OverwriteSettings
 OUTPUT_FLAGS = ("config", "json", "debug", "quiet", "log_level", "log_format")
 EXPECTED = (OSError, ValueError, RuntimeError, MemoryError)
 DONE, FAILED, INTERRUPTED = 0, 1, 130
+TERMINATED = 128 + signal.SIGTERM  # 143, what a shell reports of a process that the signal ended
+
+
+class Terminated(KeyboardInterrupt):
+    """The process received SIGTERM; handled as Ctrl-C is, so that worker processes end and locks are released."""
 
 
 def run_command(command: ModuleType, prog: str, argv: Sequence[str]) -> int:
@@ -48,7 +53,8 @@ def run_command(command: ModuleType, prog: str, argv: Sequence[str]) -> int:
         argv: its arguments.
 
     Returns:
-        the exit code: 0 done, 1 an expected failure, 2 wrong usage, 130 interrupted.
+        the exit code: 0 done, 1 an expected failure, 2 wrong usage, 130 interrupted, 143 terminated. A command that
+        leaves a thread at work ends the process instead.
     """
     parser = make_parser(prog, (command.__doc__ or "").strip(), command.SETTINGS)
     given = vars(parser.parse_args(argv))
@@ -57,13 +63,15 @@ def run_command(command: ModuleType, prog: str, argv: Sequence[str]) -> int:
     print_any_text()
     reuse_large_blocks()
     try:
-        with terminated_like_interrupted():
+        with signals_raised():
             return _work(command, prog, given, output)
     except MissingSetting as error:
         parser.error(str(error))
     except KeyboardInterrupt as interruption:
-        print(str(interruption) or "interrupted", file=sys.stderr)
-        return INTERRUPTED
+        print(str(interruption) or _word(interruption), file=sys.stderr)
+        return _code(interruption)
+    except Abandoned:
+        _leave(DONE)
     except EXPECTED as error:
         if output["debug"]:
             traceback.print_exc()
@@ -72,16 +80,42 @@ def run_command(command: ModuleType, prog: str, argv: Sequence[str]) -> int:
 
 
 @contextmanager
-def terminated_like_interrupted() -> Iterator[None]:
-    """Treat SIGTERM as Ctrl-C, so that worker processes end and locks are released."""
+def signals_raised() -> Iterator[None]:
+    """Raise `Terminated` on SIGTERM, and KeyboardInterrupt on Ctrl-C unless another handler takes it."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set signal handlers
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    taken = signal.getsignal(signal.SIGINT) is not signal.default_int_handler  # background jobs of a shell ignore it
+    signals = (signal.SIGTERM,) if taken else (signal.SIGTERM, signal.SIGINT)
+    before = {sign: signal.signal(sign, _raise) for sign in signals}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for sign, handler in before.items():
+            signal.signal(sign, handler)
+
+
+def _raise(sign: int, frame: FrameType | None) -> NoReturn:
+    """Raise what a signal stands for; end the process at once if the error could end an import."""
+    interruption = Terminated() if sign == signal.SIGTERM else KeyboardInterrupt()
+    if _imports(frame):
+        os.write(2, f"{_word(interruption)}\n".encode())  # print may be under way
+        os._exit(_code(interruption))
+    raise interruption
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Whether a module is being imported: torch aborts the process when an exception ends its import."""
+    while frame is not None and frame.f_globals.get("__name__") != "importlib._bootstrap":
+        frame = frame.f_back
+    return frame is not None
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process without waiting for its threads."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _work(command: ModuleType, prog: str, given: dict[str, Any], output: dict[str, Any]) -> int:
@@ -97,9 +131,9 @@ def _work(command: ModuleType, prog: str, given: dict[str, Any], output: dict[st
         result = command.run(settings, report) if getattr(command, "REPORTS_ITEMS", False) else command.run(settings)
     except Incomplete as incomplete:
         result, problem = incomplete.result, incomplete
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as interruption:
         written = written_files(settings, output["json"], started)
-        raise KeyboardInterrupt(_interrupted(settings, written)) from None
+        raise type(interruption)(_interrupted(_word(interruption), settings, written)) from None
     if int(os.environ.get("RANK", 0)) == 0:  # under torchrun the first process reports
         if record and record.parent.is_dir():
             write_text(record, f"# {MARK}\n{yaml.safe_dump(report.settings, sort_keys=False)}")
@@ -138,12 +172,20 @@ def _is_unmarked_record(path: Path, settings: Settings) -> bool:
     return complete and text == yaml.safe_dump(values, sort_keys=False)
 
 
-def _interrupted(settings: Settings, written: Sequence[Path]) -> str:
+def _word(interruption: KeyboardInterrupt) -> str:
+    return "terminated" if isinstance(interruption, Terminated) else "interrupted"
+
+
+def _code(interruption: KeyboardInterrupt) -> int:
+    return TERMINATED if isinstance(interruption, Terminated) else INTERRUPTED
+
+
+def _interrupted(word: str, settings: Settings, written: Sequence[Path]) -> str:
     """What became of the work when the user ended it."""
     if isinstance(settings, OverwriteSettings):
-        return "interrupted; the same command, without --overwrite, continues"
+        return f"{word}; the same command, without --overwrite, continues"
     kept = f"; finished before: {', '.join(map(str, written))}" if written else ""
-    return f"interrupted{kept}"
+    return f"{word}{kept}"
 
 
 def merge(cls: type[Settings], given: dict[str, Any], config: Path | None) -> Settings:

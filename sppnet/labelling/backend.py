@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from sppnet.labelling.photos import LabelStudio, NotFetched, is_local, origin
 from sppnet.labelling.project import Project
 from sppnet.labelling.worker import Worker
 from sppnet.progress import log
+from sppnet.server.detector_queue import STOPPING
 from sppnet.server.errors import RequestRefused
 from sppnet.server.uploads import UploadLimits
 
@@ -54,6 +55,9 @@ class Backend:
         limits: largest photo.
         access: where Label Studio is.
         quiet: seconds without a request before trainings from the beginning start or go on; None: the usual.
+
+    Attributes:
+        abandoned: whether a thread was still at work when the backend was left; then the last models are not written.
     """
 
     def __init__(
@@ -61,16 +65,23 @@ class Backend:
     ) -> None:
         self.base, self.folder, self.limits, self.access = base, folder, limits, access
         self.projects: dict[str, Project] = {}
-        self.served = 0
+        self.served, self.abandoned = 0, False
         more = {} if quiet is None else {"quiet": quiet}
         self.worker = Worker(lambda: list(self.projects.values()), **more)
         self._running: set[asyncio.Task[None]] = set()
+        self._exports = ThreadPoolExecutor(1, "export")
+        self._fetching: set[Future[Any]] = set()
 
     def __enter__(self) -> Backend:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.worker.close()
+        self._exports.shutdown(wait=False, cancel_futures=True)
+        if not self.worker.close():
+            log.warning("work under way was given up; a restart learns what was not written")
+            self.abandoned = True
+            return
+        self.abandoned = any(job.running() for job in self._fetching)
         for project in self.projects.values():
             project.close()
 
@@ -111,7 +122,7 @@ class Backend:
         deadline = time.monotonic() + PREDICT_SECONDS
         for task in tasks:  # one at a time, so that annotations that arrive meanwhile are learned between them
             late = time.monotonic() > deadline
-            results.append([] if late else await _result(project.predict(task)))
+            results.append([] if late else await _result(project.predict(task), deadline))
             self.served += bool(results[-1])
         return {"results": results, "model_version": project.version}
 
@@ -168,13 +179,20 @@ class Backend:
             return
         path = f"/api/projects/{number_of_project}/export?exportType=JSON&download_all_tasks=false"
         try:
-            found = await asyncio.to_thread(studio.ask, path)
+            found = await asyncio.wrap_future(self._fetch(studio, path))
             tasks = [_exported(value) for value in items(found, "export")]
         except (NotFetched, RequestRefused) as error:
             log.warning("project %s: %s", project.uid, one_line(error))
             return
         changed = project.update(tasks)
         log.info("project %s: %d annotated tasks, %d of them changed", project.uid, len(tasks), changed)
+
+    def _fetch(self, studio: LabelStudio, path: str) -> Future[Any]:
+        """Ask Label Studio in a thread of ours; the end of the program does not wait for asyncio's."""
+        job = self._exports.submit(studio.ask, path)
+        self._fetching.add(job)
+        job.add_done_callback(self._fetching.discard)
+        return job
 
     def _studio(self, hostname: str, token: str) -> LabelStudio:
         """Return Label Studio at the address that is allowed.
@@ -226,17 +244,22 @@ class Backend:
         return self.projects[uid]
 
 
-async def _result(job: Future[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Wait for a job.
+async def _result(job: Future[list[dict[str, Any]]], deadline: float) -> list[dict[str, Any]]:
+    """Wait for a job until a time, as of `time.monotonic`, at which there is no prediction.
 
     Raises:
-        RequestRefused: it was cancelled, because the server stops.
+        RequestRefused: the server stops.
     """
     future = asyncio.wrap_future(job)
-    await asyncio.wait({future})
-    if future.cancelled():
-        raise RequestRefused(503, "the server is shutting down")
-    return future.result()
+    try:
+        await asyncio.wait({future}, timeout=max(0.0, deadline - time.monotonic()))
+        if future.cancelled():
+            raise RequestRefused(503, STOPPING)
+        return future.result() if future.done() else []
+    except asyncio.CancelledError:
+        raise RequestRefused(503, STOPPING) from None
+    finally:
+        future.cancel()  # or asyncio would log what becomes of a job under way
 
 
 def _exported(value: Any) -> tuple[TaskData, list[AnnotationData]]:

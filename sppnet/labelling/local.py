@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from sppnet.errors import Abandoned
 from sppnet.labelling.login import PASSWORD, TOKEN, USER, Login
 from sppnet.progress import log
 from sppnet.run import exclusive
@@ -30,6 +31,7 @@ def serve(settings: ServeSettings, say: Callable[[str], None]) -> int:
     Raises:
         OSError, ValueError: the address, the model or the folder cannot be used.
         RuntimeError: another process uses the folder.
+        Abandoned: it has stopped, but a thread still works on something that nobody waits for.
     """
     login, folder = Login.of(os.environ), settings.run or FOLDER
     with listen(settings.host, settings.port) as listener, exclusive(folder):  # first, as imports take seconds
@@ -61,4 +63,6 @@ def _serve(
         ready = f"{address} is ready; connect it in Label Studio: Settings, Model; Ctrl-C stops the server"
         Server(backend, app, lambda: say(ready)).run([listener])
     say("stopped")
+    if backend.abandoned:
+        raise Abandoned("work under way was given up", {"served": backend.served})
     return backend.served

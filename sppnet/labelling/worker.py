@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from typing import Any, Protocol, TypeVar
 
 from detection.training.live import LiveCatchup
 from sppnet.errors import one_line
 from sppnet.progress import log
+from sppnet.server.detector_queue import PATIENCE_SECONDS, STOPPING
 from sppnet.server.errors import RequestRefused
 
 T = TypeVar("T")
@@ -51,7 +52,7 @@ class Worker:
         self._jobs = ThreadPoolExecutor(1, "learner")
         self._waiting: set[Future[Any]] = set()
         self._last = time.monotonic()
-        self._stopping = False
+        self._stopping, self._end = False, 0.0  # when work is given up, as of time.monotonic
         self._trainer = threading.Thread(target=self._train, name="trainer")
         self._trainer.start()
 
@@ -67,7 +68,7 @@ class Worker:
             RequestRefused: the queue is full, or the program ends.
         """
         if self._stopping:
-            raise RequestRefused(503, "the server is shutting down")
+            raise RequestRefused(503, STOPPING)
         if self.waiting >= MAX_WAITING:
             raise RequestRefused(503, f"{self.waiting} requests are already waiting; try again in a moment")
         job = self._jobs.submit(work)
@@ -77,15 +78,19 @@ class Worker:
 
     def stop(self) -> None:
         """Accept no more jobs, cancel those that wait, and end the training at its next step."""
+        if not self._stopping:
+            self._end = time.monotonic() + PATIENCE_SECONDS
         self._stopping = True
         for job in list(self._waiting):
             job.cancel()
 
-    def close(self) -> None:
-        """Stop, and wait until both threads have ended."""
+    def close(self) -> bool:
+        """Stop, wait some time for both threads, and return whether they have ended."""
         self.stop()
-        self._trainer.join()
-        self._jobs.shutdown()
+        busy = wait(list(self._waiting), max(0.0, self._end - time.monotonic())).not_done
+        self._trainer.join(max(0.0, self._end - time.monotonic()))
+        self._jobs.shutdown(wait=not busy)
+        return not busy and not self._trainer.is_alive()
 
     def _done(self, job: Future[Any]) -> None:
         self._waiting.discard(job)

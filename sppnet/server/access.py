@@ -1,7 +1,9 @@
-"""Access control of the local server: which sites may use it, and how large a request may be."""
+"""Access control of the local server: which sites may use it, how large a request may be and how long it may take."""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Collection, Mapping
 from urllib.parse import urlsplit
 
@@ -15,6 +17,7 @@ from sppnet.server.uploads import UploadLimits
 
 FORM_BYTES = 65_536  # of a multipart body, besides the photo
 READ_THOUGH_REFUSED = 4  # a body up to so many times the limit is read to its end
+BODY_SECONDS = 60.0  # for a body to arrive; the 20 MB that are allowed by default take as long at 2.7 Mbit/s
 CLOSE = {"connection": "close"}
 HEADERS = {
     "x-content-type-options": "nosniff",
@@ -25,7 +28,7 @@ HEADERS = {
 
 
 class AccessControl:
-    """ASGI middleware that refuses requests forged by other sites, and bodies that are too large.
+    """ASGI middleware that refuses requests forged by other sites, and bodies that are too large or too slow.
 
     Args:
         app: the application to protect.
@@ -40,7 +43,7 @@ class AccessControl:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         headers = Headers(scope=scope)
-        send = _with_headers(send)
+        send, receive = _with_headers(send), _in_time(receive)
         try:
             self._check_names(headers, reads=scope["method"] in ("GET", "HEAD"))
             length = int(headers.get("content-length", "0"))
@@ -78,14 +81,14 @@ class AccessControl:
         raise self.limits.too_large()
 
     def _limited(self, receive: Receive) -> Receive:
-        """`receive`, which raises when the body grows too large."""
+        """`receive`, which raises when the body grows too large or does not arrive in time."""
         so_far = 0
 
         async def limited() -> Message:
             nonlocal so_far
-            message = await receive()
-            so_far += len(message.get("body", b""))
             try:
+                message = await receive()
+                so_far += len(message.get("body", b""))
                 await self._check_length(so_far, receive, rest=int(message.get("more_body", False)))
             except RequestRefused as refused:  # FastAPI passes on no other exception raised while it reads a body
                 raise HTTPException(refused.status, str(refused), CLOSE) from None
@@ -100,6 +103,24 @@ def _host_name(host: str) -> str | None:
         return urlsplit(f"//{host}").hostname
     except ValueError:
         return None
+
+
+def _in_time(receive: Receive) -> Receive:
+    """`receive`, which raises `RequestRefused` when the body does not arrive in time."""
+    deadline, more = time.monotonic() + BODY_SECONDS, True
+
+    async def receiving() -> Message:
+        nonlocal more
+        if not more:  # what comes now is the client's end
+            return await receive()
+        try:
+            message = await asyncio.wait_for(receive(), deadline - time.monotonic())
+        except asyncio.TimeoutError:
+            raise RequestRefused(408, f"the request did not arrive within {BODY_SECONDS:g} s") from None
+        more = message.get("more_body", False)
+        return message
+
+    return receiving
 
 
 def _with_headers(send: Send) -> Send:

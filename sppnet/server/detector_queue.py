@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,8 +19,12 @@ from sppnet.server.offered_detectors import OfferedDetector
 from sppnet.server.uploads import UploadLimits
 from sppnet.settings.shared import Inference
 
+T = TypeVar("T")
 MAX_WAITING = 16
 """Photos in the queue; each may take as much memory as the upload limit."""
+PATIENCE_SECONDS = 2
+"""Time for the photo at work when the server stops."""
+STOPPING = "the server is shutting down"
 FAILURES = (OSError, ValueError, RuntimeError, MemoryError)
 
 
@@ -81,6 +86,7 @@ class DetectorQueue:
     Attributes:
         loaded: name -> detector, of those used before.
         served: number of photos answered.
+        abandoned: whether a photo was still at work when the queue was left.
     """
 
     def __init__(
@@ -94,10 +100,10 @@ class DetectorQueue:
         self.offered, self.limits = offered, limits
         self.device, self.inference, self.nms_iou = device, inference, nms_iou
         self.loaded: dict[str, SPPDetector] = {}
-        self.served = 0
+        self.served, self.abandoned = 0, False
         self._worker = ThreadPoolExecutor(1, "detector")
-        self._jobs: set[Future[dict[str, Any]]] = set()
-        self._stopping = False
+        self._jobs: set[Future[Any]] = set()
+        self._stopping, self._end = False, 0.0  # when the photo at work is given up, as of time.monotonic
         uploads.load_decoders()
 
     def __enter__(self) -> DetectorQueue:
@@ -105,7 +111,8 @@ class DetectorQueue:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        self._worker.shutdown()
+        self.abandoned = bool(wait(list(self._jobs), max(0.0, self._end - time.monotonic())).not_done)
+        self._worker.shutdown(wait=not self.abandoned)
 
     @property
     def default(self) -> str:
@@ -136,16 +143,24 @@ class DetectorQueue:
         if name not in self.offered:
             raise RequestRefused(404, f"model {name!r}: expected one of {', '.join(self.offered)}")
         if self._stopping:
-            raise RequestRefused(503, "the server is shutting down")
+            raise RequestRefused(503, STOPPING)
         if self.waiting >= MAX_WAITING:
             raise RequestRefused(503, f"{self.waiting} photos are already waiting; try again in a moment")
-        job = self._worker.submit(self._detect, data, name, lowest, StageTimes())
-        self._jobs.add(job)
-        job.add_done_callback(self._jobs.discard)
-        return job
+        times = StageTimes()
+        return self._add(lambda: self._detect(data, name, lowest, times))
+
+    def load_default(self) -> None:
+        """Load the default detector in the queue's thread: kernels compile for up to a minute, deaf to signals.
+
+        Raises:
+            RequestRefused: it cannot be loaded.
+        """
+        self._add(lambda: self.detector(self.default)).result()
 
     def stop(self) -> None:
         """Accept no more photos, and cancel those that wait."""
+        if not self._stopping:
+            self._end = time.monotonic() + PATIENCE_SECONDS
         self._stopping = True
         for job in list(self._jobs):
             job.cancel()
@@ -172,6 +187,13 @@ class DetectorQueue:
             self.loaded[name] = detector
         return self.loaded[name]
 
+    def _add(self, work: Callable[[], T]) -> Future[T]:
+        job: Future[T] = Future()
+        self._jobs.add(job)  # before it begins: a signal may come at any moment
+        job.add_done_callback(self._jobs.discard)
+        self._worker.submit(_do, job, work)
+        return job
+
     def _detect(self, data: bytes, name: str, lowest: Lowest, times: StageTimes) -> dict[str, Any]:
         times.end("wait")
         photo = uploads.decode(data, self.limits)
@@ -191,3 +213,13 @@ class DetectorQueue:
         height, width = photo.shape[:2]
         size = {"width": width, "height": height}
         return {"model": name, **size, "detections": found.records(), "seconds": times.rounded()}
+
+
+def _do(job: Future[T], work: Callable[[], T]) -> None:
+    """Do a job's work, unless it was cancelled."""
+    if not job.set_running_or_notify_cancel():
+        return
+    try:
+        job.set_result(work())
+    except BaseException as error:  # the caller's, as of an executor
+        job.set_exception(error)

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import re
 import socket
+import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
 from concurrent.futures import Future
 from pathlib import Path
@@ -20,7 +21,8 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 import sppnet
 from sppnet.progress import log
 from sppnet.server.access import CLOSE, AccessControl, error_response
-from sppnet.server.detector_queue import DetectorQueue, Lowest
+from sppnet.server.connection import Connection
+from sppnet.server.detector_queue import PATIENCE_SECONDS, STOPPING, DetectorQueue, Lowest
 from sppnet.server.errors import RequestRefused
 from sppnet.server.parameters import agreed, known_names
 from sppnet.server.schemas import PROBLEMS, WRONG_NAME, DetectionResult, Health, ModelList
@@ -30,7 +32,7 @@ MODEL = "a name from GET /models; the default detector if omitted"
 PROBABILITY = "lowest probability to report, from 0 to 1; that of each class, which the model states, if omitted"
 LOWEST_SCORE = "lowest score to report, instead of a probability; -0.5 if omitted and the model states no probabilities"
 POLL_SECONDS = 0.1  # between checks whether a waiting client is still connected
-GRACE_SECONDS = 5  # for open connections to finish when the server stops
+ANSWER_SECONDS = 120.0  # from the arrival of a photo; a detector that is used first is loaded within this time too
 
 routes = APIRouter(dependencies=[Depends(known_names)])
 
@@ -96,14 +98,32 @@ async def health(queue: Queue) -> dict[str, Any]:
 
 
 async def _result(job: Future[dict[str, Any]], request: Request) -> dict[str, Any]:
-    """Wait for a job; it is cancelled if the client disconnects before its turn."""
-    future = asyncio.wrap_future(job)
-    while not (await asyncio.wait({future}, timeout=POLL_SECONDS))[0]:
-        if await request.is_disconnected():
-            job.cancel()
-    if future.cancelled():
-        raise RequestRefused(503, "the server is shutting down")
-    return future.result()
+    """Wait for a job; it is cancelled if the client disconnects before its turn.
+
+    Raises:
+        RequestRefused: the photo is refused, takes too long, or the server stops. A detection under way ends unheard.
+    """
+    future, deadline = asyncio.wrap_future(job), time.monotonic() + ANSWER_SECONDS
+    try:
+        while not (await asyncio.wait({future}, timeout=POLL_SECONDS))[0]:
+            if await request.is_disconnected():
+                job.cancel()
+            elif time.monotonic() > deadline:
+                raise RequestRefused(503, _late(waits=job.cancel()))
+        if future.cancelled():
+            raise RequestRefused(503, STOPPING)
+        return future.result()
+    except asyncio.CancelledError:
+        raise RequestRefused(503, STOPPING) from None
+    finally:
+        future.cancel()  # or asyncio would log what becomes of a detection under way
+
+
+def _late(waits: bool) -> str:
+    """What is said of a photo that is not answered in time."""
+    if waits:
+        return f"the photo was not its turn within {ANSWER_SECONDS:g} s; try again later"
+    return f"the detection takes more than {ANSWER_SECONDS:g} s; send a smaller photo, or try again later"
 
 
 def page(name: str) -> Callable[[], Awaitable[HTMLResponse]]:
@@ -191,8 +211,10 @@ class Server(uvicorn.Server):
 
     def __init__(self, queue: Stoppable, app: FastAPI, on_ready: Callable[[], None]) -> None:
         log_level = "critical"  # `_unexpected` logs what goes wrong; a client that disconnects is no error
-        config = uvicorn.Config(app, lifespan="off", log_config=None, log_level=log_level, access_log=False)
-        config.timeout_graceful_shutdown = GRACE_SECONDS
+        config = uvicorn.Config(
+            app, http=Connection, ws="none", lifespan="off", log_config=None, log_level=log_level, access_log=False
+        )
+        config.timeout_graceful_shutdown = PATIENCE_SECONDS
         super().__init__(config)
         self.queue, self.on_ready = queue, on_ready
 

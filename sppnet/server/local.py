@@ -11,6 +11,7 @@ import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from sppnet.errors import Abandoned
 from sppnet.progress import log
 from sppnet.settings.commands import ServeSettings
 
@@ -33,6 +34,7 @@ def serve(settings: ServeSettings, say: Callable[[str], None]) -> int:
     Raises:
         OSError, ValueError: the address or a model cannot be used.
         RequestRefused: the default detector cannot be loaded.
+        Abandoned: it has stopped, but a thread still works on a photo that nobody waits for.
     """
     with listen(settings.host, settings.port) as listener:  # first, as the imports below take seconds
         from sppnet.server.detector_queue import DetectorQueue
@@ -43,6 +45,8 @@ def serve(settings: ServeSettings, say: Callable[[str], None]) -> int:
         offered = offered_detectors(settings.model or (), settings.weights)
         with DetectorQueue(offered, limits, settings.device, settings.inference, settings.nms_iou) as queue:
             _serve(queue, listener, say)
+        if queue.abandoned:
+            raise Abandoned("a photo was given up", {"served": queue.served})
         return queue.served
 
 
@@ -77,7 +81,7 @@ def _serve(queue: DetectorQueue, listener: socket.socket, say: Callable[[str], N
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}/"
     ready = f"{address} is ready; {address}docs describes the API; Ctrl-C stops the server"
     with stoppable():
-        queue.detector(queue.default)
+        queue.load_default()
         app = application(queue, {*LOCAL_NAMES, host} if local else ())
         Server(queue, app, lambda: say(ready)).run([listener])
     say("stopped")

@@ -81,10 +81,11 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "the body is not a multipart form"},
     403: {"model": Problem, "description": "sent by a page of another site, or under a foreign host name"},
     404: {"model": Problem, "description": "no such model"},
+    408: {"model": Problem, "description": "the request did not arrive in time"},
     413: {"model": Problem, "description": "too many bytes or pixels"},
     415: {"model": Problem, "description": "not a photo"},
     422: {"model": Problem, "description": "empty or damaged photo, or wrong parameter"},
     500: {"model": Problem, "description": "internal error"},
-    503: {"model": Problem, "description": "the model cannot be loaded, the queue is full, or the server is stopping"},
+    503: {"model": Problem, "description": "the model cannot be loaded, too many photos wait, or it takes too long"},
 }
 WRONG_NAME: dict[int | str, dict[str, Any]] = {422: {"model": Problem, "description": "unknown query parameter"}}

@@ -66,6 +66,8 @@ def decode(data: bytes, limits: UploadLimits) -> NDArray[np.uint8]:
             return read(path)
         except ValueError as error:
             raise _refusal(422, error, str(path)) from error
+        except MemoryError as error:
+            raise RequestRefused(413, "the photo needs more memory than there is; resize it") from error
 
 
 def load_decoders() -> None:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from detection import image
 from detection.image import Preprocessing
+from tests.jpegs import of_many_scans
 
 ORIENTATION = 0x0112
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -166,6 +167,15 @@ class TestBadFiles:
         path.write_bytes(data[: int(len(data) * share)])
         self.check(path, "damaged|not an image")
 
+    @pytest.mark.parametrize("place", [0.2, 0.5, 0.9])
+    def test_a_png_file_with_damage_in_the_middle_is_refused(self, tmp_path, place):
+        path = save(tmp_path / "a.png", np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8))
+        data = bytearray(path.read_bytes())
+        start = int(place * len(data))
+        data[start : start + 500] = bytes(500)
+        path.write_bytes(data)
+        self.check(path, "damaged")
+
     def test_an_empty_file_is_refused(self, tmp_path):
         path = tmp_path / "a.jpg"
         path.write_bytes(b"")
@@ -199,6 +209,24 @@ class TestBadFiles:
         path = tmp_path / "a.bmp"
         path.write_bytes(bytes(data))
         self.check(path, "limit")
+
+    def test_a_jpeg_of_very_many_scans_is_refused_before_decoding(self, tmp_path):
+        path = tmp_path / "a.jpg"
+        path.write_bytes(of_many_scans(2000, 2000, more=991))
+        self.check(path, r"JPEG of 2000 x 2000 pixels in 1,001 scans, of this size at most 1000 are supported")
+
+    @pytest.mark.parametrize("kind", ["jpeg", "mpo"])
+    def test_the_largest_number_of_scans_is_decoded_and_one_more_is_not(self, tmp_path, photo, kind, monkeypatch):
+        path = tmp_path / "a.jpg"
+        frames = {"save_all": True, "append_images": [Image.fromarray(photo)]} if kind == "mpo" else {}
+        Image.fromarray(photo).save(path, kind, progressive=True, **frames)
+        monkeypatch.setattr(image, "MAX_SCANNED_PIXELS", 20 * 30 * 10)
+        assert image.read(path).shape == (20, 30, 3)
+        monkeypatch.setattr(image, "MAX_SCANNED_PIXELS", 20 * 30 * 10 - 1)
+        self.check(path, "in 10 scans, of this size at most 9 are supported")
+
+    def test_photos_of_every_size_may_have_as_many_scans_as_optimising_encoders_write(self):
+        assert image.MAX_SCANNED_PIXELS >= 18 * image.MAX_PIXELS
 
     @pytest.mark.slow
     def test_a_108_megapixel_photo_is_read_without_a_warning(self, tmp_path):

@@ -2,10 +2,12 @@
 
 import base64
 import json
+import threading
 
 import pytest
 
 from data import datasets
+from sppnet.labelling import backend, worker
 from sppnet.labelling.backend import Access
 from sppnet.labelling.login import Login
 from tests.sppnet.labelling.helpers import PERSONAL, TOKEN, UID, backend_client, config_of, region
@@ -352,3 +354,32 @@ def test_two_projects_do_not_mix(client, studio):
     assert labelled(second) == {names(studio, 1)[0]: ["b"]}
     assert labelled(first)[names(studio, 1)[0]] != ["b"]
     assert second.folder.name == "8.1738555506"
+
+
+def test_tasks_that_are_not_answered_in_time_have_no_prediction(ready, studio, monkeypatch, caplog):
+    monkeypatch.setattr(backend, "PREDICT_SECONDS", 0.3)
+    go_on = threading.Event()
+    ready.learned()
+    ready.backend.worker.submit(go_on.wait)
+    assert ready.send_json("/predict", studio.predict(9, 10))["results"] == [[], []]
+    assert ready.backend.worker.waiting == 1  # the tasks wait no longer
+    go_on.set()
+    ready.learned()
+    assert "ERROR" not in caplog.text
+
+
+@pytest.mark.parametrize("where", ["a job", "an export"])
+def test_work_under_way_at_the_end_is_given_up(where, base, studio, tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "PATIENCE_SECONDS", 0.3)
+    go_on = threading.Event()
+    with backend_client(base, tmp_path / "run") as client:
+        client.send_json("/setup", studio.setup())
+        client.learned()
+        if where == "a job":
+            client.backend.worker.submit(go_on.wait)
+        else:
+            monkeypatch.setattr(client.backend.projects[UID].studio, "ask", lambda _: go_on.wait())
+            client.send_json("/webhook", {"action": "START_TRAINING", "project": studio.project()})
+            until(lambda: client.backend._fetching)
+    assert client.backend.abandoned
+    go_on.set()

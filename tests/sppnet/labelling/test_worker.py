@@ -120,6 +120,19 @@ def test_at_the_end_jobs_that_wait_are_cancelled_and_new_ones_refused(make):
     assert second.cancelled()
 
 
+def test_work_that_does_not_end_is_given_up(make, monkeypatch):
+    monkeypatch.setattr("sppnet.labelling.worker.PATIENCE_SECONDS", 0.3)
+    project, go_on = Project(), threading.Event()
+    busy, training, idle = make(quiet=9.0), make(project), make(quiet=9.0)
+    busy.submit(go_on.wait)
+    until(lambda: project.events)
+    started = time.monotonic()
+    assert [worker.close() for worker in (busy, training, idle)] == [False, False, True]
+    assert time.monotonic() - started < 5
+    go_on.set()
+    project.steps.release(3)
+
+
 def test_a_full_queue_refuses(make, monkeypatch):
     monkeypatch.setattr("sppnet.labelling.worker.MAX_WAITING", 2)
     worker, go_on = make(quiet=9.0), threading.Event()

@@ -10,6 +10,7 @@ from detection import SPPDetector, zoo
 from sppnet.server.detector_queue import DetectorQueue
 from sppnet.server.offered_detectors import OfferedDetector, offered_detectors
 from sppnet.settings.commands import BUNDLED
+from tests.jpegs import of_many_scans
 from tests.sppnet.server.helpers import LIMITS, ask, claiming, encoded, site
 
 
@@ -60,6 +61,7 @@ def test_without_a_named_model_all_bundled_detectors_are_offered_the_default_fir
         (encoded(60, 60, "jpeg")[:300], 422, "damaged"),
         (encoded(1001, 1000), 413, "the photo has 1001 x 1000 pixels, at most 1 megapixels are accepted; resize it"),
         (claiming(10_000, 10_000), 413, "the photo has 10000 x 10000 pixels, at most 1 megapixels are accepted; resi"),
+        (of_many_scans(1000, 1000, 4000), 422, "JPEG of 1000 x 1000 pixels in 4,010 scans, of this size at most 4000"),
         (claiming(20_000, 20_000), 413, "Image size (400000000 pixels) exceeds limit"),
     ],
 )
@@ -68,6 +70,15 @@ def test_an_unusable_photo_is_refused_in_one_sentence(photo, status, message, cl
     assert reply.status_code == status
     assert reply.json()["detail"].startswith(message)
     assert "/" not in reply.json()["detail"]  # no path of the server
+
+
+def test_a_photo_for_which_the_memory_does_not_suffice_is_refused(client, monkeypatch):
+    def fail(_):
+        raise MemoryError
+
+    monkeypatch.setattr("sppnet.server.uploads.read", fail)
+    reply = ask(client, encoded(30, 30))
+    assert (reply.status_code, reply.json()["detail"]) == (413, "the photo needs more memory than there is; resize it")
 
 
 def test_one_pixel_is_a_photo(client):
@@ -160,7 +171,7 @@ def test_the_api_describes_itself(client):
     spec = client.get("/openapi.json").json()
     assert list(spec["paths"]) == ["/detect", "/models", "/health"]
     post = spec["paths"]["/detect"]["post"]
-    assert set(post["responses"]) == {"200", "400", "403", "404", "413", "415", "422", "500", "503"}
+    assert set(post["responses"]) == {"200", "400", "403", "404", "408", "413", "415", "422", "500", "503"}
     assert [p["name"] for p in post["parameters"]] == ["model", "threshold", "score_threshold"]
     assert set(spec["components"]["schemas"]["Detection"]["properties"]) == {
         "class", "label", "score", "probability", "box"

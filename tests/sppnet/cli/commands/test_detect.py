@@ -15,6 +15,7 @@ from detection.image import read
 from detection.model import load
 from detection.pictures.video import VideoReader, VideoWriter
 from tests.commands import detect
+from tests.jpegs import of_many_scans
 
 
 @pytest.fixture
@@ -70,6 +71,15 @@ def test_a_bad_photo_is_reported_and_the_others_are_processed(photos, command, t
     assert [row["file"] for row in result["images"]] == [str(photos / p) for p in ("a.jpg", "b.jpg", "below/a.jpg")]
     assert list(result["unreadable"]) == [str(photos / "aa.jpg")]
     assert table.is_file()
+
+
+def test_a_jpeg_of_very_many_scans_is_left_out_and_named(photos, command, tmp_path, capsys):
+    (photos / "aa.jpg").write_bytes(of_many_scans(2000, 2000, more=3000))
+    assert detect([str(photos), *command]) == 1
+    told = capsys.readouterr()
+    why = "JPEG of 2000 x 2000 pixels in 3,010 scans, of this size at most 1000 are supported; save it again"
+    assert told.err.splitlines()[-1] == f"error: 1 of 4 files could not be used: {photos / 'aa.jpg'}: {why}"
+    assert f"{photos / 'b.jpg'}: " in told.out
 
 
 def test_threshold_and_classes_select_detections(photos, command, work, weights, tmp_path):
