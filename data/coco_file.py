@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -10,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from data import coco_masks
-from data.json_files import COCO, DAMAGED, format_of
+from data.json_files import COCO, DAMAGED, format_of, load_json
 from data.records import FileId
-from data.text import read_text
 
 ROBOFLOW = "_annotations.coco.json"
 
@@ -35,10 +33,10 @@ def read(path: Path) -> dict[str, list[Entry]]:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: a list, a name or an id is missing; or an id has two meanings.
+        ValueError: it is not json; a list, a name or an id is missing; or an id has two meanings.
     """
+    content: dict[str, list[Entry]] = load_json(path)
     try:
-        content: dict[str, list[Entry]] = json.loads(read_text(path))
         if not all({"id", "file_name"} <= i.keys() for i in content["images"]):
             raise ValueError("an image without id or file_name")
         if not all({"image_id", "category_id"} <= a.keys() for a in content["annotations"]):

@@ -108,6 +108,8 @@ def image_size(path: Path) -> tuple[int, int]:
         OSError: the file cannot be opened.
         ValueError: the file is not an image.
     """
+    if "\0" in str(path):
+        raise FileNotFoundError(f"image is missing: {path}; {HINT}")
     try:
         with open(path, "rb") as file:
             return open_photo(file, str(path)).upright

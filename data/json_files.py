@@ -80,9 +80,10 @@ def load_json(path: Path) -> Any:
         OSError: the file cannot be read.
         ValueError: it is not json.
     """
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+        return json.loads(text)
+    except ValueError as error:  # also of numbers with thousands of digits
         raise ValueError(f"{path}: not valid JSON ({error})") from None
     except RecursionError:
         raise ValueError(f"{path}: not valid JSON (nested too deeply)") from None

@@ -10,6 +10,7 @@ from typing import Any
 
 from data.files import HINT, images_in
 from data.folders import files_in
+from data.json_files import class_name, shown
 from data.photo_index import path_parts
 from data.photo_search import PhotoSearch
 from data.split_names import KINDS, kind_of
@@ -74,14 +75,15 @@ class Config:
         """Class number -> name.
 
         Raises:
-            ValueError: the names are neither a list nor numbered.
+            ValueError: the names are neither a list nor numbered, or one is empty or no name.
         """
         names = self.values["names"]
         numbered = dict(enumerate(names)) if isinstance(names, list) else names
         try:
-            return {int(k): str(numbered[k]) for k in sorted(numbered, key=int)}
-        except (TypeError, ValueError):
-            raise ValueError(f"{self.path}: names is {names!r}, expected a list or numbers with names") from None
+            by_number = {int(k): numbered[k] for k in sorted(numbered, key=int)}
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"{self.path}: names is {shown(names)}, expected a list or numbers with names") from None
+        return {k: class_name(name, f"{self.path}: names: {k}") for k, name in by_number.items()}
 
     @property
     def keypoints(self) -> tuple[int, int] | None:

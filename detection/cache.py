@@ -11,7 +11,6 @@ import hashlib
 import itertools
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from errno import ENOSPC
@@ -21,8 +20,9 @@ from urllib.parse import quote, unquote
 
 from numpy.typing import NDArray
 
-from detection.files import write_atomically
+from detection.files import parse_json, write_atomically
 from detection.map_file import FORMAT, Maps, pack, unpack
+from detection.temporary import temporary_path
 
 MANIFEST, PHOTOS = "manifest.json", "photos.json"
 SUFFIX = ".maps"
@@ -184,7 +184,7 @@ def _create_manifest(root: Path, manifest: Mapping[str, Any]) -> None:
     if path.exists():
         return
     root.mkdir(parents=True, exist_ok=True)
-    mine = root / f".{MANIFEST}.{os.getpid()}-{secrets.token_hex(4)}"
+    mine = temporary_path(path)
     text = json.dumps({"format": FORMAT, "settings": manifest}, indent=1, sort_keys=True) + "\n"
     try:
         write_atomically(mine, [text.encode()])
@@ -202,7 +202,7 @@ def _read_manifest(root: Path) -> dict[str, Any]:
     """Read the settings of a folder."""
     path = root / MANIFEST
     try:
-        stored = json.loads(path.read_text("utf-8"))
+        stored = parse_json(path.read_text("utf-8"))
         number, settings = stored["format"], dict(stored["settings"])
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: no feature cache; run `sppnet stage extract-features`") from None

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.detections import Detections
-from detection.files import write_atomically
+from detection.files import parse_json, write_atomically
+from detection.npz_file import read_npz
 
 _FORMAT = "sppnet detections 1"
 
@@ -101,18 +100,19 @@ def load_npz(path: str | os.PathLike[str]) -> tuple[DetectionTable, dict[str, An
         OSError: the file does not exist or cannot be read.
         ValueError: the file is truncated, damaged or of another format.
     """
-    with open(path, "rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as arrays:
-                header = json.loads(arrays["header"].tobytes())
-                if header["format"] != _FORMAT:
-                    raise ValueError(f"format {header['format']!r}, expected {_FORMAT!r}")
-                ids, meta, image = tuple(header["ids"]), header["meta"], arrays["image"]
-                rows = Detections(arrays["boxes"], arrays["scores"], arrays["labels"])
-            if len(image) != len(rows) or (len(rows) and not 0 <= image.min() <= image.max() < len(ids)):
-                raise ValueError("detections and image ids do not match")
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, TypeError, AttributeError, ValueError) as error:
-            raise ValueError(
-                f"{os.fspath(path)}: not a detections file of this program, or damaged ({error}); write it again"
-            ) from error
+    try:
+        arrays = read_npz(path)
+        header = parse_json(arrays["header"].tobytes())
+        if header["format"] != _FORMAT:
+            raise ValueError(f"format {header['format']!r}, expected {_FORMAT!r}")
+        ids, meta, image = tuple(header["ids"]), dict(header["meta"]), arrays["image"]
+        rows = Detections(arrays["boxes"], arrays["scores"], arrays["labels"])
+        if image.shape != (len(rows),) or (len(rows) and not 0 <= image.min() <= image.max() < len(ids)):
+            raise ValueError("detections and image ids do not match")
+        if not (np.isfinite(rows.boxes).all() and np.isfinite(rows.scores).all() and (rows.labels >= 0).all()):
+            raise ValueError("expected finite boxes and scores, and labels of at least 0")
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f"{os.fspath(path)}: not a detections file of this program, or damaged ({error}); write it again"
+        ) from error
     return DetectionTable(ids, image, rows), meta

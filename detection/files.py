@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+from detection.temporary import temporary_path
 
 MARK = "Written by sppnet"
 """Part of every picture, film, page and settings file that the commands write."""
 
 _LONGEST = 150  # bytes of a name within a file name, which may have 255
 _NO_FILE_NAME = re.compile(r"[%/\\\x00-\x1f\x7f]|^\.+$")
-_NAME_KEPT = 40  # characters of a name in that of its temporary file; the longest names leave no room for more
 
 
 def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
@@ -24,7 +26,7 @@ def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     Raises:
         OSError: the file cannot be written; nothing of it is left behind.
     """
-    temporary = path.with_name(f".{path.name[-_NAME_KEPT:]}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = temporary_path(path)
     try:
         with temporary.open("xb") as file:
             file.writelines(chunks)
@@ -35,6 +37,24 @@ def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def parse_json(text: str | bytes, **options: Any) -> Any:
+    """Return the value of a JSON text from a stranger; what is not JSON always raises ValueError.
+
+    `json.loads` raises RecursionError where lists are nested too deeply.
+
+    Args:
+        text: the text, or its bytes.
+        options: of `json.loads`.
+
+    Raises:
+        ValueError: it is not JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text, **options)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def file_name(text: str) -> str:

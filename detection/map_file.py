@@ -31,6 +31,8 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
+from detection.files import parse_json
+
 FORMAT = 1
 LEVEL = 1  # compression level of zstandard; higher ones gain less than 1 %
 
@@ -113,7 +115,7 @@ def _open(data: bytes, name: str) -> tuple[dict[str, Any], memoryview]:
         )
     if zlib.crc32(rest) != crc:
         raise ValueError(f"{name}: damaged, its checksum is wrong; {_REMEDY}")
-    return json.loads(bytes(rest[:header_bytes])), rest[header_bytes:]
+    return parse_json(bytes(rest[:header_bytes])), rest[header_bytes:]
 
 
 def _largest(arrays: Sequence[NDArray[Any]]) -> float:

@@ -30,7 +30,7 @@ from detection import zoo
 from detection.bbox_regression import BoxRegressor, BoxRegressors
 from detection.calibration import Calibration
 from detection.config import Config, Precision, View
-from detection.files import write_atomically
+from detection.files import parse_json, write_atomically
 from detection.linear_detectors import LinearDetectors
 from detection.networks.fc_head import BOTH, FcFeatures, FcHead, Layer
 from detection.weights.half_precision import Arrays, from_half, to_half
@@ -44,6 +44,7 @@ FORMATS = (2, 3, 4)  # since format 3, box regressors may see fc7, since format 
 FORMAT = FORMATS[-1]
 MODEL = zoo.MODEL
 SVMS, HEAD, REGRESSORS = "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
+INFINITE = {(SVMS, "bias"), (HEAD, "gate")}  # what may be infinite, of a class without SVM
 CARD = "card.json"  # origin and scores, beside the other files of a packed model
 
 
@@ -195,7 +196,7 @@ def load(folder: Path) -> Model:
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model; run `sppnet train`, or name another folder")
     try:
-        settings = json.loads(path.read_text())
+        settings = parse_json(path.read_text())
         if not isinstance(settings, dict) or not isinstance(settings["sha256"], dict):
             raise ValueError("expected names with values")
         if settings["format"] not in FORMATS:
@@ -240,8 +241,8 @@ def _check_svms(svms: Arrays, n_classes: int) -> None:
     weights, bias = svms["weights"], svms["bias"]
     if weights.ndim != 2 or bias.shape != (n_classes,) or len(weights) != n_classes:
         raise ValueError(f"{SVMS}: weights {weights.shape} and bias {bias.shape} are not those of {n_classes} classes")
-    if not np.isfinite(weights).all() or np.isnan(bias).any() or np.isposinf(bias).any():
-        raise ValueError(f"{SVMS}: a weight is not a finite number")
+    if np.isnan(bias).any() or np.isposinf(bias).any():
+        raise ValueError(f"{SVMS}: a bias is not a number")
 
 
 def _features(parts: Mapping[str, Arrays], folder: Path, layer: Any, precision: Precision) -> FcFeatures | None:
@@ -265,7 +266,11 @@ def _read(path: Path, sha256: str) -> Arrays:
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
         raise ValueError(f"{path.name} does not have the hash that model.json states")
-    return from_half(load_arrays(data))
+    arrays = from_half(load_arrays(data))
+    for name, array in arrays.items():
+        if (path.name, name) not in INFINITE and not np.isfinite(array).all():
+            raise ValueError(f"{path.name}: {name} holds values that are not finite numbers")
+    return arrays
 
 
 def _pack(regressors: Sequence[BoxRegressor | None]) -> dict[str, NDArray[Any]]:
@@ -277,6 +282,10 @@ def _pack(regressors: Sequence[BoxRegressor | None]) -> dict[str, NDArray[Any]]:
 
 
 def _unpack(arrays: dict[str, NDArray[Any]], n_classes: int) -> tuple[BoxRegressor | None, ...]:
+    shapes = {array.shape for name, array in arrays.items() if name.startswith("weights.")}
+    means = {array.shape for name, array in arrays.items() if name.startswith("mean.")}
+    if len(shapes) > 1 or any(len(shape) != 2 or shape[1] != 4 for shape in shapes) or means - {(4,)}:
+        raise ValueError(f"{REGRESSORS}: expected weights (D + 1, 4) and means (4,), got {sorted(shapes | means)}")
     return tuple(
         BoxRegressor(arrays[f"weights.{k}"], arrays[f"mean.{k}"]) if f"weights.{k}" in arrays else None
         for k in range(n_classes)

@@ -15,11 +15,11 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from detection.files import write_atomically
+from detection.files import parse_json, write_atomically
 
 if TYPE_CHECKING:
     from data.records import ImageRecord
@@ -140,14 +140,21 @@ def _size(size: tuple[int, int] | None) -> tuple[int, int] | None:
 
 def _load(path: Path) -> dict[str, PhotoState]:
     try:
-        stored = json.loads(path.read_text("utf-8"))
+        stored = parse_json(path.read_text("utf-8"))
         if stored["format"] != FORMAT:
             raise ValueError(f"format {stored['format']}, expected {FORMAT}")
         photos = stored["photos"].items()
-        return {i: PhotoState(tuple(stat), sha256, _size(size)) for i, (stat, sha256, size) in photos}
+        return {i: _state(*values) for i, values in photos}
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(
             f"{path}: damaged ({error}); delete it, and give --overwrite if photos were replaced"
         ) from None
+
+
+def _state(stat: Any, sha256: Any, size: Any) -> PhotoState:
+    """Return the state that a record states; ValueError or TypeError if it is none."""
+    if not isinstance(sha256, str) or not all(type(number) is int for number in stat):
+        raise ValueError("expected whole numbers and a SHA-256 in hexadecimal")
+    return PhotoState(tuple(stat), sha256, _size(size))

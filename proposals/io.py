@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -24,7 +22,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from detection.boxes import as_boxes
-from detection.files import write_atomically
+from detection.files import parse_json, write_atomically
+from detection.npz_file import read_npz
 from proposals import mat
 
 KEYS = ("boxes", "offsets", "ids", "meta")
@@ -92,22 +91,13 @@ def load(
 
 def _load_npz(path: Path) -> tuple[mat.Proposals, dict[str, Any]]:
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            boxes, offsets, ids, meta = (archive[key] for key in KEYS)
+        archive = read_npz(path)
+        boxes, offsets, ids, meta = (archive[key] for key in KEYS)
         return _split(boxes, offsets, ids), _read_meta(meta)
-    # On other files np.load raises whatever its parser runs into, including OSErrors without an errno; those with an
-    # errno come from the operating system.
-    except (ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise _damaged(path, error) from error
-    except OSError as error:
-        if error.errno is not None:
-            raise
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> ValueError:
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return ValueError(f"{path}: damaged or not a proposal file ({reason}); delete it and extract the proposals again")
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(
+            f"{path}: damaged or not a proposal file ({error}); delete it and extract the proposals again"
+        ) from error
 
 
 def _split(boxes: NDArray[np.float32], offsets: NDArray[np.int64], ids: NDArray[np.str_]) -> mat.Proposals:
@@ -125,7 +115,7 @@ def _split(boxes: NDArray[np.float32], offsets: NDArray[np.int64], ids: NDArray[
 
 
 def _read_meta(meta: NDArray[np.str_]) -> dict[str, Any]:
-    value = json.loads(str(meta))
+    value = parse_json(str(meta))
     if not isinstance(value, dict):
         raise ValueError(f"meta: expected a JSON object, got {type(value).__name__}")
     return value
@@ -133,7 +123,7 @@ def _read_meta(meta: NDArray[np.str_]) -> dict[str, Any]:
 
 def _load_json(path: Path, names: Mapping[str, str]) -> mat.Proposals:
     try:
-        value = json.loads(path.read_bytes(), object_pairs_hook=_unrepeated)
+        value = parse_json(path.read_bytes(), object_pairs_hook=_unrepeated)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not a readable JSON file ({' '.join(str(error).split())}); replace it") from None
     if isinstance(value, dict):

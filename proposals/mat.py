@@ -22,7 +22,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from data.photo_files import SUFFIXES
 from detection.boxes import as_boxes
-from detection.files import write_atomically
+from detection.files import parse_json, write_atomically
 from proposals import mat5
 
 Proposals = dict[str, NDArray[np.float32]]
@@ -193,7 +193,7 @@ def _meta(value: mat5.Value | None) -> dict[str, Any]:
     if not isinstance(value, mat5.Text) or len(value.rows) != 1:
         return {}
     try:
-        meta = json.loads(value.rows[0])
+        meta = parse_json(value.rows[0])
     except (ValueError, RecursionError):
         return {}
     return meta if isinstance(meta, dict) else {}

@@ -14,7 +14,8 @@ HEADERS = "data.photo_files"
 """What proposals and detection may use of data."""
 
 LEAVES = {
-    *("detection.boxes", "detection.image", "detection.files", "detection.photo_record"),
+    *("detection.boxes", "detection.image", "detection.files", "detection.checked_file", "detection.npz_file"),
+    "detection.photo_record",
     "detection.pictures.contact_sheet",
 }
 """What proposals may use of detection."""

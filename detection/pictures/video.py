@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
+import re
 import struct
 import tempfile
 from collections.abc import Iterator
@@ -17,9 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detection.files import MARK
+from detection.temporary import remove_leftovers, writer
 
 SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"})
 """File name endings that are taken for videos, in lower case."""
+
+_CONTAINERS = {
+    "MP4, MOV": re.compile(rb".{4}(ftyp|moov|mdat|free|wide|skip|pnot)", re.DOTALL),
+    "AVI": re.compile(rb"RIFF.{4}AVI ", re.DOTALL),
+    "Matroska, WebM": re.compile(rb"\x1a\x45\xdf\xa3"),
+    "MPEG program and video streams": re.compile(rb"\x00\x00\x01[\xb3\xba]"),
+    "MPEG transport streams": re.compile(rb"\x47.{187}(\x47|$)", re.DOTALL),
+    "Windows Media": re.compile(rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11"),
+}
+"""How the files of each format begin. FFmpeg goes by contents too, and plays lists that name other files."""
 
 USUAL_RATE = 25.0  # frames per second, where a file states none
 MAX_UNITS = 65_535  # of time in a second, by MPEG-4's 16 bits
@@ -44,9 +55,13 @@ class VideoReader:
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"{self.path}: no such file")
-        with _name_for_opencv(self.path) as name:
-            capture = cv2.VideoCapture(name)
-        if not capture.isOpened():
+        with open(self.path, "rb") as file:
+            begin = file.read(200)
+        known = any(container.match(begin) for container in _CONTAINERS.values())
+        if known:
+            with _name_for_opencv(self.path) as name:
+                capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG)
+        if not known or not capture.isOpened():
             raise ValueError(f"{self.path}: not a video, or in a format that OpenCV cannot read; convert it to .mp4")
         self.count = max(0, int(capture.get(cv2.CAP_PROP_FRAME_COUNT)))
         rate = capture.get(cv2.CAP_PROP_FPS)
@@ -84,7 +99,7 @@ class VideoWriter:
 
     def __init__(self, path: Path, rate: float) -> None:
         self.path, self.rate = path, mpeg4_rate(rate)
-        self._part = path.with_name(f".{os.getpid()}-{secrets.token_hex(4)}.tmp.mp4")
+        self._part = path.with_name(f".{writer()}.tmp.mp4")
         self._writer: cv2.VideoWriter | None = None
 
     def write(self, frame: NDArray[np.uint8]) -> None:
@@ -104,6 +119,7 @@ class VideoWriter:
 
     def __enter__(self) -> VideoWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.path.parent)
         return self
 
     def __exit__(

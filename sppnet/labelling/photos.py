@@ -10,6 +10,7 @@ from http.client import HTTPException
 from typing import Any
 from urllib.parse import SplitResult, urljoin, urlsplit
 
+from detection.files import parse_json
 from sppnet.errors import one_line
 from sppnet.server.uploads import UploadLimits
 
@@ -64,7 +65,7 @@ class LabelStudio:
             NotFetched: there is no such answer.
         """
         try:
-            return json.loads(self._fetch(self._join(path), LARGEST_ANSWER))
+            return parse_json(self._fetch(self._join(path), LARGEST_ANSWER))
         except ValueError as error:
             raise error if isinstance(error, NotFetched) else NotFetched(f"{path}: {one_line(error)}") from None
 
@@ -135,7 +136,7 @@ class LabelStudio:
         if not self._access:
             data = json.dumps({"refresh": self.token}).encode()
             with _open(f"{self.address}/api/token/refresh/", {"Content-Type": "application/json"}, data) as answer:
-                self._access = str(json.loads(answer.read())["access"])
+                self._access = str(parse_json(answer.read())["access"])
         return {"Authorization": f"Bearer {self._access}"}
 
 

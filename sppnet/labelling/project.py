@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from detection.files import write_atomically
+from detection.files import parse_json, write_atomically
 from detection.training.live import LiveCatchup
 from sppnet.errors import one_line
 from sppnet.labelling.base import Base
@@ -265,7 +265,7 @@ class Project:
     def _restore(self) -> None:
         """Take up the configuration of an earlier time."""
         try:
-            stored = json.loads((self.folder / SETTINGS).read_text("utf-8"))
+            stored = parse_json((self.folder / SETTINGS).read_text("utf-8"))
             self.config, self._classes = parse(stored["label_config"]), tuple(map(str, stored["classes"]))
         except FileNotFoundError:
             return

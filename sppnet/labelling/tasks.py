@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from detection.files import write_atomically
+from detection.files import parse_json, write_atomically
 from sppnet.progress import log
 
 
@@ -96,7 +96,7 @@ class TaskBook(Mapping[int, Task]):
 def _read(path: Path) -> Task | None:
     """Read a task; None, with a warning, if its file is damaged."""
     try:
-        value = json.loads(path.read_text("utf-8"))
+        value = parse_json(path.read_text("utf-8"))
         return Task(int(value["id"]), str(value["url"]), {int(i): list(r) for i, r in value["annotations"].items()})
     except (ValueError, KeyError, TypeError, AttributeError):
         log.warning("%s: damaged; left out until the task is annotated again", path)

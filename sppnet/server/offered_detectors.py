@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from detection import zoo
+from detection.files import parse_json
 from detection.model import CARD, MODEL
 from sppnet.errors import one_line
 from sppnet.settings.commands import BUNDLED
@@ -86,7 +86,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         ValueError: the file is damaged.
     """
     try:
-        value = json.loads(path.read_text())
+        value = parse_json(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path}: damaged ({one_line(error)})") from error
     if not isinstance(value, dict):

@@ -195,7 +195,7 @@ FAULTS = [
     (write_coco, "flat", ("test.json", '"image_id"', '"image"'), "without image_id or category_id"),
     (write_coco, "flat", ("test.json", '"category_id": 1', '"category_id": 9'), "has category 9"),
     (write_coco, "flat", ("test.json", '.jpg"', '.gone"'), "image is missing"),
-    (write_coco, "original", ("annotations/instances_test.json", "{", "["), "not a detection data set"),
+    (write_coco, "original", ("annotations/instances_test.json", "{", "["), "not valid JSON"),
     (write_yolo, "folders", "7 0.5 0.5 0.1 0.1", "class 7, expected 0 to 5"),
     (write_yolo, "folders", "0 0.5 0.5 0.1", "has 4 columns"),
     (write_yolo, "folders", "0 0.5 nan 0.1 0.1", "'nan', expected a finite number"),

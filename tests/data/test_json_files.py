@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from data import json_files
+from data import coco_file, json_files
 from data.json_files import COCO, DAMAGED, LABEL_STUDIO, LABELME, OTHER, VIA, format_of
 from tests.data import tools
 from tests.data.test_yolo import write
@@ -89,3 +89,10 @@ def test_a_file_is_parsed_again_only_after_a_change(tmp_path, monkeypatch):
 
 def test_a_missing_file_is_damaged(tmp_path):
     assert format_of(tmp_path / "absent.json") == DAMAGED
+
+
+@pytest.mark.parametrize("text", ['{"images": ' + "[" * 100_000, '{"images": ' + "9" * 5000 + "}"])
+@pytest.mark.parametrize("read", [json_files.load_json, coco_file.read])
+def test_deep_nesting_and_endless_numbers_name_the_file(tmp_path, text, read):
+    with pytest.raises(ValueError, match=r"a\.json: not valid JSON"):
+        read(write(tmp_path / "a.json", text))

@@ -110,3 +110,9 @@ def test_swapped_corners_are_swapped_back_and_told(tmp_path, row, box):
     found = table.load(write(tmp_path / "boxes.csv", f"{HEADER}a.png,{row},cat\n"), "all")
     assert found[0].boxes.tolist() == [box]
     assert len(found.notes[SWAPPED]) == 1
+
+
+def test_a_path_that_no_file_can_have_is_a_missing_photo(tmp_path):
+    write(tmp_path / "labels.csv", "file,xmin,ymin,xmax,ymax,class\na\0b.png,1,1,9,9,cat\n")
+    with pytest.raises((FileNotFoundError, ValueError), match=r"labels\.csv|image is missing"):
+        datasets.load(tmp_path, "all")

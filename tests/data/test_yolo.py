@@ -209,6 +209,14 @@ def test_several_files_with_names_must_be_chosen_from(tmp_path):
     assert datasets.load(tmp_path / "b.yaml", "all").classes == ("cat",)
 
 
+@pytest.mark.parametrize("names", ["[cat, ' ']", "[cat, [dog]]", "{0: cat, 1: }", "[cat, true]"])
+def test_a_class_has_a_name(tmp_path, names):
+    photo(tmp_path / "images" / "a.png")
+    write(tmp_path / "data.yaml", f"train: images\nnames: {names}\n")
+    with pytest.raises(ValueError, match=r"data\.yaml: names: 1"):
+        datasets.load(tmp_path, "train")
+
+
 def test_names_that_are_no_list_are_refused(tmp_path):
     one_photo(tmp_path, BOX)
     write(tmp_path / "data.yaml", "train: images\nnames: cat\n")

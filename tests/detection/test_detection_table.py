@@ -77,6 +77,19 @@ class TestNpz:
         with pytest.raises(ValueError, match=r"d\.npz"):
             load_npz(tmp_path / "d.npz")
 
+    @pytest.mark.parametrize(
+        ("name", "value"), [("boxes", np.nan), ("boxes", np.inf), ("scores", np.nan), ("labels", -1)]
+    )
+    def test_values_that_no_detection_has_are_refused(self, tmp_path, name, value):
+        path = tmp_path / "d.npz"
+        save_npz(path, {"a": make([1, 2])})
+        with np.load(path) as archive:
+            arrays = dict(archive)
+        arrays[name].flat[1] = value
+        np.savez(path, **arrays)
+        with pytest.raises(ValueError, match=r"d\.npz: not a detections file"):
+            load_npz(path)
+
     def test_a_missing_file_is_a_file_not_found(self, tmp_path):
         with pytest.raises(FileNotFoundError):
             load_npz(tmp_path / "d.npz")

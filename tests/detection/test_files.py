@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from detection.files import file_name
+from detection.files import file_name, parse_json
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,10 @@ def test_long_names_fit(tmp_path):
     for name in ("é" * 300, "x" * 5000, "/" * 200):
         assert len(file_name(name).encode()) <= 150
         (tmp_path / f"comp4_det_test_{file_name(name)}.txt").touch()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, b"{", "", "[1] 2", "9" * 5000])
+def test_what_is_not_json_is_a_value_error(text):
+    with pytest.raises(ValueError, match=r"nest|Expecting|Extra|digits"):
+        parse_json(text)
+    assert parse_json(b'{"a": [1, null]}') == {"a": [1, None]}

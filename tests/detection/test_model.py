@@ -139,13 +139,29 @@ def test_other_files_are_not_read(body, tmp_path, name):
         model.load(tmp_path)
 
 
-@pytest.mark.parametrize("part", ["weights", "bias"])
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_svms_that_are_no_numbers_are_an_error(body, tmp_path, part, value):
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (lambda m: m.svms.weights, r"svms\.safetensors: weights holds"),
+        (lambda m: m.svms.bias, r"svms\.safetensors: a bias"),
+        (lambda m: m.regressors[1].weights, r"bbox_regressors\.safetensors: weights\.1 holds"),
+        (lambda m: m.regressors[0].mean, r"bbox_regressors\.safetensors: mean\.0 holds"),
+    ],
+)
+def test_weights_that_are_no_numbers_are_an_error(body, tmp_path, array, message, value):
     broken = trained(body)
-    getattr(broken.svms, part).flat[0] = value
+    array(broken).flat[0] = value
     broken.save(tmp_path)
-    with pytest.raises(ValueError, match=r"svms\.safetensors: a weight is not a finite number"):
+    with pytest.raises(ValueError, match=message):
+        model.load(tmp_path)
+
+
+def test_regressors_of_another_shape_are_an_error(body, tmp_path):
+    whole = trained(body)
+    short = BoxRegressor(whole.regressors[1].weights[:-1], whole.regressors[1].mean)
+    replace(whole, regressors=(whole.regressors[0], short, None)).save(tmp_path)
+    with pytest.raises(ValueError, match=r"bbox_regressors\.safetensors: expected weights \(D \+ 1, 4\)"):
         model.load(tmp_path)
 
 

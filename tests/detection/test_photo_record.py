@@ -114,3 +114,15 @@ def test_the_record_is_plain_json(noted):
     photos = json.loads(noted[1].read_text())["photos"]
     stat, digest, size = photos["photo0"]
     assert (stat[0], len(digest), size) == (100, 64, [6, 8])
+
+
+@pytest.mark.parametrize(
+    "values", [[[1, 2, 3], 5, [6, 8]], [[1, "2", 3], "ab", [6, 8]], [[1], "ab", [1e400, 8]], [[1], "ab"]]
+)
+def test_values_of_other_types_are_damage(noted, values):
+    _, path = noted
+    content = json.loads(path.read_text())
+    content["photos"]["photo1"] = values
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=r"photos\.json: damaged"):
+        PhotoRecord(path)

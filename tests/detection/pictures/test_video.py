@@ -79,3 +79,25 @@ def test_files_without_frames_are_refused(tmp_path):
     writer.release()
     with pytest.raises(ValueError, match=r"empty\.avi"):
         list(VideoReader(tmp_path / "empty.avi"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["ffconcat version 1.0\nfile other.mp4\n", "#EXTM3U\n#EXTINF:1,\nother.mp4\n", "v=0\nm=video 9 RTP\n"],
+)
+def test_a_list_of_other_files_is_no_video(tmp_path, text):
+    with VideoWriter(tmp_path / "other.mp4", 5) as writer:
+        writer.write(grey(50))
+    (tmp_path / "list.mp4").write_text(text)
+    with pytest.raises(ValueError, match=r"list\.mp4: not a video"):
+        VideoReader(tmp_path / "list.mp4")
+    assert len(list(VideoReader(tmp_path / "other.mp4"))) == 1
+
+
+@pytest.mark.parametrize(("suffix", "code"), [("avi", "MJPG"), ("mkv", "mp4v"), ("mov", "mp4v"), ("m4v", "mp4v")])
+def test_other_containers_are_read(tmp_path, suffix, code):
+    path = tmp_path / f"video.{suffix}"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), 5, SIZE[::-1])
+    writer.write(grey(50))
+    writer.release()
+    assert len(list(VideoReader(path))) == 1

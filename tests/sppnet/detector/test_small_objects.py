@@ -54,7 +54,7 @@ def test_objects_that_are_large_enough_or_difficult_are_no_reason_for_advice(qui
 def test_check_and_the_search_tell_before_training(tmp_path, capsys):
     images = [(i, f"{i}.png") for i in range(12)]
     data = write(tmp_path, images, [(i, 1, [10, 10, 12, 12]) for i, _ in images])
-    assert commands.command("check")([data]) in (0, 1)
+    assert commands.command("check")([data]) == 0
     said = capsys.readouterr().out
     assert "objects too small for candidate windows" in said
     assert TOO_SMALL in said
