@@ -26,7 +26,7 @@ from classification.extractor import Extractor
 from classification.linear_classifier import Kind, LinearClassifier
 from classification.views import View
 from detection import network
-from detection.files import write_atomically
+from detection.files import parse_json, write_atomically
 from detection.image import Preprocessing
 from detection.network import ConvBody
 from detection.networks import library
@@ -152,8 +152,21 @@ def notes_of(folder: Path) -> dict[str, Any] | None:
         raise ValueError(f"{folder}: damaged classifier ({error}); give --overwrite, or another --run") from error
 
 
+def check_files(folder: Path) -> None:
+    """Check that the arrays of a classifier are those that were saved.
+
+    Raises:
+        ValueError: one is damaged or missing.
+    """
+    try:
+        for name, sha256 in _settings(folder)["sha256"].items():
+            _read(folder / name, sha256)
+    except (KeyError, TypeError, ValueError, AttributeError, SafetensorError, FileNotFoundError) as error:
+        raise ValueError(f"{folder}: damaged classifier ({error}); give --overwrite, or another --run") from error
+
+
 def _settings(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((folder / MODEL).read_text())
+    found: dict[str, Any] = parse_json((folder / MODEL).read_text())
     if found["format"] != FORMAT:
         raise ValueError(f"format {found['format']}, but this version reads format {FORMAT}")
     return found

@@ -14,23 +14,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from classification import views
 from classification.config import Layer
 from classification.extractor import Extractor
 from classification.linear_classifier import normalized
 from classification.photos import read
+from classification.vector_files import (
+    PARTIAL,
+    SUFFIX,
+    SUMS,
+    Rows,
+    Sums,
+    Unfinished,
+    empty_row,
+    load,
+    load_sums,
+    path_of_sums,
+    sums_of,
+)
 from classification.views import View
 from detection import parallel
-from detection.files import write_atomically
+from detection.files import parse_json, write_atomically
 from detection.memory import kept_flat
 from detection.photo_record import Stat, sha256_of, stat_of
 from detection.weights.pretrained import sha256_of_state
 
 log = logging.getLogger(__name__)
-Rows = NDArray[np.float32]
-MANIFEST, SUFFIX, PARTIAL = "manifest.json", ".npy", ".partial.npy"
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,7 @@ class Representations:
 
     def __init__(self, folder: Path, extractor: Extractor, view: View, paths: Sequence[Path]) -> None:
         self.folder, self.extractor, self.view, self.paths = folder, extractor, view, paths
+        _finish_exchange(folder)
         self._check_manifest()
 
     def get(self, layers: Sequence[Layer], on_photo: Callable[[], object] = lambda: None) -> dict[Layer, Rows]:
@@ -86,10 +98,10 @@ class Representations:
                 kept), the network has no such layer, or a file is damaged.
             OSError: the disk has no room for the vectors.
         """
-        missing = [layer for layer in layers if not self._path(layer).is_file()]
+        missing = [layer for layer in layers if not self._is_sound(layer)]
         if missing:
             self._compute(missing, on_photo)
-        found = {layer: _load(self._path(layer), len(self.paths)) for layer in layers}
+        found = {layer: load(self._path(layer), len(self.paths)) for layer in layers}
         for layer, rows in found.items():
             if rows is None:
                 raise ValueError(f"{self._path(layer)}: damaged file; give --overwrite, or another --run")
@@ -103,7 +115,7 @@ class Representations:
         arrays = {layer: self._open_partial(layer) for layer in layers}
         wanted = np.zeros(len(self.paths), bool)
         for array in arrays.values():
-            wanted |= True if array is None else np.isnan(array[:, 0])
+            wanted |= True if array is None else array.missing
         for _ in range(int((~wanted).sum())):
             on_photo()
         places, bad = np.flatnonzero(wanted).tolist(), []
@@ -119,29 +131,53 @@ class Representations:
                 array = arrays[layer]
                 if array is None:
                     array = arrays[layer] = self._create_partial(layer, len(row))
-                array[number, 1:] = row[1:]
-                array[number, 0] = row[0]  # written last: a row with its first number is complete
+                array.put(number, row)
             on_photo()
         for array in arrays.values():
             if array is not None:
-                array.flush()  # type: ignore[attr-defined]
+                array.flush()
         if bad:
             raise ValueError(f"{len(bad)} of {len(self.paths)} photos cannot be used: {'; '.join(bad[:3])}")
         for layer in layers:
             os.replace(self._path(layer, PARTIAL), self._path(layer))
 
-    def _open_partial(self, layer: Layer) -> Rows | None:
-        """Open the unfinished array of a layer for writing; rows still to be computed start with NaN."""
-        path = self._path(layer, PARTIAL)
-        complete = path.is_file() and _load(path, len(self.paths)) is not None  # "r+" would extend a truncated file
-        return np.load(path, mmap_mode="r+") if complete else None
+    def _is_sound(self, layer: Layer) -> bool:
+        """Whether the array of a layer is on disk as it was computed; if not, its other rows become unfinished again.
 
-    def _create_partial(self, layer: Layer, length: int) -> Rows:
+        An array that is truncated, or without checksums as earlier versions wrote it, is not looked at here.
+        """
+        path = self._path(layer)
+        if not path.is_file():
+            return False
+        rows, sums = load(path, len(self.paths)), load_sums(self._path(layer, SUMS), len(self.paths))
+        if rows is None or sums is None or np.array_equal(sums_of(rows), sums):
+            return True
+        os.replace(path, self._path(layer, PARTIAL))
+        return False
+
+    def _open_partial(self, layer: Layer) -> Unfinished | None:
+        """Open the unfinished array of a layer for writing, without rows that are damaged."""
+        path, count = self._path(layer, PARTIAL), len(self.paths)
+        if not path.is_file() or load(path, count) is None:  # "r+" would extend a truncated file
+            return None
+        sums = load_sums(self._path(layer, SUMS), count, "r+")
+        if sums is None:
+            log.warning("%s: no checksums: torn, or from an earlier version; starting from the beginning", path)
+            return None
+        found = Unfinished(np.load(path, mmap_mode="r+"), sums)
+        damaged = np.flatnonzero(found.damaged)
+        if len(damaged):
+            log.warning("%s: %d of %d vectors are damaged; computing them again", path, len(damaged), count)
+            found.rows[damaged] = np.nan
+        return found
+
+    def _create_partial(self, layer: Layer, length: int) -> Unfinished:
         """Create the unfinished array of a layer. All bytes are written at once, so a full disk is noticed now."""
-        path = self._path(layer, PARTIAL)
-        _write(path, (len(self.paths), length), repeat(_empty_row(length), len(self.paths)))
-        rows: Rows = np.load(path, mmap_mode="r+")
-        return rows
+        path, count = self._path(layer, PARTIAL), len(self.paths)
+        _write(path, (count, length), repeat(empty_row(length), count), np.zeros(count, np.uint32))
+        sums = load_sums(self._path(layer, SUMS), count, "r+")
+        assert sums is not None
+        return Unfinished(np.load(path, mmap_mode="r+"), sums)
 
     def _path(self, layer: Layer, suffix: str = SUFFIX) -> Path:
         return self.folder / f"{layer}{suffix}"
@@ -161,10 +197,12 @@ class Representations:
     def _check_manifest(self) -> None:
         path, settings = self.folder / MANIFEST, self._settings()
         if not path.is_file():
+            for file in self.folder.glob(f"*{SUFFIX}"):  # of unknown settings
+                file.unlink()
             self._write_manifest(self.folder, _look(self.paths, []))
             return
         try:
-            manifest = json.loads(path.read_text())
+            manifest = parse_json(path.read_text())
             there = _photos_of(manifest)
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path}: damaged file ({error}); give --overwrite, or another --run") from error
@@ -195,19 +233,47 @@ class Representations:
         if places.count(None) == len(places) and not {p.path for p in now} & {p.path for p in there}:
             raise ValueError(f"{self.folder}: holds vectors of different photos; give --overwrite, or another --run")
         log.info("%s: %d of %d photos are new or changed", self.folder, places.count(None), len(places))
-        new, old = (self.folder.with_name(f".{self.folder.name}.{which}") for which in ("new", "old"))
-        for folder in (new, old):
-            shutil.rmtree(folder, ignore_errors=True)
+        new, old = _exchanged(self.folder)
         new.mkdir()
         for file in sorted(self.folder.glob(f"*{SUFFIX}")):
-            array, path = _load(file, len(there)), new / f"{file.name.partition('.')[0]}{PARTIAL}"
+            array, path = load(file, len(there)), new / f"{file.name.partition('.')[0]}{PARTIAL}"
             if array is not None and not path.exists():
-                missing = _empty_row(array.shape[1])
-                _write(path, (len(places), array.shape[1]), (missing if i is None else array[i] for i in places))
+                missing = empty_row(array.shape[1])
+                known = load_sums(path_of_sums(file), len(there))
+                known = sums_of(array) if known is None else known
+                sums = np.array([0 if i is None else known[i] for i in places], np.uint32)
+                rows = (missing if i is None else array[i] for i in places)
+                _write(path, (len(places), array.shape[1]), rows, sums)
         self._write_manifest(new, now)
         os.replace(self.folder, old)
         os.replace(new, self.folder)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def remove(folder: Path) -> None:
+    """Delete the vectors in a folder, and what an interrupted exchange left beside it.
+
+    Raises:
+        OSError: the manifest cannot be deleted.
+    """
+    for beside in _exchanged(folder):
+        shutil.rmtree(beside, ignore_errors=True)
+    (folder / MANIFEST).unlink(missing_ok=True)  # first, so that an interruption leaves no vectors that count
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _exchanged(folder: Path) -> tuple[Path, Path]:
+    """Return the folders that `Representations` exchanges with its own: one to come and one to go."""
+    return folder.with_name(f".{folder.name}.new"), folder.with_name(f".{folder.name}.old")
+
+
+def _finish_exchange(folder: Path) -> None:
+    """Complete the exchange of a process that was killed, or undo it, so that nothing is computed again."""
+    new, old = _exchanged(folder)
+    for found in (new, old):
+        if not folder.exists() and (found / MANIFEST).is_file():  # written last
+            os.replace(found, folder)
+        shutil.rmtree(found, ignore_errors=True)
 
 
 def _photos_of(manifest: Mapping[str, Any]) -> list[_Photo]:
@@ -243,22 +309,9 @@ def _rows_of(now: Sequence[_Photo], there: Sequence[_Photo]) -> list[int | None]
     return rows
 
 
-def _load(path: Path, count: int) -> Rows | None:
-    """Open an array on disk, read-only; None if it is incomplete or does not have `count` rows."""
-    try:
-        found: Rows = np.load(path, mmap_mode="r")
-    except ValueError:
-        return None
-    return found if found.ndim == 2 and len(found) == count else None
-
-
-def _empty_row(length: int) -> Rows:
-    """Return a row that marks a vector still to be computed."""
-    return np.full(length, np.nan, np.float32)
-
-
-def _write(path: Path, shape: tuple[int, int], rows: Iterable[Rows]) -> None:
-    """Write rows as a .npy file of float32 `shape`, atomically."""
+def _write(path: Path, shape: tuple[int, int], rows: Iterable[Rows], sums: Sums) -> None:
+    """Write rows as a .npy file of float32 `shape`, and beside it their checksums, uint32 (N,), each atomically."""
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, {"descr": "<f4", "fortran_order": False, "shape": shape})
     write_atomically(path, chain([head.getvalue()], (row.tobytes() for row in rows)))
+    write_atomically(path_of_sums(path), [sums.astype("<u4").tobytes()])

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Container, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -31,7 +31,8 @@ from loky.backend import get_context
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from detection.files import write_atomically
+from detection.checked_file import read_checked, write_checked
+from detection.files import parse_json, write_atomically
 from detection.image import read
 from detection.photo_record import PhotoRecord
 from proposals.io import load, save
@@ -116,6 +117,7 @@ def compute(
         raise ValueError(f"workers: expected at least 1, got {workers}")
     finished = _without_changed(records, _finished(output, settings), output, settings)
     if all(record.id in finished for record in records):
+        _remove_merged(_parts(output), finished)
         return {}
     parts = _open_parts(output, settings)
     tasks = [
@@ -123,6 +125,9 @@ def compute(
         for r in records
         if r.id not in finished and _load_part(parts / f"{r.id}.npy") is None
     ]
+    if damaged := [task.part for task in tasks if task.part.exists()]:
+        more = f" and {len(damaged) - 1} others" if len(damaged) > 1 else ""
+        log.warning("%s%s: damaged, or without checksum; searching these images again", damaged[0], more)
     bad: dict[str, str] = {}
     spent: list[float] = []
     done = len(records) - len(tasks)
@@ -232,7 +237,7 @@ def _do(task: _Task) -> _Done:
     seconds = time.process_time() - started
     buffer = BytesIO()
     np.save(buffer, boxes, allow_pickle=False)
-    write_atomically(task.part, [buffer.getvalue()])
+    write_checked(task.part, buffer.getbuffer())
     return _Done(task.id, None, seconds)
 
 
@@ -277,13 +282,19 @@ def _open_parts(output: Path, settings: ProposalSettings) -> Path:
     note = parts / "settings.json"
     if note.exists():
         try:
-            meta = json.loads(note.read_text("utf-8"))
+            meta = parse_json(note.read_text("utf-8"))
         except ValueError:
             raise ValueError(f"{note}: damaged; delete the folder {parts} and start again") from None
         _check_meta(meta, settings, parts)
     else:
         write_atomically(note, [json.dumps(settings.meta, sort_keys=True).encode()])
     return parts
+
+
+def _remove_merged(parts: Path, finished: Container[str]) -> None:
+    """Delete a folder of parts that are all in the output: a process was killed before it could."""
+    if parts.is_dir() and all(str(p.relative_to(parts))[: -len(".npy")] in finished for p in parts.rglob("*.npy")):
+        shutil.rmtree(parts)
 
 
 def _check_meta(meta: Any, settings: ProposalSettings, path: Path) -> None:
@@ -299,8 +310,7 @@ def _check_meta(meta: Any, settings: ProposalSettings, path: Path) -> None:
 def _load_part(part: Path) -> NDArray[np.float32] | None:
     """Load the boxes of a finished image; None if the part is missing or damaged."""
     try:
-        with open(part, "rb") as file:
-            boxes = np.load(file, allow_pickle=False)
+        boxes = np.load(BytesIO(read_checked(part)), allow_pickle=False)
     except (FileNotFoundError, ValueError, EOFError):
         return None
     return boxes if boxes.dtype == np.float32 and boxes.ndim == 2 and boxes.shape[1] == 4 else None

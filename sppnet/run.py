@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
@@ -14,6 +15,7 @@ from data import datasets, voc
 from data.records import Dataset
 from detection.cache import FeatureCache
 from detection.config import PRESETS, Config, View
+from detection.temporary import remove_leftovers, temporary_path
 from sppnet.settings.detector import NetworkSettings, ProposalSettings, PyramidSettings
 from sppnet.settings.shared import DatasetSettings, RunSettings
 from sppnet.settings.train import TrainSettings
@@ -265,7 +267,7 @@ def configuration(settings: NetworkSettings, run: Run | None = None) -> tuple[st
 
 @contextmanager
 def exclusive(artefact: Path) -> Iterator[None]:
-    """Keep other processes off a file or folder of a run while it is made.
+    """Keep other processes off a file or folder of a run while it is made, and delete what killed ones left of it.
 
     Raises:
         RuntimeError: another process is making it.
@@ -279,6 +281,35 @@ def exclusive(artefact: Path) -> Iterator[None]:
             f"{artefact}: another process is working on it; wait for it, or choose another --run"
         ) from None
     try:
+        for folder in (artefact.parent, artefact, *(path for path in artefact.rglob("*") if path.is_dir())):
+            remove_leftovers(folder)
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def set_aside(*files: Path) -> Iterator[None]:
+    """Take finished results away while --overwrite makes them anew: the command, if interrupted, continues without it.
+
+    If an error ends the work before there is a new result, the old one comes back.
+
+    Args:
+        files: without one of which the stage is not finished; they need not exist.
+    """
+    aside = {path: temporary_path(path) for path in files if path.is_file()}
+    for path, place in aside.items():
+        os.replace(path, place)
+    interrupted = True
+    try:
+        yield
+        interrupted = False
+    except Exception:
+        interrupted = False
+        raise
+    finally:
+        for path, place in aside.items():
+            if interrupted or path.exists():
+                place.unlink(missing_ok=True)
+            else:
+                os.replace(place, path)

@@ -1,4 +1,4 @@
-"""Checkpoints of gradient descent: one file, replaced atomically, with the key of its training."""
+"""Checkpoints of gradient descent: one file, replaced atomically, with the key of its training and a checksum."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from detection.files import write_atomically
+from detection.checked_file import read_checked, write_checked
 
 log = logging.getLogger(__name__)
 
@@ -29,24 +29,23 @@ def save(path: Path, key: str, **state: Any) -> None:
     buffer = io.BytesIO()
     torch.save({"key": key, **state}, buffer)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, [buffer.getbuffer()])
+    write_checked(path, buffer.getbuffer())
 
 
 def load(path: Path, key: str) -> dict[str, Any] | None:
     """Read the checkpoint of the training with this key.
 
     Returns:
-        the state; None if there is no file or, with a warning, if it is damaged or of another training.
+        the state; None if there is no file or, with a warning, if it is damaged, has no checksum or is of another
+        training.
     """
     if not path.is_file():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(io.BytesIO(read_checked(path)), map_location="cpu", weights_only=True)
         same = state["key"] == key
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError) as error:
-        log.warning(
-            "%s is damaged (%s); starting from the beginning", path, str(error).splitlines()[0] if str(error) else ""
-        )
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, ValueError) as error:
+        log.warning("%s is damaged (%s); starting from the beginning", path, (str(error).splitlines() or [""])[0])
         return None
     if not same:
         log.warning("%s belongs to a training with other settings or data; starting from the beginning", path)

@@ -1,15 +1,18 @@
-"""Box regressors of an unfinished training, one file per class."""
+"""Box regressors of an unfinished training, one file per class, which ends in a checksum."""
 
 from __future__ import annotations
 
 import io
+import logging
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from detection.bbox_regression import BoxRegressor
-from detection.files import write_atomically
+from detection.checked_file import read_checked, write_checked
+
+log = logging.getLogger(__name__)
 
 
 class RegressorParts:
@@ -24,13 +27,16 @@ class RegressorParts:
         self.folder, self.key = folder, key
 
     def get(self, k: int) -> BoxRegressor | None:
-        """Return the regressor of class k; None if it was not saved, or its file is damaged."""
+        """Return the regressor of class k; None if it was not saved or, with a warning, if its file is damaged."""
+        path = self._path(k)
+        if not path.is_file():
+            return None
         try:
-            with self._path(k).open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            with np.load(io.BytesIO(read_checked(path)), allow_pickle=False) as file:
                 if str(file["key"]) == self.key and len(file["mean"]):  # older files of classes without windows: empty
                     return BoxRegressor(file["weights"], file["mean"])
-        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
-            pass
+        except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            log.warning("%s is damaged (%s); training the regressor of this class again", path, error)
         return None
 
     def put(self, k: int, regressor: BoxRegressor) -> None:
@@ -42,7 +48,7 @@ class RegressorParts:
         buffer = io.BytesIO()
         np.savez(buffer, key=self.key, weights=regressor.weights, mean=regressor.mean)
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(self._path(k), [buffer.getvalue()])
+        write_checked(self._path(k), buffer.getbuffer())
 
     def _path(self, k: int) -> Path:
         return self.folder / f"regressor-{k}.npz"

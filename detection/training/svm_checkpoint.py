@@ -1,4 +1,7 @@
-"""Checkpoint of SVM training: which windows are held, and the SVMs; features are pooled again on resuming."""
+"""Checkpoint of SVM training: which windows are held, and the SVMs; features are pooled again on resuming.
+
+Files end in a checksum.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from detection.files import write_atomically
+from detection.checked_file import read_checked, write_checked
 from detection.training.solver import SharedState
 
 log = logging.getLogger(__name__)
@@ -60,7 +63,7 @@ def save(folder: Path, checkpoint: Checkpoint, file: str = FILE) -> None:
     values = {k: v for k, v in vars(checkpoint).items() if k != "state"} | vars(checkpoint.state)
     buffer = io.BytesIO()
     (np.savez_compressed if file == FINISHED else np.savez)(buffer, **values)
-    write_atomically(folder / file, [buffer.getvalue()])
+    write_checked(folder / file, buffer.getbuffer())
 
 
 def load(folder: Path, key: str, file: str = FILE) -> Checkpoint | None:
@@ -72,14 +75,14 @@ def load(folder: Path, key: str, file: str = FILE) -> Checkpoint | None:
         file: name of the file.
 
     Returns:
-        the checkpoint; None if there is none, or if it is of another training or, with a warning, damaged. An
-        unfinished one of another training is worth a warning too.
+        the checkpoint; None if there is none, or if it is of another training or, with a warning, damaged or without a
+        checksum. An unfinished one of another training is worth a warning too.
     """
     path = folder / file
     if not path.is_file():
         return None
     try:
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
+        with np.load(io.BytesIO(read_checked(path)), allow_pickle=False) as archive:
             values = {name: archive[name] for name in archive.files}
         if str(values["key"]) != key:
             if file == FILE:

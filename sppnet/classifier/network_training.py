@@ -25,7 +25,7 @@ from sppnet.classifier.photos import ALL, CLASSIFIER, divide_by_share, photos_of
 from sppnet.classifier.training_record import RECORD, Record, finished_record, new_record, with_curve, write_record
 from sppnet.curves import write_curve
 from sppnet.progress import advance, log, progress
-from sppnet.run import exclusive
+from sppnet.run import exclusive, set_aside
 from sppnet.settings.classifier import NetworkTrainingSettings
 
 FROM_SCRATCH = ("zf5", "zf5-small")
@@ -51,7 +51,9 @@ def train_network(settings: NetworkTrainingSettings) -> Record:
     train, held_out = divide_by_share(splits[ALL], s.train_share, s.seed) if ALL in splits else splits.values()
     processes = ProcessGroup.join(local_device(resolve_device(s.device)))
     try:
-        with exclusive(folder / CLASSIFIER) if processes.rank == 0 else contextlib.nullcontext():
+        first = processes.rank == 0
+        old = [folder / RECORD, folder / CLASSIFIER / MODEL] if first and s.overwrite else []
+        with exclusive(folder / CLASSIFIER) if first else contextlib.nullcontext(), set_aside(*old):
             return _train(s, folder, config, (train, held_out), processes)
     finally:
         processes.leave()
@@ -95,6 +97,8 @@ def _train(
     record = new_record(s, config, *data)
     done = None if s.overwrite else finished_record(folder, record)
     if done:
+        if processes.rank == 0:
+            (folder / CHECKPOINT).unlink(missing_ok=True)  # left by a process that was killed at the very end
         return done
     training = _prepared(s, folder, config, data, processes, record["training"])
     if s.overwrite:
@@ -152,10 +156,9 @@ def _colours(photos: DecodedPhotos, seed: int) -> ColourComponents:
 
 
 def _clear(folder: Path, processes: ProcessGroup) -> None:
-    """Remove what an earlier training left. This one, if interrupted, then continues without --overwrite."""
+    """Remove the checkpoint of an earlier training."""
     if processes.rank == 0:
-        for path in (folder / CHECKPOINT, folder / RECORD, folder / CLASSIFIER / MODEL):
-            path.unlink(missing_ok=True)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
     processes.barrier()
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from classification.classifier import SPPClassifier
 from classification.extractor import Extractor, Layer
 from classification.model import MODEL
-from classification.representations import Representations, Rows
+from classification.representations import Representations, remove
+from classification.vector_files import Rows
 from classification.views import View
 from data.class_folders import LabelledPhotos
 from sppnet.classifier.photos import run_folder
@@ -53,19 +53,25 @@ def represent(
     for layer in layers:
         extractor.check(layer)
     found: Vectors = {}
-    for split, photos in splits.items():
-        part = f"{split}-limit-{settings.limit}" if settings.limit else split  # a trial leaves the vectors of all alone
-        folder = run_folder(settings) / "representations" / _folder_name(settings, view) / part
+    folders = {split: _folder(settings, view, split) for split in splits}
+    for folder in folders.values() if settings.overwrite else ():
         with exclusive(folder):
-            if settings.overwrite:
-                shutil.rmtree(folder, ignore_errors=True)
-            rows = Representations(folder, extractor, view, photos.paths)
+            remove(folder)  # of all splits, so that this command, if interrupted, continues without --overwrite
+    for split, photos in splits.items():
+        with exclusive(folders[split]):
+            rows = Representations(folders[split], extractor, view, photos.paths)
             done = rows.has(layers)
             if done:
-                log.info("%s: vectors are computed already", folder)
+                log.info("%s: vectors are computed already", folders[split])
             with progress(0 if done else len(photos), 0, "img", split) as bar:
                 found[split] = rows.get(layers, bar.update)
     return found
+
+
+def _folder(s: VectorSettings, view: View, split: str) -> Path:
+    """Folder of a split's vectors; a trial with few photos leaves those of all alone."""
+    part = f"{split}-limit-{s.limit}" if s.limit else split
+    return run_folder(s) / "representations" / _folder_name(s, view) / part
 
 
 def _folder_name(s: VectorSettings, view: View) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 from classification import evaluation, linear_classifier
 from classification.extractor import Extractor
 from classification.linear_classifier import LinearClassifier
-from classification.model import Model, notes_of
-from classification.representations import Rows
+from classification.model import MODEL, Model, notes_of
+from classification.vector_files import Rows
 from classification.views import View
 from data import class_folders
 from data.class_folders import LabelledPhotos
@@ -18,7 +18,7 @@ from sppnet.classifier.photos import ALL, CLASSIFIER, divide_by_share, photos_of
 from sppnet.classifier.representations import load_extractor, represent
 from sppnet.classifier.scores import DivisionScores, PrecisionScores, Scores, SplitScores
 from sppnet.progress import log, progress
-from sppnet.run import exclusive
+from sppnet.run import exclusive, set_aside
 from sppnet.settings.classifier import ClassifierSettings
 
 CALTECH = (30, 50)  # photos per class to train on, and at most to test on; section 3.3
@@ -58,7 +58,8 @@ def train_svms(settings: ClassifierSettings) -> TrainedSVMs:
     else:
         refuse(s, "the photos are divided into training and test already", "train", "test", "divisions")
         _check_classes(next(iter(splits.values())))
-    with exclusive(folder):
+    anew = s.overwrite and Path(s.backbone).resolve() != folder.resolve()  # or else its network is needed
+    with exclusive(folder), set_aside(*([folder / MODEL] if anew else [])):
         if not s.overwrite and "training" in (notes_of(folder) or {}):
             raise ValueError(f"{folder}: holds a trained network; give another --run, or --overwrite")
         extractor = load_extractor(s)

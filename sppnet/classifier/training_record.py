@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from classification.config import TrainConfig
-from classification.model import notes_of
+from classification.model import check_files, notes_of
 from classification.training import EpochPoint
 from data.class_folders import LabelledPhotos
-from detection.files import write_atomically
+from detection.files import parse_json, write_atomically
 from sppnet.classifier.photos import CLASSIFIER
 from sppnet.progress import log
 from sppnet.settings.classifier import NetworkTrainingSettings
@@ -86,7 +86,7 @@ def read_record(folder: Path, training: str | None) -> Record | None:
     if training is None or not path.is_file():
         return None
     try:
-        found: Record = json.loads(path.read_text())
+        found: Record = parse_json(path.read_text())
         found["test"] = [[str(photo), int(k)] for photo, k in found["test"]]
         return found if found["training"] == training else None
     except (KeyError, TypeError, ValueError) as error:
@@ -109,6 +109,7 @@ def finished_record(folder: Path, record: Record) -> Record | None:
     training = notes.get("training")
     if training not in (record["training"], record[BEFORE]):
         raise ValueError(f"{folder}: holds a classifier of other data or settings; give --overwrite, or another --run")
+    check_files(folder / CLASSIFIER)
     found = read_record(folder, training)
     if found:
         log.info("the classifier is trained already: %s", folder / CLASSIFIER)

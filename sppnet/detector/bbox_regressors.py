@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from detection import model
 from detection.bbox_regression import BoxRegressor, fit_all
 from detection.config import PRESETS, BoxRegressionConfig
+from detection.files import parse_json
 from detection.networks.fc_head import FcFeatures
 from detection.training import regressor_checkpoint
 from detection.training.fingerprint import fingerprint
 from detection.training.images import TrainingImages, mean_norm
 from detection.training.regressor_checkpoint import RegressorParts
+from sppnet.detector.overwriting import saved_without
 from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs
 from sppnet.detector.training_images import training_images_of
+from sppnet.errors import one_line
 from sppnet.progress import log, progress
 from sppnet.run import Run, exclusive
 from sppnet.settings.detector import BboxRegressorSettings, SVMSettings
@@ -45,13 +48,22 @@ def train_bbox_regressors(
         images.fc = _fc_features(found, settings)
         if found.regressors and not settings.overwrite:
             _check_same(found, settings, folder)
+            regressor_checkpoint.remove(folder / CHECKPOINTS)  # of a process that was killed at the very end
             log.info("box regressors are trained already: %s", folder)
             return found
-        result = _with_regressors(run, found, images, settings)
+        if settings.overwrite:
+            regressor_checkpoint.remove(folder / CHECKPOINTS)
+        with saved_without(found, _without_regressors(found), folder) if found.regressors else nullcontext():
+            result = _with_regressors(run, found, images, settings)
         result.save(folder)
         regressor_checkpoint.remove(folder / CHECKPOINTS)
     log.info("box regressors of %d classes: %s", sum(r is not None for r in result.regressors), folder)
     return result
+
+
+def _without_regressors(found: model.Model) -> model.Model:
+    notes = {name: value for name, value in found.notes.items() if name != "regression"}
+    return replace(found, regressors=(), bbox_feature_scale=1.0, bbox_on_fc=False, notes=notes)
 
 
 def _with_regressors(
@@ -122,8 +134,11 @@ def _regressors_of(run: Run, key: str, before: str) -> list[BoxRegressor | None]
     Models from before photos were recorded have the fingerprint `before`, without them.
     """
     for path in sorted(run.folder.glob(f"*/{model.MODEL}")):
-        notes = json.loads(path.read_text("utf-8")).get("notes", {})
-        if notes.get("regression") == (key if notes.get("photos") else before):
-            log.info("box regressors of the same training: %s", path.parent)
-            return list(model.load(path.parent).regressors)
+        try:
+            notes = dict(parse_json(path.read_text("utf-8")).get("notes", {}))
+            if notes.get("regression") == (key if notes.get("photos") else before):
+                log.info("box regressors of the same training: %s", path.parent)
+                return list(model.load(path.parent).regressors)
+        except (ValueError, TypeError, AttributeError) as error:
+            log.warning("%s: damaged, its box regressors are not used (%s)", path, one_line(error))
     return []

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,7 +24,9 @@ from detection.model import Model
 from detection.networks.fc_head import BOTH
 from detection.training.images import TrainingImages
 from sppnet.detector.features import open_features
-from sppnet.detector.finetuning import SETTINGS, divide
+from sppnet.detector.finetuning import divide
+from sppnet.detector.head_files import read_notes
+from sppnet.detector.overwriting import saved_without
 from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs, parts_of, together, with_softmax
 from sppnet.detector.training_images import training_images_of
 from sppnet.progress import log, progress
@@ -74,7 +75,7 @@ def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: Tr
         if found.calibration and asked.config == found.config and not settings.overwrite:
             log.info("calibrated already: %s", folder)
             return found
-        found = asked
+        before, found = found, asked
         images = trained.images if trained else training_images_of(run, found, settings)
         images.fc = found.fc
         parts = _held_out(run, found, len(images))
@@ -83,7 +84,9 @@ def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: Tr
             found.save(folder)  # with the inference that was asked for
             return found
         overlaps = _overlaps(found, settings)
-        detections, records = _held_out_detections(run, settings, found, images, parts, overlaps)
+        repeats, bare = settings.overwrite and before.calibration, replace(before, calibration=None)
+        with saved_without(before, bare, folder) if repeats else nullcontext():
+            detections, records = _held_out_detections(run, settings, found, images, parts, overlaps)
         overlap = _best_overlap(detections, records, found.classes)
         result = voc.evaluate(detections[overlap], records, classes=found.classes)
         learned = calibration.fit(result.scores, result.correct, result.n_objects)
@@ -99,7 +102,7 @@ def calibrate(run: Run, settings: CalibrateSettings | TrainSettings, trained: Tr
 
 def _held_out(run: Run, trained: Model, count: int) -> list[list[int]]:
     """Parts of the images that are held out in turn; none if there are too few to train on the others."""
-    if trained.fc and (notes := _finetuning(run)) is not None:
+    if trained.fc and (notes := read_notes(run.head)) is not None:
         held = np.random.default_rng(SEED).permutation(divide(count, notes["validation"], notes["seed"])[1]).tolist()
         held = held if len(held) >= FEWEST_UNSEEN else []
     elif count < FEWEST:
@@ -109,12 +112,6 @@ def _held_out(run: Run, trained: Model, count: int) -> list[list[int]]:
         held = np.random.default_rng(SEED).permutation(count).tolist()[:share]
     parts = min(PARTS, len(held), math.ceil(PER_PART * len(held) / count))
     return [sorted(held[k::parts]) for k in range(parts)]
-
-
-def _finetuning(run: Run) -> dict[str, Any] | None:
-    """Settings of the layers in the run's head folder."""
-    path = run.head / SETTINGS
-    return json.loads(path.read_text("utf-8")) if path.is_file() else None
 
 
 def _overlaps(found: Model, settings: CalibrateSettings | TrainSettings) -> Sequence[float]:

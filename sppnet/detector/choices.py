@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from data.records import Dataset
-from detection.files import write_atomically
-from detection.model import MODEL, load
+from detection.files import parse_json, write_atomically
+from detection.model import MODEL
 from sppnet.detector import choice_rules
-from sppnet.detector.finetuning import SETTINGS
+from sppnet.detector.head_files import read_notes
+from sppnet.detector.overwriting import load_finished
 from sppnet.errors import one_line
 from sppnet.progress import log
 from sppnet.run import Run
@@ -155,7 +156,7 @@ def _earlier(path: Path) -> dict[str, Choice]:
     if not path.is_file():
         return {}
     try:
-        found = [Choice(str(c["setting"]), c["value"], str(c["reason"])) for c in json.loads(path.read_text("utf-8"))]
+        found = [Choice(str(c["setting"]), c["value"], str(c["reason"])) for c in parse_json(path.read_text("utf-8"))]
     except (ValueError, KeyError, TypeError) as error:
         log.warning("%s: damaged (%s); choosing anew", path, one_line(error))
         return {}
@@ -168,7 +169,7 @@ def _of_model(run: Run, settings: TrainSettings) -> dict[str, Choice]:
     folder = run.model(settings.model_name)
     if not (folder / MODEL).is_file():
         return {}
-    found = load(folder)
+    found = load_finished(folder)
     used: dict[str, Any] = {"scales": found.config.pooling.scales, "cost": found.config.svm.cost}
     used |= {"features": found.notes.get("layer", "pool5"), "energy": found.notes.get("energy")}
     used |= {"proposals": found.proposals["source"]} if "source" in found.proposals else {}
@@ -176,8 +177,8 @@ def _of_model(run: Run, settings: TrainSettings) -> dict[str, Choice]:
     used |= {"bbox_features": "fc" if found.bbox_on_fc else "pool5"} if found.regressors else {}
     used |= {"bbox_windows": found.config.bbox.max_windows} if found.regressors else {}
     used |= {"inference": found.config.inference} if found.config.inference else {}
-    if found.fc and (run.head / SETTINGS).is_file():
-        used |= _of_layers(json.loads((run.head / SETTINGS).read_text("utf-8")))
+    if found.fc and (notes := read_notes(run.head)) is not None:
+        used |= _of_layers(notes)
     return {name: Choice(name, value, "as the model of this run") for name, value in used.items()}
 
 

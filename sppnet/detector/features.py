@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,7 @@ from detection import image as pixels
 from detection.cache import FeatureCache, check_space, clear, estimate
 from detection.config import PAPER, Config, View
 from detection.photo_record import PhotoRecord
+from detection.temporary import remove_leftovers
 from sppnet.detector.photos import refuse_changed
 from sppnet.progress import log, progress
 from sppnet.run import Run, configuration
@@ -50,11 +51,8 @@ def extract_features(
     view = view or View()
     scales = view.scales(config.pooling.scales)
     folder = run.features(name, config, view)
-    if settings.overwrite:
-        for old in (folder, *(path.parent for path in folder.glob("*/manifest.json"))):
-            clear(old)
-    manifest = features.cache_manifest(body, scales, config.preset, view.mirror)
-    cache = FeatureCache(folder, manifest)
+    cache = _open_cache(folder, config, body, view, settings.overwrite)
+    manifest = cache.manifest
     bad: dict[str, str] = {}
     caches = _by_cache(folder, datasets)
     for part, records in caches.items():
@@ -65,6 +63,38 @@ def extract_features(
         log.info("features of %d %s at short sides %s: %s", len(records), what, ", ".join(map(str, scales)), part)
         bad |= _fill(FeatureCache(part, manifest), records, body, run.skip_bad)
     return cache, bad
+
+
+def discard_features(run: Run, settings: FeatureSettings, views: Iterable[View]) -> None:
+    """Empty the caches of views for --overwrite, so that an interrupted command continues without it.
+
+    The empty caches are of the new settings.
+
+    Args:
+        run: keeps the caches.
+        settings: network, scales, device.
+        views: that are convolved next.
+
+    Raises:
+        OSError, ValueError: the network cannot be built.
+    """
+    name, config = configuration(settings, run)
+    body = network.build(name, settings.weights or "pretrained", settings.device, config.precision)
+    for view in views:
+        _open_cache(run.features(name, config, view), config, body, view, anew=True)
+
+
+def _open_cache(folder: Path, config: Config, body: network.ConvBody, view: View, anew: bool) -> FeatureCache:
+    """The cache in a folder, without the maps of earlier settings if it is made anew.
+
+    Raises:
+        ValueError: it is of other settings.
+    """
+    if anew:
+        for old in (folder, *(path.parent for path in folder.glob("*/manifest.json"))):
+            clear(old)
+    scales = view.scales(config.pooling.scales)
+    return FeatureCache(folder, features.cache_manifest(body, scales, config.preset, view.mirror))
 
 
 def views_of(settings: FeatureSettings) -> tuple[View, ...]:
@@ -112,6 +142,7 @@ def _fill(
 
     On a CPU every thread convolves an image of its own, which is faster than all threads on one image.
     """
+    remove_leftovers(cache.root)
     _remove_changed(cache, records)
     todo = [record for record in records if record.id not in cache]
     bad: dict[str, str] = {}

@@ -16,23 +16,21 @@ from tqdm import tqdm
 
 from data.names import listed
 from detection.config import FinetuneConfig
-from detection.files import write_atomically
 from detection.finetune import CHECKPOINT, FinetuneOptions, Finetuning, WindowClassifier
 from detection.network import resolve_device
 from detection.networks import fc_initialization
+from detection.training import checkpoint
 from detection.training.batches import WindowBatches
 from detection.training.fingerprint import changed_data, data_digests, fingerprint
 from detection.training.subspace import Subspace
-from detection.weights.state_dict import read_state, write_state
 from sppnet.curves import write_curve
+from sppnet.detector.head_files import SETTINGS, damage, read_notes, save
 from sppnet.detector.training_images import TrainingSet, in_view, open_training_set, train_views_flag
 from sppnet.progress import advance, log, progress
-from sppnet.run import Run, exclusive
+from sppnet.run import Run, exclusive, set_aside
 from sppnet.settings.detector import FinetuneSettings
 
-HEAD = "fc_head.safetensors"  # fine-tuned fc6 and fc7, in the run's head folder
-SUBSPACE = "subspace-{}.safetensors"  # beside the checkpoint
-CLASSIFIER, SETTINGS = "classifier.safetensors", "finetune.json"
+SUBSPACE = "subspace-{}.pt"  # beside the checkpoint
 SHORT = ((4_000, 1e-2), (2_000, 1e-3))  # a schedule for a CPU and a random start
 VALIDATION = 0.1  # share of the photos
 VALIDATION_BATCHES = 50  # 6,400 windows
@@ -65,8 +63,10 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
     sources = [in_view(run, train, view, data.config, further) for view in s.learned_views]
     notes = _notes(s, data, tuned)
     before = fingerprint(data.images, data.config.svm, _options(s, tuned), with_photos=False)
-    with exclusive(run.head):
+    with exclusive(run.head), set_aside(*([run.head / SETTINGS] if s.overwrite else [])):
         done = None if s.overwrite else _finished(run, notes, before)
+        if done or s.overwrite:
+            _remove_checkpoints(run.head)
         if done:
             return done
         batches = WindowBatches(sources, tuned, _block(s, tuned), s.difficult, s.seed)
@@ -134,14 +134,13 @@ def _block(s: FinetuneSettings, tuned: FinetuneConfig) -> int:
 def _subspace(folder: Path, batches: WindowBatches, windows: int, key: str) -> Subspace:
     """The span of so many windows; that of an interrupted training with this key is found in the folder."""
     path = folder / SUBSPACE.format(key[:16])
-    try:
-        return Subspace(read_state(path)["basis"])
-    except (OSError, ValueError, KeyError):
-        pass  # there is none, or it is damaged: a checkpoint that belongs to another one is not continued
-    for other in folder.glob(SUBSPACE.format("*")):
+    state = checkpoint.load(path, key)
+    if state is not None:
+        return Subspace(state["basis"])
+    for other in folder.glob("subspace-*"):
         other.unlink()
     found = Subspace.spanned_by(batches.sample(windows))
-    write_state(path, {"basis": found.basis})
+    checkpoint.save(path, key, basis=found.basis)
     return found
 
 
@@ -207,7 +206,7 @@ def divide(count: int, fraction: float, seed: int) -> tuple[list[int], list[int]
 
 
 def _finished(run: Run, notes: dict[str, Any], before: str) -> dict[str, Any] | None:
-    """What the run holds of this training already; None if its photos or annotations changed.
+    """What the run holds of this training already; None if its photos or annotations changed, or layers are damaged.
 
     Args:
         run: may hold layers.
@@ -215,14 +214,16 @@ def _finished(run: Run, notes: dict[str, Any], before: str) -> dict[str, Any] | 
         before: its fingerprint without photos, as trainings have it from before photos were recorded.
 
     Raises:
-        ValueError: it holds layers of other settings.
+        ValueError: it holds layers of other settings, or their settings are damaged.
     """
-    path = run.head / SETTINGS
-    if not path.is_file():
+    found = read_notes(run.head)
+    if found is None:
         return None
-    found: dict[str, Any] = json.loads(path.read_text())
     changed = changed_data(found, notes)
     if not changed and found["training"] == (notes["training"] if found.get("photos") else before):
+        if damaged := damage(run.head, found):
+            log.warning("%s; training the layers again", damaged)
+            return None
         log.info("layers are fine-tuned already: %s", run.head)
         return found
     asked = json.loads(json.dumps(notes))
@@ -241,13 +242,15 @@ def _show(bar: tqdm, done: int, loss: float) -> None:
 def _keep(folder: Path, training: Finetuning, notes: dict[str, Any], space: Subspace | None) -> dict[str, Any]:
     """Write layers, curve and settings; remove the checkpoint."""
     head = training.model.head.cpu().plain()
-    (space.expand(head) if space else head).save(folder / HEAD)
-    write_state(folder / CLASSIFIER, training.model.fc8.cpu().state_dict())
     write_curve(folder, training.curve)
     best = max(training.curve, key=lambda p: p.validation_ap)
-    result = notes | {"curve": [asdict(p) for p in training.curve], "best": asdict(best)}
-    write_atomically(folder / SETTINGS, [(json.dumps(result, indent=1) + "\n").encode()])
-    for file in (folder / CHECKPOINT, *folder.glob(SUBSPACE.format("*"))):
-        file.unlink(missing_ok=True)
+    points = {"curve": [asdict(p) for p in training.curve], "best": asdict(best)}
+    result = save(folder, space.expand(head) if space else head, training.model.fc8.cpu(), notes | points)
+    _remove_checkpoints(folder)
     log.info("fc6, fc7 and softmax layer of iteration %d: %s", best.iteration, folder)
     return result
+
+
+def _remove_checkpoints(folder: Path) -> None:
+    for file in (folder / CHECKPOINT, *folder.glob("subspace-*")):
+        file.unlink(missing_ok=True)

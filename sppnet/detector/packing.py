@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,8 +15,9 @@ from typing import Any
 from detection import model
 from detection.config import Config, View
 from detection.detector import SPPDetector
-from detection.files import write_atomically
+from detection.files import parse_json, write_atomically
 from detection.model import CARD, HEAD, MODEL, REGRESSORS, SVMS, Model
+from detection.temporary import remove_leftovers, temporary_path
 from detection.training.images import feature_sample
 from sppnet import environment
 from sppnet.detector.testing import STAGES
@@ -60,8 +61,9 @@ def pack_model(run: Run, settings: ExportModelSettings) -> dict[str, Any]:
     if s.energy is not None:
         trained = _compressed(run, trained, s)
     s.to.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{s.to.name}.", dir=s.to.parent) as name:
-        packed = Path(name)
+    remove_leftovers(s.to.parent)
+    packed = temporary_path(s.to)
+    try:
         trained.save(packed, half=True)
         card = _card(run, s, trained, packed, reports)
         write_atomically(packed / CARD, [(json.dumps(card, indent=1) + "\n").encode()])
@@ -71,6 +73,8 @@ def pack_model(run: Run, settings: ExportModelSettings) -> dict[str, Any]:
                 (packed / file).replace(s.to / file)
             else:
                 (s.to / file).unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(packed, ignore_errors=True)
     return card
 
 
@@ -78,7 +82,7 @@ def _check_destination(folder: Path) -> None:
     """Check that a folder holds no model, or a packed one."""
     there = [name for name in (MODEL, SVMS, REGRESSORS, HEAD, CARD) if (folder / name).exists()]
     try:
-        packed = CARD in there and "weights_sha256" in json.loads((folder / CARD).read_text("utf-8"))
+        packed = CARD in there and "weights_sha256" in parse_json((folder / CARD).read_text("utf-8"))
     except (TypeError, ValueError):
         packed = False
     if there and not packed:
@@ -138,7 +142,7 @@ def read_scores(path: Path) -> dict[str, Any]:
         ValueError: it is something else, or its metric is not voc07.
     """
     try:
-        found = json.loads(path.read_text("utf-8"))["result"]
+        found = parse_json(path.read_text("utf-8"))["result"]
         stages = {stage: found[stage] for stage in STAGES if stage in found}
         metrics = {r["metric"] for r in stages.values()}
         scores = {s: {"voc07_map": r["mean_ap"], "coco_ap": r["coco"]["ap"], "ap": r["ap"]} for s, r in stages.items()}
@@ -157,7 +161,7 @@ def read_inference(path: Path) -> str | None:
         ValueError: it is something else.
     """
     try:
-        return Config.from_dict(json.loads(path.read_text("utf-8"))["result"]["configuration"][0]["config"]).inference
+        return Config.from_dict(parse_json(path.read_text("utf-8"))["result"]["configuration"][0]["config"]).inference
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         raise ValueError(f"{path}: not a report of test-net --json ({error})") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any
 
 from data.records import Dataset
 from detection.evaluation.results import format_rows
-from detection.files import write_atomically
+from detection.files import parse_json, write_atomically
 from proposals import io, recall
 from proposals.batch import photos_file, time_file
 from proposals.pictures import PLOTS, recall_plot
@@ -170,7 +169,7 @@ def _measured(path: Path, dataset: Dataset, settings: EvaluateProposalsSettings)
 def _seconds(path: Path) -> float | None:
     """Processor seconds of the search per image, where `sppnet stage extract-proposals` recorded them."""
     try:
-        return float(json.loads(time_file(path).read_text())["seconds_per_image"])
+        return float(parse_json(time_file(path).read_text())["seconds_per_image"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

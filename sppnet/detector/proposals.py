@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,36 @@ def extract_proposals(run: Run, split: str, settings: SearchSettings) -> tuple[D
     path = run.proposals(split, s, search.source)
     with exclusive(path):
         if s.overwrite or _of_another_grid(path, search):
-            path.unlink(missing_ok=True)
-            shutil.rmtree(path.with_name(f"{path.name}.parts"), ignore_errors=True)
-            photos_file(path).unlink(missing_ok=True)
+            _remove(path)
         bad = compute(dataset, path, search, workers=s.workers, skip_bad=run.skip_bad, progress=shows_progress())
     log.info("proposals of %s: %s", dataset.name, path)
     return dataset, dataset.bad | bad
+
+
+def discard_proposals(run: Run, splits: Iterable[str], settings: SearchSettings) -> None:
+    """Delete the proposals of all splits for --overwrite, so that an interrupted command continues without it.
+
+    Args:
+        run: keeps the proposals.
+        splits: that are searched next.
+        settings: source.
+
+    Raises:
+        RuntimeError: another process is searching a split.
+    """
+    if settings.proposals and names_file(settings.proposals):
+        return
+    for split in splits:
+        path = run.proposals(split, settings, settings.proposals or DEFAULT_PROPOSALS)
+        with exclusive(path):
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Delete a file of proposals, its parts and its record of photos."""
+    path.unlink(missing_ok=True)
+    shutil.rmtree(path.with_name(f"{path.name}.parts"), ignore_errors=True)
+    photos_file(path).unlink(missing_ok=True)
 
 
 def search_of(settings: SearchSettings, run: Run | None = None) -> sources.ProposalSettings:

@@ -21,10 +21,11 @@ from detection.networks.softmax import SoftmaxClassifier
 from detection.training import svm_checkpoint
 from detection.training.fingerprint import changed_data, data_digests, fingerprint
 from detection.training.images import TrainingImages, feature_sample
-from sppnet.detector.finetuning import CLASSIFIER, HEAD
+from sppnet.detector.head_files import CLASSIFIER, HEAD, SETTINGS, undamaged
+from sppnet.detector.overwriting import load_finished
 from sppnet.detector.training_images import TrainingSet, in_views, open_training_set
 from sppnet.progress import advance, log, progress
-from sppnet.run import Run, exclusive
+from sppnet.run import Run, exclusive, set_aside
 from sppnet.settings.detector import SVMSettings
 
 CHECKPOINTS = "training"  # folder within the model's, while it is trained
@@ -68,8 +69,10 @@ def train_svms(run: Run, settings: SVMSettings) -> TrainedSVMs:
     data.images.fc = _fc_features(run, data.images, settings, config.precision)
     notes = _notes(settings, data)
     folder = run.model(settings.model_name)
-    with exclusive(folder):
+    with exclusive(folder), set_aside(*([folder / model.MODEL] if settings.overwrite else [])):
         trained = None if settings.overwrite else _finished(run, settings, data, notes)
+        if trained or settings.overwrite:
+            _remove_checkpoints(folder / CHECKPOINTS)
         if trained is None:
             trained = _train(run, settings, data, notes)
     return TrainedSVMs(trained, data.images)
@@ -91,12 +94,25 @@ def _train(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]) -
     svms = with_softmax(svms, run, s.softmax_weight)
     trained = model.Model(classes, config, name, weights, svms, notes=notes, fc=images.fc, proposals=data.proposals)
     trained.save(folder)
-    for part in parts:
-        svm_checkpoint.remove(part.options.folder)
+    _remove_checkpoints(folder / CHECKPOINTS, [part.options.folder for part in parts])
     if absent := [name for name, bias in zip(classes, svms.bias.tolist(), strict=True) if bias == -math.inf]:
         log.warning("no training object of %s: never detected; label some", listed(absent))
     log.info("SVMs of %d classes: %s", len(classes), folder)
     return trained
+
+
+def _remove_checkpoints(folder: Path, finished: Sequence[Path] | None = None) -> None:
+    """Delete the checkpoints within a folder, also those that a killed process or a training on other layers left.
+
+    Args:
+        folder: of the checkpoints.
+        finished: folders whose finished trainings stay; None: all stay.
+    """
+    for path in folder.rglob(svm_checkpoint.FILE):
+        svm_checkpoint.remove(path.parent)
+    for path in folder.rglob(svm_checkpoint.FINISHED):
+        if finished is not None and path.parent not in finished:
+            path.unlink()
 
 
 def parts_of(images: TrainingImages, options: svm.MiningOptions, both: bool) -> list[svm.Part]:
@@ -161,9 +177,11 @@ def with_softmax(svms: LinearDetectors, run: Run, factor: float) -> LinearDetect
 
     Raises:
         FileNotFoundError: there is no softmax layer.
+        ValueError: it is damaged.
     """
     if not factor:
         return svms
+    undamaged(run.head)
     softmax = SoftmaxClassifier.load(run.head / CLASSIFIER, svms.n_classes)
     return svms + softmax.log_odds(factor, svms.feature_scale)
 
@@ -176,10 +194,12 @@ def _fc_features(run: Run, images: TrainingImages, s: SVMSettings, precision: Pr
             raise ValueError(f"--{given} goes with --features fc6, fc7 or pool5+fc7; SVMs on pool5 use no such layers")
         return None
     layer: Layer = "fc6" if s.features == "fc6" else "fc7"
-    if not (s.head or tuned.is_file()):
+    if not (s.head or (run.head / SETTINGS).is_file()):
         raise ValueError(
             f"--features {s.features} needs layers: run `sppnet stage finetune`, or give --head FILE|imagenet|random"
         )
+    if not s.head:
+        undamaged(run.head)
     if s.head == "random":
         head = FcHead.random(images.pooled_length, seed=s.seed)
     else:
@@ -199,7 +219,7 @@ def _finished(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]
     folder = run.model(s.model_name)
     if not (folder / model.MODEL).is_file():
         return None
-    found = model.load(folder)
+    found = load_finished(folder)
     changed = changed_data(found.notes, notes)
     if not changed and found.classes == data.dataset.classes and _same_training(found.notes, notes, s, data):
         log.info("SVMs are trained already: %s", folder)

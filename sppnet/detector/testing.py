@@ -23,7 +23,7 @@ from detection.networks.softmax import SCORE_THRESHOLD, SoftmaxClassifier
 from detection.photo_record import PhotoRecord
 from detection.pictures import drawing
 from sppnet.detector.features import open_features, usable_records
-from sppnet.detector.finetuning import CLASSIFIER, HEAD, SETTINGS
+from sppnet.detector.head_files import CLASSIFIER, HEAD, undamaged
 from sppnet.detector.proposals import load_proposals
 from sppnet.files import write_picture
 from sppnet.output_files import check_folder, check_name
@@ -88,10 +88,7 @@ class TestedModel:
         trained = trained if nms_iou is None else trained.with_nms_iou(nms_iou)
         if scores == "svm":
             return cls(folder, run, trained)
-        settings = run.head / SETTINGS
-        if not settings.is_file():
-            raise FileNotFoundError(f"{settings}: no fine-tuned layers; run `sppnet stage finetune`")
-        classes = tuple(json.loads(settings.read_text())["classes"])
+        classes = tuple(undamaged(run.head)["classes"])
         if classes != trained.classes:
             raise ValueError(
                 f"{run.head}: fine-tuned for other classes than the model in {folder}; train one of them again"
@@ -203,7 +200,9 @@ def detect_split(
             records = [r for r in records if r.id in there]
     saved = _SavedDetections(run, split, name, images, [r.id for r in records], combine)
     with exclusive(run.detections(split, name + "all")):
-        found = {} if settings.overwrite else saved.load()
+        if settings.overwrite:
+            saved.remove()
+        found = saved.load()
         _detect_missing(images, saved, found, combine)
     for path in saved.paths.values():
         log.info("detections: %s", path)
@@ -256,7 +255,11 @@ class _SavedDetections:
         for stage, path in self.paths.items():
             if not path.is_file():
                 continue
-            detections, meta = load_npz(path)
+            try:
+                detections, meta = load_npz(path)
+            except ValueError as error:
+                log.warning("%s; detecting again", error)
+                continue
             origins = meta.pop("images", None)
             if origins is None:
                 whole = meta == self._key_of(with_boxes=True)
@@ -271,6 +274,11 @@ class _SavedDetections:
             what = "photos or their proposals changed since they were tested; testing them again"
             log.info("%d of %d %s", len(changed), len(self.ids), what)
         return found
+
+    def remove(self) -> None:
+        """Delete the files, so that detection, if it is interrupted, continues without --overwrite."""
+        for path in self.paths.values():
+            path.unlink(missing_ok=True)
 
     def save(self, found: Stages) -> None:
         """Write the files, images in the order of the split.

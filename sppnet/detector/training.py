@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -11,26 +11,28 @@ from typing import Any
 
 from data.records import Dataset
 from detection.config import View
-from detection.model import load
+from detection.model import MODEL, load
 from detection.network import resolve_device
 from detection.networks.bfloat16 import has_bfloat16
 from sppnet.detector.bbox_regressors import train_bbox_regressors
 from sppnet.detector.budget import within_budget
 from sppnet.detector.calibrating import calibrate
-from sppnet.detector.choices import Choice, choose, keep, tell
-from sppnet.detector.features import extract_features, views_of
+from sppnet.detector.choices import FILE, Choice, choose, keep, tell
+from sppnet.detector.features import discard_features, extract_features, views_of
 from sppnet.detector.finetuning import finetune
-from sppnet.detector.proposals import extract_proposals
+from sppnet.detector.head_files import SETTINGS
+from sppnet.detector.proposals import discard_proposals, extract_proposals
 from sppnet.detector.scoring import TestScores, score_detections
 from sppnet.detector.svms import train_svms
 from sppnet.detector.testing import TestedModel, check_pictures, detect_split, detections_name, draw_pictures
 from sppnet.detector.time_estimate import measure
 from sppnet.progress import log
-from sppnet.run import Run
+from sppnet.run import Run, exclusive, set_aside
 from sppnet.settings.detector import TestSettings
 from sppnet.settings.train import TrainSettings
 
 PICTURES = "pictures"  # folder in the run
+PENDING = ".overwrite"  # file in the run, until --overwrite has chosen settings and deleted what they make anew
 SHOWN = 12  # photos whose detections are drawn
 
 
@@ -99,10 +101,43 @@ def train_and_test(run: Run, settings: TrainSettings) -> Training:
     _check_objects(train, settings.difficult)
     datasets = {run.train_split: train, run.test_split: run.dataset(run.test_split, train.classes)}
     check_pictures(run.folder / PICTURES, datasets[run.test_split], SHOWN)
+    pending = run.folder / PENDING
+    if not (settings.overwrite or pending.is_file()):
+        return _all_stages(run, settings, datasets)
+    if not settings.overwrite:
+        log.info("a training with --overwrite was interrupted before it began; doing all its work again")
+    with set_aside(*_results(run, settings)):
+        pending.touch()
+        try:
+            return _all_stages(run, replace(settings, overwrite=True), datasets)
+        except Exception:
+            pending.unlink(missing_ok=True)
+            raise
+
+
+def _results(run: Run, settings: TrainSettings) -> list[Path]:
+    """The files by which an earlier training of the run is known: what --overwrite does not want to find.
+
+    Raises:
+        RuntimeError: another process is working on the run.
+    """
+    model, found = run.model(settings.model_name), [run.folder / FILE]
+    for folder, name in ((model, MODEL), (run.head, SETTINGS)):
+        with exclusive(folder):
+            found.append(folder / name)
+    return found
+
+
+def _all_stages(run: Run, settings: TrainSettings, datasets: Mapping[str, Dataset]) -> Training:
+    """Work of `train_and_test`; `datasets` are the images by split, those of the training first."""
     s, choices = _chosen(run, settings, len(datasets[run.test_split]))
     tunes = s.features != "pool5" and s.head is None
     views = _views(run, s, s.learned_views if tunes else View.parse_all(s.train_views or ()))
     clock = _Clock(3 + len(views) + s.bbox_regression + s.calibrate + tunes)
+    if s.overwrite:
+        discard_features(run, s, views)
+        discard_proposals(run, datasets, s)
+        (run.folder / PENDING).unlink(missing_ok=True)
     with clock.stage("windows"):
         for split in datasets:
             extract_proposals(run, split, s)

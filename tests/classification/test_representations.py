@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from classification.extractor import Extractor
-from classification.representations import Representations
+from classification.representations import Representations, remove
 from classification.views import View
 from data import class_folders
 from detection import files
@@ -212,3 +212,102 @@ def test_a_damaged_manifest_is_named_in_the_error(extractor, paths, tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     with pytest.raises(ValueError, match=r"manifest\.json: damaged file .*give --overwrite"):
         Representations(tmp_path, extractor, VIEW, paths)
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("calls", [1, 2])
+def test_a_kill_between_two_renames_loses_no_vector(extractor, paths, tmp_path, monkeypatch, calls):
+    copies = [Path(shutil.copy(path, tmp_path / f"{i}.png")) for i, path in enumerate(paths[:5])]
+    kept, replace = tmp_path / "r" / "all", os.replace
+    before = np.array(Representations(kept, extractor, VIEW, copies[:4]).get(["spp"])["spp"])
+
+    with monkeypatch.context() as patch:
+        done = []
+
+        def killed(source, target):
+            if kept in (Path(source), Path(target)):
+                if len(done) == calls - 1:
+                    raise Killed
+                done.append(1)
+            replace(source, target)
+
+        patch.setattr(os, "replace", killed)
+        with pytest.raises(Killed):
+            Representations(kept, extractor, VIEW, copies)
+    assert any(path.name in (".all.new", ".all.old") for path in kept.parent.iterdir())
+    seen = photo_heights(monkeypatch)
+    after = Representations(kept, extractor, VIEW, copies).get(["spp"])["spp"]
+    assert len(seen) == 1
+    assert np.array_equal(after[:4], before)
+    assert [path.name for path in kept.parent.iterdir()] == ["all"]
+
+
+def test_what_a_killed_exchange_left_is_removed(extractor, paths, tmp_path, monkeypatch):
+    folder = tmp_path / "all"
+    Representations(folder, extractor, VIEW, paths[:4]).get(["fc7"])
+    for name in (".all.new", ".all.old"):
+        shutil.copytree(folder, tmp_path / name)
+    monkeypatch.setattr("classification.views.vectors", None)  # nothing is computed
+    Representations(folder, extractor, VIEW, paths[:4]).get(["fc7"])
+    assert [path.name for path in tmp_path.iterdir()] == ["all"]
+
+
+def test_arrays_without_a_manifest_are_of_unknown_settings(extractor, paths, tmp_path):
+    """As a process leaves them that was killed while it deleted the folder."""
+    Representations(tmp_path, extractor, VIEW, paths[:4]).get(["fc7"])
+    (tmp_path / "manifest.json").unlink()
+    other = Extractor.of(make_net(seed=5))
+    found = Representations(tmp_path, other, VIEW, paths[:4]).get(["fc7"])["fc7"]
+    assert np.array_equal(found, Representations(tmp_path / "new", other, VIEW, paths[:4]).get(["fc7"])["fc7"])
+
+
+def test_removed_vectors_are_not_taken_from_a_killed_exchange(extractor, paths, tmp_path):
+    folder = tmp_path / "all"
+    Representations(folder, extractor, VIEW, paths[:4])
+    shutil.copytree(folder, tmp_path / ".all.old")
+    remove(folder)
+    assert not list(tmp_path.iterdir())
+    remove(folder)
+
+
+@pytest.mark.parametrize("name", ["spp.npy", "spp.partial.npy"])
+def test_damaged_vectors_are_told_and_computed_again(extractor, paths, tmp_path, monkeypatch, caplog, name):
+    before = np.array(Representations(tmp_path, extractor, VIEW, paths[:4]).get(["spp"])["spp"])
+    file = (tmp_path / "spp.npy").rename(tmp_path / name)
+    data = bytearray(file.read_bytes())
+    data[-5000] ^= 64  # in the last of four vectors
+    file.write_bytes(data)
+    seen = photo_heights(monkeypatch)
+    made = Representations(tmp_path, extractor, VIEW, paths[:4])
+    assert np.array_equal(made.get(["spp"])["spp"], before)
+    assert caplog.messages == [
+        f"{tmp_path / 'spp.partial.npy'}: 1 of 4 vectors are damaged; computing them again",
+    ]
+    assert len(seen) == 1
+    assert np.array_equal(made.get(["spp"])["spp"], before)
+    assert len(seen) == 1
+
+
+def test_damaged_vectors_are_noticed_after_photos_were_added(extractor, paths, tmp_path, caplog):
+    folder = tmp_path / "all"
+    before = np.array(Representations(folder, extractor, VIEW, paths[:4]).get(["spp"])["spp"])
+    data = bytearray((folder / "spp.npy").read_bytes())
+    data[-5000] ^= 64
+    (folder / "spp.npy").write_bytes(data)
+    after = Representations(folder, extractor, VIEW, paths[:5]).get(["spp"])["spp"]
+    assert np.array_equal(after[:4], before)
+    assert "1 of 5 vectors are damaged" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "computed"), [("spp.npy", 0), ("spp.partial.npy", 4)])
+def test_vectors_of_earlier_versions_have_no_checksums(extractor, paths, tmp_path, monkeypatch, caplog, name, computed):
+    Representations(tmp_path, extractor, VIEW, paths[:4]).get(["spp"])
+    (tmp_path / "spp.npy").rename(tmp_path / name)
+    (tmp_path / "spp.crc32").unlink()
+    seen = photo_heights(monkeypatch)
+    Representations(tmp_path, extractor, VIEW, paths[:4]).get(["spp"])
+    assert len(seen) == computed
+    assert ("no checksums" in caplog.text) == (computed > 0)

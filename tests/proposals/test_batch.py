@@ -223,6 +223,37 @@ def test_a_damaged_part_is_computed_again(records, tmp_path, searched):
     assert not parts.exists()
 
 
+def test_parts_with_flipped_bits_are_told_in_one_line_and_searched_again(records, tmp_path, monkeypatch, caplog):
+    compute(records, tmp_path / "whole.npz", SETTINGS, progress=False)
+    output = tmp_path / "boxes.npz"
+    monkeypatch.setattr(batch, "_merge", lambda *args: None)  # as if killed before
+    compute(records, output, SETTINGS, progress=False)
+    monkeypatch.undo()
+    parts = tmp_path / "boxes.npz.parts"
+    for part in ("im1", "im3"):
+        data = bytearray((parts / f"{part}.npy").read_bytes())
+        data[130] ^= 64  # in a coordinate
+        (parts / f"{part}.npy").write_bytes(data)
+    compute(records, output, SETTINGS, progress=False)
+    told = f"{parts / 'im1.npy'} and 1 others: damaged, or without checksum; searching these images again"
+    assert caplog.messages == [told]
+    assert output.read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+def test_parts_that_a_killed_process_left_are_removed_once_they_are_in_the_output(records, tmp_path, monkeypatch):
+    output, parts = tmp_path / "boxes.npz", tmp_path / "boxes.npz.parts"
+    with monkeypatch.context() as patch:
+        patch.setattr(batch.shutil, "rmtree", lambda path: None)
+        compute(records[:4], output, SETTINGS, progress=False)
+    assert len(list(parts.glob("*.npy"))) == 4
+    shutil.copy(parts / "im0.npy", parts / "im4.npy")
+    compute(records[:4], output, SETTINGS, progress=False)
+    assert parts.exists()  # im4 is not in the output
+    (parts / "im4.npy").unlink()
+    compute(records[:4], output, SETTINGS, progress=False)
+    assert not parts.exists()
+
+
 def test_finished_images_are_skipped_and_new_ones_are_added(records, tmp_path, searched):
     output = tmp_path / "boxes.npz"
     compute(records[:3], output, SETTINGS, progress=False)

@@ -17,8 +17,8 @@ __all__ = ["SETTINGS", "resolve", "run"]
 def run(settings: FeatureSettings) -> dict[str, Any]:
     """Return the number of images with features, their folder and size, and the images left out."""
     from detection.config import View
-    from sppnet.detector.features import extract_features, views_of
-    from sppnet.detector.proposals import extract_proposals
+    from sppnet.detector.features import discard_features, extract_features, views_of
+    from sppnet.detector.proposals import discard_proposals, extract_proposals
     from sppnet.progress import log_left_out
     from sppnet.run import Run
     from sppnet.text import size
@@ -27,6 +27,9 @@ def run(settings: FeatureSettings) -> dict[str, Any]:
         raise ValueError("--views: only with --inference best, which looks at them")
     run = Run.open(settings)
     splits = dict.fromkeys((run.train_split, run.test_split))
+    if settings.overwrite:
+        discard_features(run, settings, dict.fromkeys((View(), *views_of(settings), *settings.learned_views)))
+        discard_proposals(run, splits, settings)
     searched = {split: extract_proposals(run, split, settings) for split in splits}
     datasets = {split: dataset for split, (dataset, _) in searched.items()}
     cache, bad = extract_features(run, datasets, settings)

@@ -1,10 +1,13 @@
 """Files of finished box regressors."""
 
+from functools import partial
+
 import numpy as np
 
 from detection.bbox_regression import BoxRegressor
 from detection.training import regressor_checkpoint
 from detection.training.regressor_checkpoint import RegressorParts
+from tests.damage import flip_bits, without_checksum
 
 
 def test_regressors_are_kept_for_their_training_until_removed(tmp_path):
@@ -29,3 +32,13 @@ def test_damaged_files_are_ignored(tmp_path):
     for damaged in (b"torn", path.read_bytes()[:100]):
         path.write_bytes(damaged)
         assert parts.get(0) is None
+
+
+def test_regressors_with_flipped_bits_or_without_checksum_are_told_and_trained_again(tmp_path, caplog):
+    parts, path = RegressorParts(tmp_path, "key"), tmp_path / "regressor-0.npz"
+    for damaged in (*(partial(flip_bits, path, 1, seed) for seed in range(20)), partial(without_checksum, path)):
+        parts.put(0, BoxRegressor(np.ones((6, 4), np.float32), np.arange(4.0)))
+        damaged()
+        assert parts.get(0) is None
+    assert len(caplog.messages) == 21
+    assert all(line.startswith(f"{path} is damaged (") for line in caplog.messages)

@@ -16,6 +16,7 @@ from detection import network
 from detection.weights.state_dict import write_state
 from sppnet.classifier import network_training, training_record
 from tests.classification.conftest import picture
+from tests.damage import flip_bits
 from tests.sppnet.classifier.helpers import QUICK, network_flags, put, show_errors, train_network
 
 ROOT = Path(__file__).parents[3]
@@ -167,3 +168,73 @@ def test_processes_that_torchrun_starts_end_in_one_classifier(folder, tmp_path):
     assert done.stdout.count("held-out photos right") == 1
     assert json.loads((tmp_path / "t.json").read_text())["result"]["photos"] == 8  # of the process that has a result
     assert SPPClassifier.from_pretrained(tmp_path / "run" / "classifier").classes == ("across", "down")
+
+
+def test_a_checkpoint_with_flipped_bits_is_told_and_does_not_change_the_network(folder, tmp_path, monkeypatch, caplog):
+    run, done = network_flags(folder, tmp_path), []
+    real = Training._train
+
+    def stopped(self, *args):
+        if done:
+            raise KeyboardInterrupt
+        done.append(1)
+        return real(self, *args)
+
+    assert train_network(run) == 0
+    before = (tmp_path / "run" / "classifier" / "network.safetensors").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(Training, "_train", stopped)
+        assert train_network([*run, "--overwrite"]) == 130
+    checkpoint = tmp_path / "run" / "training.pt"
+    flip_bits(checkpoint)
+    assert train_network(run) == 0
+    assert (
+        f"{checkpoint} is damaged (the contents do not match the checksum); starting from the beginning" in caplog.text
+    )
+    assert (tmp_path / "run" / "classifier" / "network.safetensors").read_bytes() == before
+
+
+def test_a_damaged_classifier_is_one_line_that_says_what_to_do(trained, folder, tmp_path, capsys):
+    shutil.copytree(trained, tmp_path / "run")
+    run = ["--data", folder, "--run", tmp_path / "run", *QUICK]
+    flip_bits(tmp_path / "run" / "classifier" / "network.safetensors")
+    assert train_network(run) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "damaged classifier (network.safetensors does not match its checksum" in line
+    assert line.endswith("give --overwrite, or another --run")
+    assert train_network([*run, "--overwrite"]) == 0
+    assert train_network(run) == 0
+
+
+def test_a_checkpoint_beside_a_finished_training_is_removed(trained, folder, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    left = [tmp_path / "run" / "training.pt", tmp_path / "run" / ".training.pt.4194305-0123abcd.tmp"]
+    for path in left:
+        path.write_bytes(b"left by a process that was killed")
+    assert train_network(["--data", folder, "--run", tmp_path / "run", *QUICK]) == 0
+    assert not any(path.exists() for path in left)
+
+
+@pytest.mark.parametrize("where", ["new_record", "_initial_network"])
+def test_a_repetition_with_other_settings_continues_wherever_it_was_interrupted(
+    trained, folder, tmp_path, monkeypatch, where
+):
+    def interrupt(*_args):
+        raise KeyboardInterrupt
+
+    shutil.copytree(trained, tmp_path / "run")
+    run = network_flags(folder, tmp_path, "--seed", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(network_training, where, interrupt)
+        assert train_network([*run, "--overwrite"]) == 130
+    assert train_network(run) == 0
+    assert json.loads((tmp_path / "run" / "training.json").read_text())["seed"] == 1
+
+
+def test_an_error_gives_the_old_network_back(trained, folder, tmp_path):
+    shutil.copytree(trained, tmp_path / "run")
+    assert train_network([*network_flags(folder, tmp_path), "--overwrite", "--rate", "1e30"]) == 1
+    (tmp_path / "run" / "training.pt").unlink(missing_ok=True)
+    assert train_network(network_flags(folder, tmp_path)) == 0
+    network = Path("classifier", "network.safetensors")
+    assert (tmp_path / "run" / network).read_bytes() == (trained / network).read_bytes()

@@ -90,3 +90,12 @@ def test_a_report_of_another_metric_is_refused(tmp_path):
     (tmp_path / "area.json").write_text(json.dumps({"result": {"windows": stage}}))
     with pytest.raises(ValueError, match="scored with --metric area, but cards state 11-point AP"):
         read_scores(tmp_path / "area.json")
+
+
+def test_what_a_killed_export_left_is_removed(work, weights):
+    left = work.run / ".packed.4194305-0123abcd.tmp"  # of a process whose number is above those that Linux gives
+    left.mkdir()
+    (left / "svms.safetensors").write_bytes(b"half a model")
+    assert export_model([*work.data, "--to", work.run / "packed", "--weights", weights]) == 0
+    assert not left.exists()
+    assert not list(work.run.glob(".packed*"))
