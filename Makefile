@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 WEIGHTS ?= alexnet
 
-.PHONY: demo test test-all lint docs weights bench bench-proposals bench-growth clean
+.PHONY: demo test test-all campaign lint docs weights bench bench-proposals bench-growth clean
 
 demo: .venv/ready weights
 	$(BIN)/python tools/demo.py
@@ -17,6 +17,12 @@ test: .venv/ready
 # SELECT="-m slow" runs only what `make test` leaves out.
 test-all: .venv/ready
 	$(PYTEST) worksteal $(SELECT)
+
+MINUTES ?= 60
+
+# Damaged inputs, killed trainings, full disks, a crowded server; see docs/security.md.
+campaign: .venv/ready
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaign --minutes $(MINUTES)
 
 lint: .venv/ready
 	$(BIN)/ruff check .
