@@ -157,4 +157,7 @@ def _state(stat: Any, sha256: Any, size: Any) -> PhotoState:
     """Return the state that a record states; ValueError or TypeError if it is none."""
     if not isinstance(sha256, str) or not all(type(number) is int for number in stat):
         raise ValueError("expected whole numbers and a SHA-256 in hexadecimal")
-    return PhotoState(tuple(stat), sha256, _size(size))
+    if size is None:
+        return PhotoState(tuple(stat), sha256, None)
+    height, width = size
+    return PhotoState(tuple(stat), sha256, _size((height, width)))

@@ -117,7 +117,8 @@ def test_the_record_is_plain_json(noted):
 
 
 @pytest.mark.parametrize(
-    "values", [[[1, 2, 3], 5, [6, 8]], [[1, "2", 3], "ab", [6, 8]], [[1], "ab", [1e400, 8]], [[1], "ab"]]
+    "values",
+    [[[1, 2, 3], 5, [6, 8]], [[1, "2", 3], "ab", [6, 8]], [[1], "ab", [1e400, 8]], [[1], "ab", [6]], [[1], "ab"]],
 )
 def test_values_of_other_types_are_damage(noted, values):
     _, path = noted
