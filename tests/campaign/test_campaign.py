@@ -28,21 +28,21 @@ def campaign(*flags):
 @forks
 @pytest.mark.slow
 def test_damaged_inputs_get_clear_answers():
-    done = campaign("--parts", "inputs", "--inputs", 600, "--seed", 20)
+    done = campaign("--parts", "inputs", "--inputs", 400, "--seed", 20)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
 @forks
 @pytest.mark.slow
 def test_a_killed_training_ends_with_the_same_files():
-    done = campaign("--parts", "kills", "--kills", 2, "--seed", 3)
+    done = campaign("--parts", "kills", "--kills", 1, "--seed", 3)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
 @forks
 @pytest.mark.slow
 def test_the_server_survives_a_crowd():
-    done = campaign("--parts", "server", "--uploads", 320, "--seed", 4)
+    done = campaign("--parts", "server", "--uploads", 192, "--seed", 4)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 
