@@ -113,7 +113,5 @@ def _default(name: str, value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "on" if value else "off"
-    if name == "workers" and value:  # the number of this machine's cores
-        return "all cores"
     values = value if isinstance(value, tuple) else (value,)
     return f"`{' '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in values)}`"

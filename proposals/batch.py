@@ -1,37 +1,32 @@
 """Proposals of many images, written to one proposal file.
 
-`search_file` handles one image; it runs in a loop or in worker processes. The boxes of each finished image are a file
+`search_file` handles one image; an engine runs it on all. The boxes of each finished image are a file
 in the folder `<output>.parts`, from which an interrupted run continues. At the end the parts are merged into the
 output.
 """
 
 from __future__ import annotations
 
-import itertools
 import json
 import logging
 import os
 import shutil
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Container, Generator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Container, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import cv2
 import numpy as np
-from loky import ProcessPoolExecutor
-from loky.backend import get_context
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from detection.checked_file import read_checked, write_checked
+from detection.engines.engine import Engine, WorkerLost
+from detection.engines.processes import Processes
+from detection.engines.this_process import ThisProcess
 from detection.files import parse_json, write_atomically
 from detection.image import read
 from detection.photo_record import PhotoRecord
@@ -42,7 +37,6 @@ if TYPE_CHECKING:
     from data.records import ImageRecord
 
 log = logging.getLogger(__name__)
-QUEUE = 2  # images submitted per worker: the one being searched and the next; an interrupted run finishes both
 
 
 @dataclass(frozen=True)
@@ -57,9 +51,8 @@ class _Task:
 
 
 class _Done(NamedTuple):
-    """Outcome of a task: the image id, the reason if the image cannot be read, and processor seconds."""
+    """Outcome of a task: the reason if the image cannot be read, and processor seconds."""
 
-    id: str
     reason: str | None
     seconds: float
 
@@ -89,19 +82,21 @@ def compute(
     settings: ProposalSettings | None = None,
     *,
     workers: int = 1,
+    engine: Engine | None = None,
     skip_bad: bool = False,
     progress: bool = True,
 ) -> dict[str, str]:
     """Write the proposal file of a data set; images finished by an earlier or interrupted run are skipped.
 
     A photo that was replaced since then is searched again; `photos_file` holds what the photos were. The bytes of the
-    file depend on the images and settings only, not on `workers` or interruptions.
+    file depend on the images and settings only, not on `workers`, the engine or interruptions.
 
     Args:
         records: the images, in the order in which the file stores them.
         output: the proposal file.
         settings: settings of the search.
         workers: number of worker processes; with 1, this process does the search.
+        engine: what does the search instead; its workers need the paths of photos and output to be theirs.
         skip_bad: skip images that cannot be read instead of raising.
         progress: show a progress bar on stderr.
 
@@ -132,12 +127,18 @@ def compute(
     spent: list[float] = []
     done = len(records) - len(tasks)
     bar = tqdm(total=len(records), initial=done, unit="img", desc="proposals", disable=not progress)
-    with bar, closing(_run(tasks, workers)) as results:
-        for name, reason, seconds in results:
+    workers = min(workers, len(tasks))
+    engine = engine or (Processes(workers) if workers > 1 else ThisProcess())
+    with bar, closing(engine.map(_searcher, tasks)) as results:
+        for task, outcome in results:
+            try:
+                reason, seconds = outcome.result()
+            except WorkerLost as error:
+                reason, seconds = str(error), 0.0
             if reason is not None and not skip_bad:
-                raise ValueError(f"image {name}: {reason}")
+                raise ValueError(f"image {task.id}: {reason}")
             if reason is not None:
-                bad[name] = reason
+                bad[task.id] = reason
             spent.append(seconds)
             bar.update()
     _merge(records, finished, parts, output, settings)
@@ -159,86 +160,23 @@ def time_file(output: Path) -> Path:
     return output.with_name(f"{output.stem}.seconds.json")
 
 
-def _run(tasks: Sequence[_Task], workers: int) -> Generator[_Done, None, None]:
-    """Do the tasks. If the caller stops early, the images that are submitted already are finished first."""
-    if workers == 1 or len(tasks) < 2:
-        yield from map(_do, tasks)
-        return
-    # Unlike multiprocessing's, loky's workers do not import the caller's main module: scripts need no
-    # `if __name__ == "__main__"`, and notebooks work.
-    context, waiting = get_context("loky"), iter(tasks)
-    running: set[Future[_Done]] = set()
-    with ProcessPoolExecutor(min(workers, len(tasks)), context=context, initializer=_worker_setup()) as pool:
-        while True:
-            room = QUEUE * workers - len(running)
-            with _interrupts_held():  # submitting starts the workers
-                running |= {pool.submit(_do, task) for task in itertools.islice(waiting, room)}
-            if not running:
-                break
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                yield future.result()
+def _searcher() -> Callable[[_Task], _Done]:
+    """What a worker calls on each task."""
+    return _search
 
 
-@contextmanager
-def _interrupts_held() -> Generator[None, None, None]:
-    """Hold Ctrl-C back until the end of the block. Processes started in it never get it, not even while they import."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    from multiprocessing import resource_tracker
-
-    resource_tracker.ensure_running()  # loky starts it with the first worker, and its start lets Ctrl-C through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _worker_setup() -> Callable[[], None]:
-    """Return the function that every worker calls first."""
-    root, parent = str(Path(__file__).absolute().parents[1]), os.getpid()
-
-    # Workers have the caller's sys.path, which may find another `proposals` or `detection` first. A nested function is
-    # pickled by value, so it runs before the worker imports any package of this project. Once these are imported, their
-    # submodules are found through the packages, whatever sys.path is.
-    def setup() -> None:
-        sys.path.insert(0, root)
-        from proposals.batch import _start_worker
-
-        sys.path.remove(root)
-        _start_worker(parent)
-
-    return setup
-
-
-def _start_worker(parent: int) -> None:
-    """Ignore Ctrl-C, so that images under way are finished; end with the caller; let OpenCV use a single thread."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
-    cv2.setNumThreads(1)
-
-
-def _end_after(parent: int) -> None:
-    """End this process once its parent has ended, even if that was killed: it is then the child of another process."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os._exit(1)
-
-
-def _do(task: _Task) -> _Done:
+def _search(task: _Task) -> _Done:
     """Search one image and write its boxes to its part."""
     started = time.process_time()
     try:
         boxes = search_file(task.path, task.settings, task.size)
     except (OSError, ValueError) as error:
-        return _Done(task.id, (str(error).splitlines() or [type(error).__name__])[0], 0.0)
+        return _Done((str(error).splitlines() or [type(error).__name__])[0], 0.0)
     seconds = time.process_time() - started
     buffer = BytesIO()
     np.save(buffer, boxes, allow_pickle=False)
     write_checked(task.part, buffer.getbuffer())
-    return _Done(task.id, None, seconds)
+    return _Done(None, seconds)
 
 
 def _finished(output: Path, settings: ProposalSettings) -> dict[str, NDArray[np.float32]]:

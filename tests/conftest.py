@@ -21,3 +21,14 @@ def shared() -> Path:
 def bfloat16(monkeypatch):
     """Products in bfloat16 on any processor, however slowly."""
     monkeypatch.setattr("detection.networks.bfloat16.has_bfloat16", lambda device: True)
+
+
+@pytest.fixture(scope="session")
+def ray():
+    """The module ray, connected to a cluster on this machine."""
+    pytest.importorskip("ray", reason="needs Ray; install the extra cluster")
+    from detection.engines import ray_cluster
+
+    module = ray_cluster.connected(None, 2)
+    yield module
+    module.shutdown()

@@ -6,7 +6,8 @@ import contextlib
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,12 @@ from data.media import Source
 from data.names import readable
 from detection.detections import Detections
 from detection.detector import SPPDetector
+from detection.engines.engine import Engine, WorkerLost
+from detection.image import pixels_of
 from detection.pictures.video import VideoReader, VideoWriter
 from sppnet.detector.detection_export import DetectionExport
 from sppnet.detector.output_paths import crop_path, is_video, picture_path
+from sppnet.detector.photo_detection import detect_files
 from sppnet.errors import one_line
 from sppnet.files import GrowingTable, write_picture
 from sppnet.json_report import ITEMS, CommandReport
@@ -39,6 +43,7 @@ class DetectionOutputs:
         settings: threshold, classes, what is written where.
         report: the json report.
         say: called with one line per photo or video.
+        engine: detects in photos; None: this process does. Videos are always left to this process.
 
     Attributes:
         rows: one dictionary per photo or video, photos first.
@@ -46,9 +51,14 @@ class DetectionOutputs:
     """
 
     def __init__(
-        self, detector: SPPDetector, settings: DetectSettings, report: CommandReport, say: Callable[[str], None]
+        self,
+        detector: SPPDetector,
+        settings: DetectSettings,
+        report: CommandReport,
+        say: Callable[[str], None],
+        engine: Engine | None = None,
     ) -> None:
-        self.detector, self.settings, self.say = detector, settings, say
+        self.detector, self.settings, self.say, self.engine = detector, settings, say, engine
         self.rows: list[dict[str, Any]] = []
         self.bad: dict[str, str] = {}
         self._table = GrowingTable(settings.csv, DETECTION_COLUMNS)
@@ -92,10 +102,28 @@ class DetectionOutputs:
                 self._bad(path, error)
                 bar.update()
 
-            for path, found in self.detector.detect_each(by_path, bad):
-                assert isinstance(path, Path)
+            for path, found in self._detected_photos(by_path, bad):
                 self._photo(by_path[path], self._kept(found))
                 bar.update()
+
+    def _detected_photos(
+        self, paths: Iterable[Path], bad: Callable[[Path, Exception], None]
+    ) -> Iterator[tuple[Path, Detections]]:
+        """The photos that can be used, with their detections; these hold the pixels if they are written."""
+        if self.engine is None:
+            for path, found in self.detector.detect_each(paths, bad):  # type: ignore[arg-type]
+                assert isinstance(path, Path)
+                yield path, found
+            return
+        for path, outcome in detect_files(self.settings, paths, self.engine):
+            try:
+                found = outcome.result()
+                if self.settings.save or self.settings.crop or self.settings.export:
+                    found = replace(found, photo=pixels_of(path))
+            except (OSError, ValueError, WorkerLost) as error:
+                bad(path, error)
+            else:
+                yield path, found
 
     def _photo(self, source: Source, found: Detections) -> None:
         records = found.records()
@@ -109,6 +137,8 @@ class DetectionOutputs:
     def _pictures(self, place: Path, found: Detections) -> None:
         """Write the photo with its boxes, and its objects."""
         save, crop, pixels = self.settings.save, self.settings.crop, found.photo
+        if not (save or crop):
+            return
         assert isinstance(pixels, np.ndarray)
         if save:
             write_picture(picture_path(save, place), found.draw(-math.inf), quality=QUALITY)

@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 
 from data.records import Dataset, ImageRecord
 from detection import features, memory, network, parallel
-from detection import image as pixels
 from detection.cache import FeatureCache, check_space, clear, estimate
 from detection.config import PAPER, Config, View
+from detection.engines.engine import Engine
+from detection.engines.this_process import ThisProcess
 from detection.photo_record import PhotoRecord
 from detection.temporary import remove_leftovers
+from sppnet.detector.convolving import Convolver, reason_of
 from sppnet.detector.photos import refuse_changed
+from sppnet.engines import engine_of
 from sppnet.progress import log, progress
 from sppnet.run import Run, configuration
 from sppnet.settings.detector import FeatureSettings
@@ -47,7 +50,8 @@ def extract_features(
         OSError, ValueError: an image cannot be used, the cache is of other settings, or there is no room.
     """
     name, config = configuration(settings, run)
-    body = network.build(name, settings.weights or "pretrained", settings.device, config.precision)
+    engine, weights = engine_of(settings, settings.device), settings.weights or "pretrained"
+    body = network.build(name, weights, "cpu" if engine else settings.device, config.precision)
     view = view or View()
     scales = view.scales(config.pooling.scales)
     folder = run.features(name, config, view)
@@ -61,7 +65,9 @@ def extract_features(
     for part, records in caches.items():
         what = "mirror images" if view.mirror else "images"
         log.info("features of %d %s at short sides %s: %s", len(records), what, ", ".join(map(str, scales)), part)
-        bad |= _fill(FeatureCache(part, manifest), records, body, run.skip_bad)
+        cache_of_part = FeatureCache(part, manifest)
+        convolver = Convolver(body, weights, settings.device, cache_of_part, run.skip_bad)
+        bad |= _fill(cache_of_part, records, convolver, engine)
     return cache, bad
 
 
@@ -136,26 +142,29 @@ def own_cache(folder: Path, split: str) -> Path:
 
 
 def _fill(
-    cache: FeatureCache, records: Sequence[ImageRecord], body: network.ConvBody, skip_bad: bool
+    cache: FeatureCache, records: Sequence[ImageRecord], convolver: Convolver, engine: Engine | None
 ) -> dict[str, str]:
     """Convolve the images that are not in the cache; return id -> reason of those that are left out.
 
-    On a CPU every thread convolves an image of its own, which is faster than all threads on one image.
+    Without an engine, this process does it: on a CPU every thread convolves an image of its own, which is faster than
+    all threads on one image.
     """
     remove_leftovers(cache.root)
     _remove_changed(cache, records)
     todo = [record for record in records if record.id not in cache]
     bad: dict[str, str] = {}
     with progress(len(records), len(records) - len(todo), "img", "features") as bar, ExitStack() as stack:
-        threads = 1 if body.device.type != "cpu" else stack.enter_context(parallel.single_threaded_torch())
-        work = parallel.ahead(lambda record: _convolve(record, body, cache, skip_bad), todo, threads, threads)
-        done = stack.enter_context(closing(work))
-        for number, (record, reason) in enumerate(memory.kept_flat(done)):
+        if engine is None:
+            engine = ThisProcess(convolver.threads)
+            if convolver.threads > 1:
+                stack.enter_context(parallel.single_threaded_torch())
+        done = stack.enter_context(closing(engine.map(convolver, todo)))
+        for number, (record, outcome) in enumerate(memory.kept_flat(done)):
             if number == min(MEASURED_IMAGES, len(todo) - 1) > 0:
                 size = cache.bytes_per_image()
                 log.info("disk: %s", estimate(size, len(records)))
                 check_space(cache.root, size, len(todo) - number)
-            if (why := reason.result()) is not None:
+            if (why := reason_of(record, outcome, convolver.skip_bad)) is not None:
                 bad[record.id] = why
             bar.update()
     return bad
@@ -171,22 +180,6 @@ def _remove_changed(cache: FeatureCache, records: Sequence[ImageRecord]) -> None
     for image_id in changed:
         cache.remove(image_id)
     photos.note(now)
-
-
-def _convolve(record: ImageRecord, body: network.ConvBody, cache: FeatureCache, skip_bad: bool) -> str | None:
-    """Convolve one image into the cache; return why it cannot be read, if it may be skipped."""
-    if record.id in cache:  # another process came first
-        return None
-    try:
-        photo = pixels.read(record.path, record.size)
-        mirrored = cache.manifest.get("mirrored", False)
-        pyramid = features.compute_pyramid(photo, body, cache.manifest["scales"], mirrored)
-    except (OSError, ValueError) as error:
-        if not skip_bad:
-            raise
-        return str(error)
-    features.store_pyramid(cache, record.id, pyramid)
-    return None
 
 
 def open_features(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from proposals import grid, io, sources
 from proposals.batch import compute, photos_file
 from sppnet.detector.photos import refuse_changed
 from sppnet.detector.small_objects import advice
+from sppnet.engines import engine_of
 from sppnet.progress import log, shows_progress
 from sppnet.run import DEFAULT_PROPOSALS, Run, exclusive, names_file
 from sppnet.settings.detector import ProposalSettings, SearchSettings
@@ -30,7 +32,7 @@ def extract_proposals(run: Run, split: str, settings: SearchSettings) -> tuple[D
     Args:
         run: keeps the proposals.
         split: of the data set.
-        settings: source, limits, workers.
+        settings: source, limits, engine.
 
     Returns:
         the images, and id -> reason of those left out on request.
@@ -50,7 +52,10 @@ def extract_proposals(run: Run, split: str, settings: SearchSettings) -> tuple[D
     with exclusive(path):
         if s.overwrite or _of_another_grid(path, search):
             _remove(path)
-        bad = compute(dataset, path, search, workers=s.workers, skip_bad=run.skip_bad, progress=shows_progress())
+        workers, engine = 1 if s.engine == "local" else s.workers or os.cpu_count() or 1, engine_of(s)
+        bad = compute(
+            dataset, path, search, workers=workers, engine=engine, skip_bad=run.skip_bad, progress=shows_progress()
+        )
     log.info("proposals of %s: %s", dataset.name, path)
     return dataset, dataset.bad | bad
 

@@ -11,20 +11,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data.records import Dataset, ImageRecord
-from detection import features, image, model
+from detection import image, model
 from detection.calibration import Calibration
 from detection.config import PHOTO_AND_MIRROR_IMAGE
 from detection.detection_table import load_npz, save_npz
 from detection.detections import Detections
-from detection.ensemble import Combine, Evidence, detect_windows
+from detection.engines.engine import Engine
+from detection.ensemble import Combine
 from detection.model import Model
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.networks.softmax import SCORE_THRESHOLD, SoftmaxClassifier
 from detection.photo_record import PhotoRecord
 from detection.pictures import drawing
+from sppnet.detector.detecting import ModelWithFeatures, detect_each
 from sppnet.detector.features import open_features, usable_records
 from sppnet.detector.head_files import CLASSIFIER, HEAD, undamaged
 from sppnet.detector.proposals import load_proposals
+from sppnet.engines import engine_of
 from sppnet.files import write_picture
 from sppnet.output_files import check_folder, check_name
 from sppnet.progress import log, progress
@@ -111,9 +114,9 @@ class _TestImages:
         self.caches = [open_features(run, split, name, config, weights, view, further) for view in config.views]
         self.photos = PhotoRecord(self.caches[0].photos).known
 
-    def evidence(self, image_id: str) -> Evidence:
-        first, *others = (features.load_pyramid(cache, image_id) for cache in self.caches)
-        return Evidence(first, self.proposals[image_id], self.tested.model, self.tested.softmax, others)
+    @property
+    def with_features(self) -> ModelWithFeatures:
+        return ModelWithFeatures(self.tested.model, self.tested.softmax, self.caches)
 
     def key(self, with_boxes: bool = False) -> dict[str, Any]:
         """All that decides the detections but photos and boxes; files from before photos were noted include boxes."""
@@ -203,22 +206,24 @@ def detect_split(
         if settings.overwrite:
             saved.remove()
         found = saved.load()
-        _detect_missing(images, saved, found, combine)
+        _detect_missing(images, saved, found, combine, engine_of(settings))
     for path in saved.paths.values():
         log.info("detections: %s", path)
     stages = STAGES if any(tested.model.regressors for tested in models) else STAGES[:1]
     return replace(dataset, records=tuple(records)), {s: {r.id: found[s][r.id] for r in records} for s in stages}
 
 
-def _detect_missing(images: Sequence[_TestImages], saved: _SavedDetections, found: Stages, combine: Combine) -> None:
+def _detect_missing(
+    images: Sequence[_TestImages], saved: _SavedDetections, found: Stages, combine: Combine, engine: Engine | None
+) -> None:
     """Add the detections of the images that have none; they are saved now and then, and at the end."""
     for stage in STAGES:
         found.setdefault(stage, {})
     todo = [i for i in saved.ids if any(i not in f for f in found.values())]
     at = time.monotonic()
+    models, tasks = [i.with_features for i in images], ((one, [i.proposals[one] for i in images]) for one in todo)
     with progress(len(saved.ids), len(saved.ids) - len(todo), "img", "detection") as bar:
-        for image_id in todo:
-            new = detect_windows(*(i.evidence(image_id) for i in images), combine=combine)
+        for image_id, new in detect_each(models, tasks, combine, engine):
             for stage, detections in zip(STAGES, new, strict=True):
                 found[stage][image_id] = detections
             bar.update()

@@ -11,6 +11,7 @@ from sppnet.settings.detector import ModelNameSettings, ProposalSettings, ViewSe
 from sppnet.settings.shared import (
     DatasetSettings,
     DeviceSettings,
+    EngineSettings,
     Inference,
     InferenceSettings,
     Metric,
@@ -29,7 +30,7 @@ DatasetFormat = Literal["voc", "coco", "yolo", "csv", "cvat", "label-studio"]
 
 
 @dataclass(frozen=True)
-class DetectSettings(InferenceSettings, WeightsSettings, DeviceSettings):
+class DetectSettings(InferenceSettings, WeightsSettings, DeviceSettings, EngineSettings):
     """Settings of `sppnet detect`."""
 
     MAIN: ClassVar = ("model", "save", "csv", "threshold", "classes")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -11,6 +10,7 @@ from detection.config import PHOTO_AND_MIRROR_IMAGE, View
 from sppnet.settings.base import Settings, option
 from sppnet.settings.shared import (
     DeviceSettings,
+    EngineSettings,
     Inference,
     InferenceSettings,
     MetricSettings,
@@ -41,7 +41,7 @@ class ProposalSettings(Settings):
 
 
 @dataclass(frozen=True)
-class SearchSettings(ProposalSettings, SeedSettings, OverwriteSettings):
+class SearchSettings(ProposalSettings, EngineSettings, SeedSettings, OverwriteSettings):
     """How proposals are searched."""
 
     proposals: str | None = option(
@@ -54,7 +54,6 @@ class SearchSettings(ProposalSettings, SeedSettings, OverwriteSettings):
     max_side: int = option(
         1000, "larger photos are searched at this long side, pixels", metavar="N", minimum=1, maximum=1 << 15
     )
-    workers: int = option(os.cpu_count() or 1, "processes", metavar="N", minimum=1, flags=("-j",))
 
 
 @dataclass(frozen=True)
@@ -348,7 +347,9 @@ class CalibrateSettings(
 
 
 @dataclass(frozen=True)
-class TestSettings(TestSplitSettings, ProposalSettings, InferenceSettings, OverwriteSettings, MetricSettings):
+class TestSettings(
+    TestSplitSettings, ProposalSettings, InferenceSettings, EngineSettings, OverwriteSettings, MetricSettings
+):
     """Settings of `sppnet stage test-net`."""
 
     __test__ = False  # not a test case, despite its name

@@ -36,6 +36,32 @@ class DeviceSettings(Settings):
 
 
 @dataclass(frozen=True)
+class EngineSettings(Settings):
+    """Where the work on many photos runs."""
+
+    engine: Literal["local", "processes", "ray"] | None = option(
+        None,
+        "where the work on many photos runs: local (in this process), processes (on this machine) or ray (a Ray "
+        "cluster; see the documentation, Many machines); the results are the same (default: processes to search for "
+        "windows, else local)",
+    )
+    workers: int | None = option(
+        None, "processes or Ray workers (default: one per core)", metavar="N", minimum=1, flags=("-j",)
+    )
+    ray_address: str | None = option(
+        None,
+        "running Ray cluster to use: auto, HOST:PORT or ray://HOST:PORT (default: one on this machine, started for "
+        "the command)",
+        metavar="ADDRESS",
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.ray_address is not None and self.engine != "ray":
+            raise ValueError("ray_address: goes with engine ray")
+
+
+@dataclass(frozen=True)
 class WeightsSettings(Settings):
     """The convolutions' weights."""
 

@@ -119,29 +119,6 @@ def test_a_script_needs_no_main_guard_and_may_have_packages_of_the_same_names(sc
     assert script.with_name("boxes.npz").read_bytes() == script.with_name("loop.npz").read_bytes()
 
 
-WORKERS = f"""
-import signal
-import sys
-
-sys.path.insert(0, {str(ROOT)!r})
-from loky import ProcessPoolExecutor
-from loky.backend import get_context
-from proposals.batch import _interrupts_held
-
-with ProcessPoolExecutor(2, context=get_context("loky")) as pool:
-    with _interrupts_held():
-        masks = [pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()) for _ in range(8)]
-    assert all(signal.SIGINT in mask.result() for mask in masks)
-assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
-"""
-
-
-@pytest.mark.slow
-def test_workers_get_no_interrupt_from_their_first_moment_on():
-    done = subprocess.run([sys.executable, "-c", WORKERS], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 @pytest.mark.slow
 def test_workers_finish_the_images_under_way_when_interrupted(script):
     pixels = np.random.default_rng(0).integers(0, 256, (400, 400, 3), np.uint8)  # takes long enough to be interrupted
@@ -379,16 +356,3 @@ def test_wrong_settings_and_workers_are_named(records, tmp_path):
         ProposalSettings(source="slow")
     with pytest.raises(ValueError, match="workers: expected at least 1, got 0"):
         compute(records, tmp_path / "boxes.npz", workers=0)
-
-
-def test_workers_get_no_interrupt_while_they_start():
-    code = (
-        "import signal, time; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "print('started', flush=True); time.sleep(0.5); print('finished')"
-    )
-    with batch._interrupts_held():
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    assert process.stdout.readline() == "started\n"
-    process.send_signal(signal.SIGINT)
-    assert (process.communicate(timeout=60)[0], process.returncode) == ("finished\n", 0)

@@ -40,7 +40,7 @@ def test_values_are_converted_to_what_the_field_declares():
         ({"features": "fc8"}, "features: expected one of pool5, fc6, fc7, pool5+fc7, got 'fc8'"),
         ({"data": 3}, "data: expected a path, got 3"),
         ({"backbone": 5}, "backbone: expected text, got 5"),
-        ({"workers": None}, "workers: expected an integer, at least 1, got None"),
+        ({"workers": 0}, "workers: expected an integer, at least 1, got 0"),
         ({"model_name": "../x"}, "model_name: expected the name of a folder in the run, got '../x'"),
     ],
 )

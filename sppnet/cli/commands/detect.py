@@ -24,25 +24,24 @@ REPORTS_ITEMS = True
 def run(settings: DetectSettings, report: CommandReport) -> dict[str, Any]:
     """Return what was found, photo by photo."""
     from data import media
-    from detection.detector import SPPDetector
     from detection.pictures import video
     from sppnet.detector.detection_export import check_export
     from sppnet.detector.detection_outputs import DetectionOutputs
     from sppnet.detector.output_paths import check_pictures
+    from sppnet.detector.photo_detection import load_detector
+    from sppnet.engines import engine_of
     from sppnet.output_files import is_own
 
     s = settings
     sources = media.find(s.sources, media.PHOTOS | video.SUFFIXES, is_own)
     check_pictures(s, sources, report.path)
     check_export(s, sources, report.path)
-    weights = s.weights or "pretrained"
-    detector = SPPDetector.from_pretrained(
-        s.model, device=s.device, weights=weights, scales=s.scales, inference=s.inference, nms_iou=s.nms_iou
-    )
+    engine = engine_of(s, s.device)
+    detector = load_detector(s, "cpu" if engine else s.device)
     unknown = set(s.classes or ()) - set(detector.classes)
     if unknown:
         raise ValueError(f"--classes {', '.join(sorted(unknown))}: the model knows {', '.join(detector.classes)}")
     if s.threshold is not None and detector.model.calibration is None:
         raise ValueError(f"--threshold: {s.model} states no probabilities; train it again, or give --score-threshold")
-    outputs = DetectionOutputs(detector, s, report, print)
+    outputs = DetectionOutputs(detector, s, report, print, engine)
     return complete(outputs.detect(sources), outputs.bad, len(sources))

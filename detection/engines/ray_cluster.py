@@ -1,0 +1,279 @@
+"""The engine of a Ray cluster: one machine, or many that share the folders of photos and runs."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from detection.engines import workers
+from detection.engines.engine import Make, R, T, WorkerLost, failed, settled
+
+log = logging.getLogger(__name__)
+
+QUEUE = 2  # items per actor: the one at work and the next
+ATTEMPTS = 3  # actors that an item may end before it is given up
+TOKEN = Path.home() / ".ray" / "auth_token"
+ANSWER_SECONDS = 10.0  # to connect to a cluster
+PATIENCE = 30.0  # seconds without news after which a line says what is waited for
+OBJECT_STORE = 1 << 28  # bytes of a cluster that is started here; items and results are small
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """Does the work in actors of a Ray cluster, see `Engine`.
+
+    Each actor holds what `make` returns, for example a network, and works on one item at a time. If an actor or its
+    node dies, another takes its place and its items; what it had finished stays.
+
+    Args:
+        address: of a running cluster: "auto", "HOST:PORT" or "ray://HOST:PORT"; None: the one that this program is
+            connected to, or else a new one on this machine, which ends with this program.
+        workers: number of actors; None: as many as the cluster has room for.
+        cpus: cores of each.
+        gpus: GPUs of each.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    cpus: int = 1
+    gpus: float = 0
+
+    def map(self, make: Make[T, R], items: Iterable[T]) -> Generator[tuple[T, Future[R]], None, None]:
+        """Yield each item with its finished future, see `Engine.map`."""
+        waiting = iter(items)
+        first = list(itertools.islice(waiting, 1))
+        if not first:
+            return
+        ray = connected(self.address, self.workers)
+        crew = _Crew(ray, make, itertools.chain(first, waiting), self.cpus, self.gpus)
+        try:
+            for _ in range(self.workers or self._room(ray)):
+                crew.hire()
+            yield from crew.work()
+        finally:
+            crew.dismiss()
+
+    def _room(self, ray: Any) -> int:
+        """Number of actors that the cluster has room for."""
+        there = ray.cluster_resources()
+        room = there.get("CPU", 1) // self.cpus
+        return max(1, int(min(room, there.get("GPU", 0) // self.gpus) if self.gpus else room))
+
+
+def connected(address: str | None, cpus: int | None) -> Any:
+    """Return the module ray, connected to a cluster.
+
+    Args:
+        address: see `RayCluster`.
+        cpus: cores of a cluster that is started here; None: all.
+
+    Raises:
+        ModuleNotFoundError: Ray is not installed.
+        ValueError: this is no address.
+        ConnectionError: no cluster answers there.
+        RuntimeError: the cluster has another version of Ray or Python.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported unless the user wants it
+    if address and TOKEN.is_file():  # Ray by itself sends the token to "auto" only
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+    try:
+        import ray
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"Ray cannot be imported ({error}); install it with: pip install 'sppnet[cluster]'"
+        ) from error
+    if ray.is_initialized():
+        return ray
+    _check_answers(address)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    started = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    given = {"address": address} if address else {"address": "local", **started}
+    try:
+        ray.init(**given, log_to_driver=False, configure_logging=False)
+    except ConnectionError as error:
+        raise ConnectionError(_no_answer(address)) from error
+    except RuntimeError as error:
+        raise RuntimeError(f"{address}: {' '.join(str(error).split())}") from error
+    return ray
+
+
+def _check_answers(address: str | None) -> None:
+    """Check that somebody listens at an address, which Ray itself takes minutes to give up.
+
+    Raises:
+        ValueError: the address has no port.
+        ConnectionError: nobody does.
+    """
+    if address in (None, "auto", "local"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(f"Ray address: expected auto, HOST:PORT or ray://HOST:PORT, got {address!r}")
+    try:
+        socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise ConnectionError(_no_answer(address)) from error
+
+
+def _no_answer(address: str | None) -> str:
+    return (
+        f"{address}: no Ray cluster answers; start one with `ray start --head`, name another address, or copy the "
+        "cluster's ~/.ray/auth_token to this machine"
+    )
+
+
+@dataclass(eq=False)
+class _Task:
+    """An item, and the number of actors that died of it."""
+
+    item: Any
+    deaths: int = 0
+
+
+@dataclass(eq=False)
+class _Hand:
+    """One actor, what it was given to do, oldest first, and whether it has started."""
+
+    actor: Any
+    starting: Any  # reference to the result of its start
+    tasks: deque[tuple[_Task, Any]] = field(default_factory=deque)  # with references to their results
+    ready: bool = False
+
+    @property
+    def awaited(self) -> Any:
+        """Reference to the next result; None if the actor is idle."""
+        return self.tasks[0][1] if self.tasks else None if self.ready else self.starting
+
+
+class _Crew:
+    """The actors of one map.
+
+    Args:
+        ray: the module, connected.
+        make: see `Make`.
+        items: the items.
+        cpus, gpus: resources of each actor.
+    """
+
+    def __init__(self, ray: Any, make: Make[T, R], items: Iterable[T], cpus: int, gpus: float) -> None:
+        self.ray, self.cpus = ray, cpus
+        self.made = ray.put(ray.cloudpickle.dumps(make))
+        self.waiting = map(_Task, items)
+        self.again: deque[_Task] = deque()  # of actors that died
+        self.actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(_actor_class())
+        self.hands: list[_Hand] = []
+        self.code, self.false_starts = workers.code_digest(), 0
+
+    def hire(self) -> None:
+        """Start an actor as soon as the cluster has room."""
+        actor = self.actor.remote()
+        self.hands.append(_Hand(actor, actor.start.remote(str(workers.ROOT), self.code, self.made, self.cpus)))
+
+    def dismiss(self) -> None:
+        """End all actors."""
+        for hand in self.hands:
+            self.ray.kill(hand.actor)
+
+    def work(self) -> Generator[tuple[Any, Future[Any]], None, None]:
+        """Yield the items with their futures."""
+        while True:
+            all_given = self._hand_out()
+            awaited = {hand.awaited: hand for hand in self.hands if hand.awaited is not None}
+            if all_given and not any(hand.tasks for hand in self.hands):
+                return
+            done, _ = self.ray.wait(list(awaited), timeout=PATIENCE)
+            if not done and not any(hand.ready for hand in self.hands):
+                log.warning("waiting for a Ray worker of %d cores; the cluster has %s", self.cpus, self._resources())
+            for reference in done:
+                yield from self._finished(awaited[reference], reference)
+
+    def _hand_out(self) -> bool:
+        """Give items to actors that have started, evenly; return whether there are none left."""
+        for length in range(QUEUE):
+            for hand in self.hands:
+                if hand.ready and len(hand.tasks) == length:
+                    task = self.again.popleft() if self.again else next(self.waiting, None)
+                    if task is None:
+                        return True
+                    hand.tasks.append((task, hand.actor.do.remote(task.item)))
+        return False
+
+    def _finished(self, hand: _Hand, reference: Any) -> Iterator[tuple[Any, Future[Any]]]:
+        """Take a result, or see that the actor started or died."""
+        try:
+            result = self.ray.get(reference)
+        except self.ray.exceptions.RayTaskError as error:
+            if not hand.ready:  # the network cannot be loaded there, for example
+                raise error.cause from None
+            yield hand.tasks.popleft()[0].item, failed(error.cause)
+        except self.ray.exceptions.RayError as error:
+            yield from self._replaced(hand, " ".join(str(error).split()))
+        else:
+            if hand.ready:
+                yield hand.tasks.popleft()[0].item, settled(lambda: result)
+            elif result:
+                raise RuntimeError(f"{result}; install the same version there as here")
+            hand.ready, self.false_starts = True, 0
+
+    def _replaced(self, hand: _Hand, reason: str) -> Iterator[tuple[Any, Future[Any]]]:
+        """Let another actor take the place and the items of one that died; give up the item that ended several."""
+        log.debug("a Ray worker died: %s", reason)
+        self.hands.remove(hand)
+        self.ray.kill(hand.actor)
+        self.false_starts += not hand.ready
+        if self.false_starts > ATTEMPTS * (len(self.hands) + 1):
+            raise RuntimeError(f"Ray workers die while they start: {reason}")
+        tasks = [task for task, _ in hand.tasks]
+        if tasks:  # an actor works in order, so it died of the first, or with it
+            tasks[0].deaths += 1
+            if tasks[0].deaths == ATTEMPTS:
+                yield tasks.pop(0).item, failed(WorkerLost(f"{ATTEMPTS} workers died of it; the last: {reason[:300]}"))
+        self.again.extend(tasks)
+        self.hire()
+
+    def _resources(self) -> str:
+        there = self.ray.cluster_resources()
+        return f"{there.get('CPU', 0):g} cores and {there.get('GPU', 0):g} GPUs"
+
+
+def _actor_class() -> type:
+    """Return the class of the actors.
+
+    It is defined within a function, so that it is pickled by value, and loads before the worker imports any package of
+    this project.
+    """
+
+    class Worker:
+        def start(self, root: str, code: str, made: bytes, cpus: int) -> str:
+            """Get ready; return why this node cannot, or an empty text."""
+            import pickle
+            import platform
+            import sys
+
+            sys.path.insert(0, root)
+            try:
+                from detection.engines import workers
+
+                workers.import_packages()
+            except ImportError as error:
+                return f"node {platform.node()}: cannot import sppnet ({error})"
+            finally:
+                sys.path.remove(root)
+            if workers.code_digest() != code:
+                return f"node {platform.node()}: has another version of sppnet"
+            workers.use_threads(cpus)
+            self.work = pickle.loads(made)()
+            return ""
+
+        def do(self, item: Any) -> Any:
+            return self.work(item)
+
+    return Worker
