@@ -18,11 +18,11 @@ from torch.optim.lr_scheduler import MultiStepLR, ReduceLROnPlateau
 from torch.utils.data import DataLoader
 
 from classification.config import TrainConfig
-from classification.distributed import ProcessGroup
 from classification.network import SPPNet
 from classification.photos import CentreViews, Key, TrainingViews, batches
 from detection.networks.bfloat16 import autocast
 from detection.training import checkpoint
+from detection.training.distributed import ProcessGroup
 
 log = logging.getLogger(__name__)
 CHECKPOINT, FORMAT = "training.pt", 1

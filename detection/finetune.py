@@ -24,6 +24,7 @@ from detection.networks.bfloat16 import autocast
 from detection.networks.fc_head import FcHead
 from detection.training import checkpoint
 from detection.training.batches import Block, WindowBatches
+from detection.training.distributed import ProcessGroup, SharedDropout
 
 log = logging.getLogger(__name__)
 CHECKPOINT, FORMAT = "finetune.pt", 3
@@ -115,6 +116,7 @@ class Finetuning:
         config: learning rates, momentum, weight decay.
         options: device, seed, checkpoints.
         key: fingerprint of the training; a checkpoint of another one is ignored.
+        group: processes that share every batch, those of `batches` too. The first one validates and writes.
 
     Attributes:
         iteration: number of finished iterations.
@@ -130,9 +132,13 @@ class Finetuning:
         config: FinetuneConfig,
         options: FinetuneOptions,
         key: str,
+        group: ProcessGroup | None = None,
     ) -> None:
         self.model, self.batches, self.validation = model.to(options.device), batches, validation
-        self.config, self.options = config, options
+        self.config, self.options, self.group = config, options, group or ProcessGroup()
+        self.group.synchronize(model)
+        if self.group.size > 1:
+            model.head.dropout = SharedDropout(model.head.dropout.p)
         self.key = hashlib.sha256(repr((FORMAT, key, config, options.seed, batches.batches)).encode()).hexdigest()
         self.optimizer = torch.optim.SGD(
             _groups(model, config), lr=config.schedule[0][1], momentum=config.momentum, fused=True
@@ -148,7 +154,7 @@ class Finetuning:
         return sum(count for count, _ in self.config.schedule)
 
     def run(self, on_iteration: Callable[[int, float], None] = lambda iteration, loss: None) -> None:
-        """Train to the end of the schedule; the model then holds the weights of the best validation.
+        """Train to the end of the schedule; the first process's model then holds the weights of the best validation.
 
         Args:
             on_iteration: called with the number of finished iterations and the loss of the last one.
@@ -163,10 +169,12 @@ class Finetuning:
             for j in range(self.iteration - number * size, min(size, self.iterations - number * size)):
                 loss = self._step(block, j)
                 on_iteration(self.iteration, loss)
-                if self.iteration % self.options.validate_every == 0 or self.iteration == self.iterations:
+                due = self.iteration % self.options.validate_every == 0 or self.iteration == self.iterations
+                if due and self.group.rank == 0:
                     self._validate()
                     self._save()
-        self.model.load_state_dict(self.best)
+        if self.group.rank == 0:
+            self.model.load_state_dict(self.best)
         self.model.eval()
 
     def learning_rate(self, iteration: int) -> float:
@@ -185,27 +193,41 @@ class Finetuning:
         self.model.train()
         torch.manual_seed(self.options.seed * 1_000_003 + self.iteration)  # a resumed run repeats the dropout
         pool5, labels = self._tensors(block, j)
+        mine, total = block.mine[j], len(block.mine[j])
+        if isinstance(self.model.head.dropout, SharedDropout):
+            self.model.head.dropout.rows, self.model.head.dropout.total = torch.from_numpy(np.flatnonzero(mine)), total
         with autocast(self.options.device, self.options.bfloat16):
             fc7 = self.model.head(pool5)
             logits = self.model.fc8(fc7)
-        loss = nn.functional.cross_entropy(logits.float(), labels)
+        loss = _mean_loss(logits, labels, total)
         if self.model.fc_boxes is not None:
-            loss = loss + self.options.box_loss * self._box_loss(fc7, labels, block.targets[j])
+            targets = block.targets[j][mine[: len(block.targets[j])]]
+            loss = loss + self.options.box_loss * self._box_loss(fc7, labels, targets, total)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        self._share_gradients()
         self.optimizer.step()
-        value = loss.item()
+        right = (logits.argmax(1) == labels).sum()
+        value, accurate = self.group.sum(torch.stack([loss.detach().double(), right.double()])).tolist()
         if not math.isfinite(value):
             raise ValueError(
                 f"fine-tuning: loss {value} at iteration {self.iteration} with learning rate {rate:g}; "
                 "start again with a lower rate"
             )
         self.iteration += 1
-        self._sums += value * len(labels), float((logits.argmax(1) == labels).sum()), len(labels)
+        self._sums += value * total, accurate, total
         return value
 
-    def _box_loss(self, fc7: torch.Tensor, labels: torch.Tensor, targets: NDArray[np.float32]) -> torch.Tensor:
-        """Smooth L1 loss of the positives' boxes, summed over coordinates; mean over all windows of the batch.
+    def _share_gradients(self) -> None:
+        """Add up the gradients of all processes, each of which has those of its part of the batch's loss."""
+        if self.group.size > 1:
+            for p in self.model.parameters():
+                p.grad = self.group.sum(torch.zeros_like(p) if p.grad is None else p.grad)
+
+    def _box_loss(
+        self, fc7: torch.Tensor, labels: torch.Tensor, targets: NDArray[np.float32], total: int
+    ) -> torch.Tensor:
+        """Smooth L1 loss of the positives' boxes, summed over coordinates; mean over all `total` windows of the batch.
 
         Source: Fast R-CNN, section 2.3.
         """
@@ -215,7 +237,7 @@ class Finetuning:
             found = self.model.fc_boxes(fc7[: len(wanted)])
         rows = torch.arange(len(wanted), device=fc7.device)
         found = found.float().unflatten(1, (-1, 4))[rows, labels[: len(wanted)] - 1]
-        return nn.functional.smooth_l1_loss(found, wanted, reduction="sum") / len(labels)
+        return nn.functional.smooth_l1_loss(found, wanted, reduction="sum") / total
 
     def _validate(self) -> None:
         """Add a point to the curve; keep the weights if they are the best so far."""
@@ -240,9 +262,10 @@ class Finetuning:
         )  # fmt: skip
 
     def _tensors(self, block: Block, j: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return batch j on the device: float32 (P + N, D), int64 (P + N,)."""
-        pool5 = torch.from_numpy(block.features[j]).to(self.options.device).float()
-        return pool5, torch.from_numpy(block.labels[j]).to(self.options.device)
+        """Return what this process has of batch j, on the device: float32 (n, D), int64 (n,)."""
+        mine = slice(None) if block.mine[j].all() else block.mine[j]
+        pool5 = torch.from_numpy(block.features[j][mine]).to(self.options.device).float()
+        return pool5, torch.from_numpy(block.labels[j][mine]).to(self.options.device)
 
     def _save(self) -> None:
         """Write the checkpoint."""
@@ -266,6 +289,13 @@ class Finetuning:
         self.iteration, self.best = state["iteration"], state["best"]
         self.curve = [CurvePoint(*values) for values in state["curve"]]
         log.info("resuming at iteration %d of %d", self.iteration, self.iterations)
+
+
+def _mean_loss(logits: torch.Tensor, labels: torch.Tensor, total: int) -> torch.Tensor:
+    """Return the part of some windows in the mean cross-entropy of a batch of `total`."""
+    if len(labels) == total:
+        return nn.functional.cross_entropy(logits.float(), labels)
+    return nn.functional.cross_entropy(logits.float(), labels, reduction="sum") / total
 
 
 def window_ap(scores: NDArray[np.float32], labels: NDArray[np.int64]) -> float:

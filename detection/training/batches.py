@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from detection.bbox_regression import encode
 from detection.config import FinetuneConfig
+from detection.training.distributed import ProcessGroup
 from detection.training.images import TrainingImages
 from detection.training.subspace import Subspace
 
@@ -32,11 +33,14 @@ class Block:
     """Windows of B batches.
 
     Attributes:
-        features: float16 (B, P + N, D), pool5 or its coordinates in a subspace; positives first.
+        mine: bool (B, P + N), the windows that this process pools; all of them, if it trains alone.
+        features: float16 (B, P + N, D), pool5 or its coordinates in a subspace; positives first. Those of windows that
+            are not mine are undefined.
         labels: int64 (B, P + N), 0 for negatives, k + 1 for class k.
         targets: float32 (B, P, 4), from each positive to its object, see `bbox_regression.encode`.
     """
 
+    mine: NDArray[np.bool_]
     features: NDArray[np.float16]
     labels: NDArray[np.int64]
     targets: NDArray[np.float32]
@@ -72,6 +76,7 @@ class WindowBatches:
         difficult: use difficult objects as positives; False: windows that overlap one of them best are not drawn.
         seed: random seed of everything that is drawn.
         subspace: of pool5, in which windows are given; may be set later. None: all of pool5.
+        group: processes that share every batch; each pools the windows of its own images.
 
     Raises:
         ValueError: no image has a positive window, or no image has a negative window.
@@ -85,9 +90,10 @@ class WindowBatches:
         difficult: bool = True,
         seed: int = 0,
         subspace: Subspace | None = None,
+        group: ProcessGroup | None = None,
     ) -> None:
         self.sources, self.config, self.batches, self.seed = sources, config, batches, seed
-        self.subspace = subspace
+        self.subspace, self.group = subspace, group or ProcessGroup()
         images = sources[0]
         self._candidates = [self._find(images, i, difficult) for i in range(len(images))]
         for name in ("positives", "negatives"):
@@ -129,13 +135,15 @@ class WindowBatches:
         found = self._draw(rng, config.positives, positives, labels, objects)
         parts = [found[:3], self._draw(rng, config.negatives, negatives, background)]
         place, row, label = np.concatenate(parts, axis=2)  # each (B, P + N)
-        pooled = self._pool(chosen, place.ravel(), row.ravel(), rng)
-        return Block(pooled.reshape(*label.shape, -1), label, self._targets(chosen, found))
+        mine = place % self.group.size == self.group.rank
+        pooled = self._pool(chosen, place.ravel(), row.ravel(), mine.ravel(), rng)
+        return Block(mine, pooled.reshape(*label.shape, -1), label, self._targets(chosen, found))
 
     def sample(self, count: int) -> NDArray[np.float16]:
         """Return pool5 of so many windows, drawn as those of a block are: float16 (count, D)."""
         other = copy.copy(self)
         other.batches, other.subspace = math.ceil(count / (self.config.positives + self.config.negatives)), None
+        other.group = ProcessGroup()
         windows = other.block(0).features
         return windows.reshape(-1, windows.shape[2])[:count]
 
@@ -193,6 +201,7 @@ class WindowBatches:
         chosen: list[tuple[int, int]],
         place: NDArray[np.int64],
         row: NDArray[np.int64],
+        mine: NDArray[np.bool_],
         rng: np.random.Generator,
     ) -> NDArray[np.float16]:
         """Pool windows, reading the maps of each image once: float16 (W, D), or (W, N) in a subspace.
@@ -201,9 +210,11 @@ class WindowBatches:
             chosen: (source, image) pairs.
             place: int64 (W,), the pair of each window.
             row: int64 (W,), the row of each window among the labelled boxes of its image.
+            mine: bool (W,), the windows to pool, all or none of a pair.
             rng: random generator of the scales, if they are random.
         """
         order = np.argsort(place, kind="stable")
+        order = order[mine[order]]
         parts = self._parts(chosen, place, row, order, rng)
         groups = _in_groups(parts, PROJECTED) if self.subspace else parts
         pooled, done = np.empty((0, 0), np.float16), 0

@@ -11,7 +11,6 @@ from tqdm import tqdm
 from classification import network as networks
 from classification.augment import Augmentation, ColourComponents
 from classification.config import CROP, PYRAMIDS, TrainConfig
-from classification.distributed import ProcessGroup, local_device
 from classification.extractor import Extractor
 from classification.model import MODEL, softmax_model
 from classification.network import SPPNet
@@ -21,6 +20,7 @@ from classification.views import View
 from data.class_folders import LabelledPhotos
 from detection import network
 from detection.network import ConvBody, resolve_device
+from detection.training.distributed import ProcessGroup, local_device
 from sppnet.classifier.photos import ALL, CLASSIFIER, divide_by_share, photos_of_folder, refuse, run_folder
 from sppnet.classifier.training_record import RECORD, Record, finished_record, new_record, with_curve, write_record
 from sppnet.curves import write_curve

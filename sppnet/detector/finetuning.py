@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Sequence
@@ -21,10 +22,12 @@ from detection.network import resolve_device
 from detection.networks import fc_initialization
 from detection.training import checkpoint
 from detection.training.batches import WindowBatches
+from detection.training.distributed import ProcessGroup, local_device
 from detection.training.fingerprint import changed_data, data_digests, fingerprint
+from detection.training.images import TrainingImages
 from detection.training.subspace import Subspace
 from sppnet.curves import write_curve
-from sppnet.detector.head_files import SETTINGS, damage, read_notes, save
+from sppnet.detector.head_files import SETTINGS, damage, read_notes, save, undamaged
 from sppnet.detector.training_images import TrainingSet, in_view, open_training_set, train_views_flag
 from sppnet.progress import advance, log, progress
 from sppnet.run import Run, exclusive, set_aside
@@ -41,6 +44,9 @@ DATA_NOTES = {"training", "photos", "annotations", "classes"}  # notes on the da
 def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
     """Train fc6, fc7 and the softmax layer on the training split, less the images held out for validation.
 
+    Where torchrun started several processes, each of them calls this function; they share every batch, and the first
+    one validates and writes.
+
     Args:
         run: holds proposals and features; keeps the layers in its head folder.
         settings: start, schedule, batches.
@@ -55,6 +61,17 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
     """
     if settings.subspace and settings.start != "random":
         raise ValueError("--subspace goes with --start random; other layers need all of pool5")
+    processes = ProcessGroup.join(local_device(resolve_device(settings.device)))
+    try:
+        first = processes.rank == 0
+        old = [run.head / SETTINGS] if first and settings.overwrite else []
+        with exclusive(run.head) if first else contextlib.nullcontext(), set_aside(*old):
+            return _finetune(run, settings, processes)
+    finally:
+        processes.leave()
+
+
+def _finetune(run: Run, settings: FinetuneSettings, processes: ProcessGroup) -> dict[str, Any]:
     held_out_share = settings.validation or VALIDATION
     s, data = replace(settings, validation=held_out_share), open_training_set(run, settings)
     tuned = replace(data.config.finetune, schedule=parse_schedule(s.schedule or "short", data.config.finetune))
@@ -63,26 +80,43 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
     sources = [in_view(run, train, view, data.config, further) for view in s.learned_views]
     notes = _notes(s, data, tuned)
     before = fingerprint(data.images, data.config.svm, _options(s, tuned), with_photos=False)
-    with exclusive(run.head), set_aside(*([run.head / SETTINGS] if s.overwrite else [])):
-        done = None if s.overwrite else _finished(run, notes, before)
-        if done or s.overwrite:
-            _remove_checkpoints(run.head)
-        if done:
-            return done
-        batches = WindowBatches(sources, tuned, _block(s, tuned), s.difficult, s.seed)
-        batches.subspace = space = _subspace(run.head, batches, s.subspace, notes["training"]) if s.subspace else None
-        fixed = replace(tuned, random_scale=False)
-        held_out = WindowBatches([validation], fixed, VALIDATION_BATCHES, seed=s.seed, subspace=space)
-        _warn_of_missing(data.dataset.classes, batches)
-        model = _initial(s, data, space)
-        options = FinetuneOptions(
-            run.head, resolve_device(s.device), s.seed, _validate_every(s, tuned), box_loss=s.box_loss
-        )
-        key = notes["training"] + (space.digest if space else "")
-        training = Finetuning(model, batches, [held_out.block(0)], tuned, options, key)
-        with progress(training.iterations, 0, "it", "fine-tuning") as bar:
-            training.run(lambda done, loss: _show(bar, done, loss))
-        return _keep(run.head, training, notes, space)
+    done = None if s.overwrite else _finished(run, notes, before)
+    processes.barrier()  # all have looked, before the first one removes anything
+    if (done or s.overwrite) and processes.rank == 0:
+        _remove_checkpoints(run.head)
+    processes.barrier()
+    if done:
+        return done
+    batches = WindowBatches(sources, tuned, _block(s, tuned), s.difficult, s.seed, group=processes)
+    if s.subspace:
+        batches.subspace = _shared_subspace(run.head, batches, s.subspace, notes["training"], processes)
+    training = _training(run, s, data, tuned, batches, validation, notes["training"])
+    with progress(training.iterations, 0, "it", "fine-tuning") as bar:
+        training.run(lambda done, loss: _show(bar, done, loss))
+    result = _keep(run.head, training, notes, batches.subspace) if processes.rank == 0 else {}
+    processes.barrier()  # until the layers are there for the others, too
+    return result or undamaged(run.head)
+
+
+def _training(
+    run: Run,
+    s: FinetuneSettings,
+    data: TrainingSet,
+    tuned: FinetuneConfig,
+    batches: WindowBatches,
+    validation: TrainingImages,
+    key: str,
+) -> Finetuning:
+    """The training, ready to begin or continue."""
+    space, first = batches.subspace, batches.group.rank == 0
+    fixed = replace(tuned, random_scale=False)
+    held_out = WindowBatches([validation], fixed, VALIDATION_BATCHES, seed=s.seed, subspace=space)
+    _warn_of_missing(data.dataset.classes, batches)
+    model = _initial(s, data, space)
+    device = local_device(resolve_device(s.device))
+    options = FinetuneOptions(run.head, device, s.seed, _validate_every(s, tuned), box_loss=s.box_loss)
+    key += space.digest if space else ""
+    return Finetuning(model, batches, [held_out.block(0)] if first else [], tuned, options, key, batches.group)
 
 
 def _notes(s: FinetuneSettings, data: TrainingSet, tuned: FinetuneConfig) -> dict[str, Any]:
@@ -141,6 +175,16 @@ def _subspace(folder: Path, batches: WindowBatches, windows: int, key: str) -> S
         other.unlink()
     found = Subspace.spanned_by(batches.sample(windows))
     checkpoint.save(path, key, basis=found.basis)
+    return found
+
+
+def _shared_subspace(folder: Path, batches: WindowBatches, windows: int, key: str, processes: ProcessGroup) -> Subspace:
+    """The span of so many windows, which the first process finds and the others read."""
+    if processes.rank:
+        processes.barrier()
+    found = _subspace(folder, batches, windows, key)
+    if not processes.rank:
+        processes.barrier()
     return found
 
 

@@ -14,10 +14,10 @@ import torch
 
 from classification.augment import Augmentation, ColourComponents
 from classification.config import TrainConfig
-from classification.distributed import _SynchronizedBatchNorm, local_device
 from classification.photos import MIN_SIDE, CentreViews, DecodedPhotos, TrainingViews, batches
 from classification.training import CHECKPOINT, Training, TrainOptions
 from data import class_folders
+from detection.training.distributed import _SynchronizedBatchNorm, local_device
 from tests.classification.conftest import make_net
 
 ROOT = Path(__file__).parents[2]
@@ -196,7 +196,7 @@ from pathlib import Path
 import torch
 
 from classification.photos import DecodedPhotos
-from classification.distributed import ProcessGroup
+from detection.training.distributed import ProcessGroup
 from classification.training import Training
 from tests.classification.test_training import SMALL, training
 from data import class_folders
@@ -249,7 +249,7 @@ def test_two_processes_train_as_one_with_the_same_batch(backbone, folder, tmp_pa
 
 
 def test_synchronized_batch_norm_in_one_process_matches_torch(monkeypatch):
-    monkeypatch.setattr("classification.distributed.all_reduce", lambda x: x)
+    monkeypatch.setattr("detection.training.distributed.all_reduce", lambda x: x)
     plain = torch.nn.BatchNorm2d(5)
     mine = copy.deepcopy(plain)
     mine.__class__ = _SynchronizedBatchNorm

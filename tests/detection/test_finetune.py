@@ -1,7 +1,12 @@
 """Fine-tuning: learning rates, validation, and trainings that resume where they stopped."""
 
 import math
+import os
+import pickle
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +16,8 @@ from detection import finetune
 from detection.finetune import FinetuneOptions, Finetuning, WindowClassifier
 from detection.networks.fc_head import FcHead, NormalizedHead
 from tests.detection.training.test_batches import CONFIG, make_batches
+
+ROOT = Path(__file__).parents[2]
 
 
 def training(images, folder, config=CONFIG, seed=0, validate_every=30, key="k", head=FcHead, boxes=False):
@@ -112,7 +119,7 @@ def test_the_box_loss_is_smooth_l1_of_the_class_of_each_positive(images, tmp_pat
     with torch.no_grad():
         layer.bias.copy_(torch.arange(4.0 * images.n_classes))
     targets = np.array([[0.1, 0.2, 0.6, 0.8], [0.35, 0, 0, 0]], np.float32)  # divided by 0.1, 0.1, 0.2, 0.2: 1 2 3 4
-    loss = run._box_loss(torch.rand(8, 128), torch.tensor([1, 2, 0, 0, 0, 0, 0, 0]), targets)
+    loss = run._box_loss(torch.rand(8, 128), torch.tensor([1, 2, 0, 0, 0, 0, 0, 0]), targets, 8)
     expected = (1 - 0.5) * 4 + (0.5**2 / 2 + (5 - 0.5) + (6 - 0.5) + (7 - 0.5))
     assert loss.item() == pytest.approx(expected / 8, rel=1e-5)
 
@@ -126,6 +133,54 @@ def test_layers_learn_boxes_beside_classes_and_the_classes_alone_as_before(image
     assert both.curve[-1].validation_ap > 0.5
     assert not torch.equal(both.model.fc_boxes.weight, start)
     assert alone.model.fc_boxes is None
+
+
+PROGRAM = f"""
+import pickle
+import sys
+
+sys.path.insert(0, {str(ROOT)!r})
+import torch
+
+from detection.finetune import Finetuning
+from detection.training.distributed import ProcessGroup
+
+group = ProcessGroup.join(torch.device("cpu"))
+assert group.size == 2
+model, batches, validation, config, options, key = pickle.load(open(sys.argv[1], "rb"))
+batches.group = group
+run = Finetuning(model, batches, validation if group.rank == 0 else [], config, options, key, group)
+run.run()
+pooled = batches.block(0).mine.mean()
+if group.rank == 0:
+    torch.save([run.model.state_dict(), [vars(p) for p in run.curve], pooled], sys.argv[2])
+group.barrier()
+group.leave()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(images, tmp_path):
+    config = replace(CONFIG, schedule=((40, 0.05),))
+    one = training(images, tmp_path / "one", config, head=NormalizedHead, boxes=True)
+    other = training(images, tmp_path / "two", config, head=NormalizedHead, boxes=True)
+    other.model.head.dropout.p = one.model.head.dropout.p = 0.3
+    parts = (other.model, other.batches, other.validation, other.config, other.options, other.key)
+    (tmp_path / "parts").write_bytes(pickle.dumps(parts))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--no-python"]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", PROGRAM, tmp_path / "parts", tmp_path / "end.pt"],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    one.run()
+    weights, curve, pooled = torch.load(tmp_path / "end.pt", weights_only=False)
+    assert 0.2 < pooled < 0.8  # each pools the windows of its own images
+    for theirs, mine in zip(curve, one.curve, strict=True):
+        assert theirs == pytest.approx(vars(mine), rel=1e-3)
+    for name, tensor in one.model.state_dict().items():
+        if tensor.is_floating_point():
+            assert torch.allclose(weights[name], tensor, rtol=1e-3, atol=1e-4), name
 
 
 def test_training_works_in_bfloat16(images, tmp_path, bfloat16):

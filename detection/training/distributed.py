@@ -49,6 +49,11 @@ class ProcessGroup:
             dist.all_reduce(values)
         return values
 
+    def synchronize(self, module: nn.Module) -> None:
+        """Let the batch normalisation of a module use the batches of all processes."""
+        if self.size > 1:
+            _synchronize(module)
+
     def wrap(self, module: nn.Module, device: torch.device) -> nn.Module:
         """Return a module that averages gradients, and batch statistics, over all processes."""
         if self.size == 1:
@@ -62,6 +67,25 @@ def local_device(device: torch.device) -> torch.device:
     if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
         return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
     return device
+
+
+class SharedDropout(nn.Dropout):
+    """Dropout of a batch of which this process has some rows: the one that a single process draws for all rows.
+
+    Attributes:
+        rows: int64 (n,), the rows that this process has.
+        total: number of rows of the whole batch.
+    """
+
+    rows: torch.Tensor
+    total: int
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Drop numbers of (n, C)."""
+        if not self.training:
+            return input
+        kept = input.new_empty(self.total, *input.shape[1:]).bernoulli_(1 - self.p).div_(1 - self.p)
+        return input * kept[self.rows]
 
 
 class _SynchronizedBatchNorm(_BatchNorm):

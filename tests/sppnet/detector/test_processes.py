@@ -1,0 +1,75 @@
+"""Fine-tuning by several processes that torchrun starts."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from detection.networks.fc_head import FcHead
+from sppnet.detector.head_files import HEAD
+from tests import commands
+
+ROOT = Path(__file__).parents[3]
+FLAGS = ["--schedule", "30:5e-3", "--validate-every", "10", "--block", "7", "--width", "32", "--box-loss", "1"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+
+
+def flags(work, run):
+    return ["--devkit", str(work.devkit), "--run", str(run), *FLAGS]
+
+
+def two_processes(work, run, *more):
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [*TORCHRUN, "--", "tools/finetune.py", *flags(work, run), *map(str, more)]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def curve(run):
+    return json.loads((run / "head" / "finetune.json").read_text())["curve"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [[], ["--subspace", "64"]], ids=["pool5", "subspace"])
+def test_two_processes_train_the_layers_of_one(work, tmp_path, more):
+    one, two = work.run, shutil.copytree(work.run, tmp_path / "two")
+    assert commands.finetune([*flags(work, one), *more]) == 0
+    process = two_processes(work, two, *more)
+    out, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors[-2000:]
+    assert out.count("validation AP") == 1
+    for mine, theirs in zip(curve(two), curve(one), strict=True):
+        assert mine["loss"] == pytest.approx(theirs["loss"], rel=0.05)  # in bfloat16, where the processor has it
+    assert FcHead.load(two / "head" / HEAD).fc6.in_features == FcHead.load(one / "head" / HEAD).fc6.in_features
+
+
+def children(pid):
+    """The processes that torchrun has started."""
+    return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+def test_after_one_process_was_killed_the_same_command_continues(work, tmp_path):
+    whole, killed = work.run, shutil.copytree(work.run, tmp_path / "killed")
+    process = two_processes(work, whole)
+    process.communicate(timeout=200)
+    assert process.returncode == 0
+    process = two_processes(work, killed)
+    while not (killed / "head" / "finetune.pt").exists() and process.poll() is None:
+        time.sleep(0.01)
+    os.kill(children(process.pid)[-1], signal.SIGKILL)
+    process.communicate(timeout=200)
+    assert process.returncode != 0
+    again = two_processes(work, killed)
+    _, errors = again.communicate(timeout=200)
+    assert again.returncode == 0, errors[-2000:]
+    assert "resuming at iteration" in errors
+    assert (killed / "head" / HEAD).read_bytes() == (whole / "head" / HEAD).read_bytes()
