@@ -54,7 +54,7 @@ def test_a_finished_calibration_is_kept_and_detections_stay_valid(work, weights,
     monkeypatch.setattr(calibrating.svm, "trained_without", pytest.fail)
     assert commands.calibrate(flags(work, weights)) == 0
     assert "calibrated already" in caplog.text
-    monkeypatch.setattr("sppnet.detector.testing.detect_windows", pytest.fail)  # nothing is detected again
+    monkeypatch.setattr("sppnet.detector.detecting.detect_windows", pytest.fail)  # nothing is detected again
     assert commands.test_net(work.data) == 0
 
 

@@ -143,7 +143,7 @@ def test_probabilities(work, stopped, weights, monkeypatch):
 
 
 def test_detections(work, stopped):
-    stopped(commands.test_net, work.data, "sppnet.detector.testing.detect_windows")
+    stopped(commands.test_net, work.data, "sppnet.detector.detecting.detect_windows")
     assert not list((work.run / "detections").glob("test-*.npz"))
     assert commands.test_net(work.data) == 0
     assert len(load_npz(work.run / "detections" / "test-regressed.npz")[0]) == 4
@@ -156,7 +156,7 @@ def test_detections(work, stopped):
         "proposals.batch.search_file",
         "sppnet.detector.features.features.store_pyramid",
         "detection.training.mining.solve",
-        "sppnet.detector.testing.detect_windows",
+        "sppnet.detector.detecting.detect_windows",
     ],
 )
 def test_a_whole_training_with_other_settings_and_weights(work, stopped, others, where):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from detection.detection_table import load_npz, save_npz
 from detection.model import load
-from sppnet.detector import features, testing
+from sppnet.detector import convolving, detecting, testing
 from tests import commands
 from tests.data.test_formats import write_yolo
 from tests.sppnet.detector.test_runs import failure
@@ -56,8 +56,10 @@ def maps(work):
 @pytest.fixture
 def detected(monkeypatch):
     """Collects the images that are detected in."""
-    seen, real = [], testing._TestImages.evidence
-    monkeypatch.setattr(testing._TestImages, "evidence", lambda self, i: (seen.append(i), real(self, i))[1])
+    seen, real = [], detecting.ModelWithFeatures.evidence
+    monkeypatch.setattr(
+        detecting.ModelWithFeatures, "evidence", lambda self, i, boxes: (seen.append(i), real(self, i, boxes))[1]
+    )
     return seen
 
 
@@ -174,17 +176,17 @@ def test_given_boxes_do_not_hide_a_replaced_photo(mine, detected, tmp_path, caps
 
 def test_a_photo_that_is_replaced_during_an_interruption_is_convolved_again(mine, monkeypatch):
     shutil.rmtree(mine.run / "features")
-    seen, real = [], features._convolve
+    seen, real = [], convolving._convolve
 
-    def stopping(record, *rest):
+    def stopping(record, **rest):
         if len(seen) == 3:
             raise KeyboardInterrupt
         seen.append(record.id)
-        return real(record, *rest)
+        return real(record, **rest)
 
-    monkeypatch.setattr(features, "_convolve", stopping)
+    monkeypatch.setattr(convolving, "_convolve", stopping)
     assert commands.extract_features(mine.extract) == 130
-    monkeypatch.setattr(features, "_convolve", lambda record, *rest: (seen.append(record.id), real(record, *rest))[1])
+    monkeypatch.setattr(convolving, "_convolve", lambda r, **rest: (seen.append(r.id), real(r, **rest))[1])
     replace_photo(mine, seen[0])
     assert commands.extract_features(mine.extract) == 0
     assert (len(seen), seen.count(seen[0])) == (13, 2)

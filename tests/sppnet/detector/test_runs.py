@@ -317,7 +317,7 @@ def test_ctrl_c_in_a_stage_exits_130_and_the_same_command_finishes(work, stage, 
         ),
         "svms": ("detection.training.mining.solve", "model", commands.train_svms, work.data),
         "regression": ("sppnet.detector.bbox_regressors.fit_all", "model", commands.train_svms, work.data),
-        "detection": ("sppnet.detector.testing.detect_windows", "detections", commands.test_net, work.data),
+        "detection": ("sppnet.detector.detecting.detect_windows", "detections", commands.test_net, work.data),
     }[stage]
     shutil.rmtree(work.run / part)
     with monkeypatch.context() as patch:
