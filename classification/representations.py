@@ -7,13 +7,17 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from classification import views
 from classification.config import Layer
@@ -35,6 +39,7 @@ from classification.vector_files import (
 )
 from classification.views import View
 from detection import parallel
+from detection.engines.engine import Engine, WorkerLost, failed, settled
 from detection.files import parse_json, write_atomically
 from detection.memory import kept_flat
 from detection.photo_record import Stat, sha256_of, stat_of
@@ -60,6 +65,22 @@ class _Photo:
         return self.stat[: len(before.stat)] == before.stat if before.stat else not self.stat
 
 
+@dataclass(frozen=True)
+class _Vectors:
+    """The work on one photo, as an engine does it: a row per layer, the mean over the parts of a view."""
+
+    extractor: Extractor
+    view: View
+    layers: Sequence[Layer]
+
+    def __call__(self) -> Callable[[tuple[int, Path]], dict[Layer, NDArray[np.float32]]]:
+        return lambda numbered: self.rows(read(numbered[1]))
+
+    def rows(self, pixels: NDArray[np.uint8]) -> dict[Layer, NDArray[np.float32]]:
+        found = views.vectors(self.extractor, pixels, self.view, self.layers)
+        return {layer: normalized(vectors.mean(axis=0, keepdims=True))[0] for layer, vectors in found.items()}
+
+
 class Representations:
     """Vectors of length 1 of N photos, one array per layer, in one folder.
 
@@ -72,14 +93,18 @@ class Representations:
         extractor: the network.
         view: parts of a photo to show to the network.
         paths: files of the N photos.
+        engine: what runs photos through the network; None: this process, which reads the next one meanwhile.
 
     Raises:
         ValueError: the folder holds vectors of other settings or of entirely different photos, or is damaged.
         OSError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, extractor: Extractor, view: View, paths: Sequence[Path]) -> None:
+    def __init__(
+        self, folder: Path, extractor: Extractor, view: View, paths: Sequence[Path], engine: Engine | None = None
+    ) -> None:
         self.folder, self.extractor, self.view, self.paths = folder, extractor, view, paths
+        self.engine = engine
         _finish_exchange(folder)
         self._check_manifest()
 
@@ -118,16 +143,15 @@ class Representations:
             wanted |= True if array is None else array.missing
         for _ in range(int((~wanted).sum())):
             on_photo()
-        places, bad = np.flatnonzero(wanted).tolist(), []
-        photos = kept_flat(parallel.ahead(read, [self.paths[i] for i in places]))
-        for number, (path, photo) in zip(places, photos, strict=True):
+        bad = []
+        for number, outcome in kept_flat(self._found(np.flatnonzero(wanted).tolist(), layers)):
+            path = self.paths[number]
             try:
-                pixels = photo.result()
-            except (OSError, ValueError) as error:
+                found = outcome.result()
+            except (OSError, ValueError, WorkerLost) as error:
                 bad.append(str(error) if str(path) in str(error) else f"{path}: {error}")
                 continue
-            for layer, vectors in views.vectors(self.extractor, pixels, self.view, layers).items():
-                row = normalized(vectors.mean(axis=0, keepdims=True))[0]
+            for layer, row in found.items():
                 array = arrays[layer]
                 if array is None:
                     array = arrays[layer] = self._create_partial(layer, len(row))
@@ -140,6 +164,21 @@ class Representations:
             raise ValueError(f"{len(bad)} of {len(self.paths)} photos cannot be used: {'; '.join(bad[:3])}")
         for layer in layers:
             os.replace(self._path(layer, PARTIAL), self._path(layer))
+
+    def _found(
+        self, places: Sequence[int], layers: Sequence[Layer]
+    ) -> Iterator[tuple[int, Future[dict[Layer, NDArray[np.float32]]]]]:
+        """Yield the number of each photo and its finished future of a row per layer."""
+        work = _Vectors(self.extractor, self.view, layers)
+        if self.engine is None:
+            photos = parallel.ahead(read, [self.paths[i] for i in places])
+            for number, (_, photo) in zip(places, photos, strict=True):
+                error = photo.exception()
+                yield number, failed(error) if error else settled(partial(work.rows, photo.result()))
+            return
+        with closing(self.engine.map(work, ((i, self.paths[i]) for i in places))) as results:
+            for (number, _), outcome in results:
+                yield number, outcome
 
     def _is_sound(self, layer: Layer) -> bool:
         """Whether the array of a layer is on disk as it was computed; if not, its other rows become unfinished again.

@@ -13,6 +13,7 @@ from classification.vector_files import Rows
 from classification.views import View
 from data.class_folders import LabelledPhotos
 from sppnet.classifier.photos import run_folder
+from sppnet.engines import engine_of
 from sppnet.progress import log, progress
 from sppnet.run import exclusive
 from sppnet.settings.classifier import VectorSettings
@@ -39,7 +40,7 @@ def represent(
     """Compute the vectors of all splits, or read those that the run holds.
 
     Args:
-        settings: view, run folder, overwrite.
+        settings: view, run folder, overwrite, engine.
         extractor: the network.
         splits: split -> photos.
         layers: layers of the network.
@@ -59,7 +60,7 @@ def represent(
             remove(folder)  # of all splits, so that this command, if interrupted, continues without --overwrite
     for split, photos in splits.items():
         with exclusive(folders[split]):
-            rows = Representations(folders[split], extractor, view, photos.paths)
+            rows = Representations(folders[split], extractor, view, photos.paths, engine_of(settings, settings.device))
             done = rows.has(layers)
             if done:
                 log.info("%s: vectors are computed already", folders[split])

@@ -9,7 +9,15 @@ from typing import ClassVar, Literal
 
 from classification.config import Layer
 from sppnet.settings.base import option
-from sppnet.settings.shared import DeviceSettings, Metric, OverwriteSettings, Precision, SeedSettings, WeightsSettings
+from sppnet.settings.shared import (
+    DeviceSettings,
+    EngineSettings,
+    Metric,
+    OverwriteSettings,
+    Precision,
+    SeedSettings,
+    WeightsSettings,
+)
 
 ViewName = Literal["crop", "warp", "full", "ten"]
 TestViewName = Literal["crop", "ten", "full", "maps", "maps+full"]
@@ -54,7 +62,7 @@ class BenchmarkSettings(PhotoSettings):
 
 
 @dataclass(frozen=True)
-class VectorSettings(BenchmarkSettings, ComputeSettings):
+class VectorSettings(BenchmarkSettings, ComputeSettings, EngineSettings):
     """Which photos become vectors, by which network, and how it sees them."""
 
     backbone: str = option(

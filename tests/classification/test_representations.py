@@ -15,6 +15,7 @@ from classification.representations import Representations, remove
 from classification.views import View
 from data import class_folders
 from detection import files
+from detection.engines.processes import Processes
 from tests.classification.conftest import make_net, picture
 
 VIEW = View("full", 64)
@@ -40,6 +41,18 @@ def test_vectors_have_length_1_and_are_computed_once(extractor, paths, tmp_path,
     assert again.has(["spp", "fc7"])
     monkeypatch.setattr("classification.views.vectors", None)  # nothing is computed
     assert all(np.array_equal(rows, first[layer]) for layer, rows in again.get(["spp", "fc7"]).items())
+
+
+@pytest.mark.slow
+def test_workers_do_not_change_the_vectors(extractor, paths, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no photo")
+    here = Representations(tmp_path / "here", extractor, VIEW, paths).get(["spp", "fc7"])
+    there = Representations(tmp_path / "there", extractor, VIEW, paths, Processes(2)).get(["spp", "fc7"])
+    assert all(np.array_equal(here[layer], there[layer]) for layer in ("spp", "fc7"))
+    made = Representations(tmp_path / "bad", extractor, VIEW, [*paths[:3], bad], Processes(2))
+    with pytest.raises(ValueError, match=r"1 of 4 photos cannot be used: .*bad\.png"):
+        made.get(["spp"])
 
 
 def test_an_interrupted_run_resumes(extractor, paths, tmp_path, monkeypatch):
