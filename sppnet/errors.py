@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from data.names import listed, readable
 
+R = TypeVar("R", bound="dict[str, Any] | None")
 SHOWN = 3  # unusable files named in the last line; all are in the json report and were named before
 
 
 class Incomplete(RuntimeError):
-    """Part of the work could not be done; `result` holds what was done."""
+    """Part of the work could not be done; `result` holds what was done, if the report of the command does not."""
 
-    def __init__(self, message: str, result: dict[str, Any]) -> None:
+    def __init__(self, message: str, result: dict[str, Any] | None) -> None:
         super().__init__(message)
         self.result = result
 
@@ -22,11 +23,11 @@ class Abandoned(Incomplete):
     """The work is done as far as it goes, but a thread is still busy with something that nobody waits for."""
 
 
-def complete(result: dict[str, Any], bad: Mapping[str, str], total: int) -> dict[str, Any]:
+def complete(result: R, bad: Mapping[str, str], total: int) -> R:
     """Return the result if every file could be used.
 
     Args:
-        result: what was done.
+        result: what was done; None: what the report of the command holds.
         bad: file -> why it could not be used.
         total: number of files.
 

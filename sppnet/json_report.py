@@ -91,21 +91,29 @@ class CommandReport:
         yield
         self._append(self._endings.pop(), separated=False)
 
-    def finish(self, result: Mapping[str, Any]) -> None:
+    def finish(self, result: Mapping[str, Any] | None) -> None:
         """Write the report of the whole result, in one step.
+
+        Args:
+            result: plain values; None: the template with the items that were added.
 
         Raises:
             OSError: it cannot be written.
         """
-        if self.path:
+        if result is None:
+            self._append("", separated=False, finished=True)
+        elif self.path:
             write_report(self.path, result, self.settings, time.monotonic() - self._started)
 
-    def _append(self, text: str, separated: bool = True) -> None:
+    def _append(self, text: str, separated: bool = True, finished: bool = False) -> None:
         if self._file is None:
             return
         seconds = round(time.monotonic() - self._started, 2)
         report = {"result": self._template, "unfinished": True, "settings": self.settings, "seconds": seconds}
-        head, ending = (_json(report | self._fixed, 1) + "\n").split(_json(ITEMS))
+        report |= _circumstances() if finished else self._fixed
+        if finished:
+            del report["unfinished"]
+        head, ending = (_json(report, 1) + "\n").split(_json(ITEMS))
         if self._separator is None:
             text = head + text
         elif separated:

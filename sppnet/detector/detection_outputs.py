@@ -46,7 +46,6 @@ class DetectionOutputs:
         engine: detects in photos; None: this process does. Videos are always left to this process.
 
     Attributes:
-        rows: one dictionary per photo or video, photos first.
         bad: file -> why it could not be used.
     """
 
@@ -59,26 +58,14 @@ class DetectionOutputs:
         engine: Engine | None = None,
     ) -> None:
         self.detector, self.settings, self.say, self.engine = detector, settings, say, engine
-        self.rows: list[dict[str, Any]] = []
         self.bad: dict[str, str] = {}
         self._table = GrowingTable(settings.csv, DETECTION_COLUMNS)
         self._report = report
         self._export = DetectionExport(settings, detector.classes)
-        report.begin(self.result([ITEMS]))
+        report.begin({"classes": list(detector.classes), "images": [ITEMS], "unreadable": self.bad})
 
-    def result(self, images: Sequence[Any]) -> dict[str, Any]:
-        """The result of the command.
-
-        Args:
-            images: one item per photo or video.
-        """
-        return {"classes": list(self.detector.classes), "images": images, "unreadable": self.bad}
-
-    def detect(self, sources: Sequence[Source]) -> dict[str, Any]:
+    def detect(self, sources: Sequence[Source]) -> None:
         """Detect in every photo, then in every video; those that cannot be read are noted and left out.
-
-        Returns:
-            the result of the command.
 
         Raises:
             OSError: a result cannot be written.
@@ -90,7 +77,6 @@ class DetectionOutputs:
         self._table.append()
         if done := self._export.write():
             self.say(f"{readable(str(self.settings.export_to))}: {done.linked} photos linked, {done.copied} copied")
-        return self.result(self.rows)
 
     def _photos(self, sources: Sequence[Source]) -> None:
         if not sources:
@@ -128,9 +114,8 @@ class DetectionOutputs:
     def _photo(self, source: Source, found: Detections) -> None:
         records = found.records()
         self._pictures(source.place, found)
-        self.rows.append({"file": os.fspath(source.path), "detections": records})
         self._tabulate(source.path, 0, records)
-        self._report.add(self.rows[-1])
+        self._report.add({"file": os.fspath(source.path), "detections": records})
         self.say(f"{readable(str(source.path))}: {_counted(Counter(found.sorted().names))}")
         self._export.add(source, found)
 
@@ -154,24 +139,24 @@ class DetectionOutputs:
         except (OSError, ValueError) as error:
             self._bad(source.path, error)
             return
-        frames: list[Records] = []
-        row = {"file": os.fspath(source.path), "frames_a_second": video.rate, "frames": frames}
+        number = 0  # of finished frames
+        row = {"file": os.fspath(source.path), "frames_a_second": video.rate, "frames": [ITEMS]}
         counts: Counter[str] = Counter()
         with contextlib.ExitStack() as stack:
             bar = stack.enter_context(progress(video.count, 0, "frame", readable(video.path.name)))
             draw = stack.enter_context(self._film(source, video.rate))
             for found in self._detected(video):
-                if not frames:
-                    stack.enter_context(self._report.within(row | {"frames": [ITEMS]}))
-                    self.rows.append(row)
-                frames.append(found.records())
-                self._tabulate(source.path, len(frames) - 1, frames[-1])
-                self._report.add(frames[-1])
+                if not number:
+                    stack.enter_context(self._report.within(row))
+                records = found.records()
+                self._tabulate(source.path, number, records)
+                self._report.add(records)
+                number += 1
                 draw(found)
                 counts.update(found.names)
                 bar.update()
-        if frames:
-            self.say(f"{readable(str(source.path))}: {len(frames)} frames, {_counted(counts)}")
+        if number:
+            self.say(f"{readable(str(source.path))}: {number} frames, {_counted(counts)}")
 
     def _detected(self, video: VideoReader) -> Iterator[Detections]:
         """Detections of each frame, until the video ends or cannot be read further."""

@@ -30,9 +30,18 @@ def test_items_and_items_within_items_are_readable_as_they_come(tmp_path):
     report.add({"file": "c"})
     images = [{"file": "a"}, {"file": "film", "frames": frames}, {"file": "c"}]
     assert read(path)["result"] == {"images": images, "unreadable": bad}
-    report.finish({"images": images, "unreadable": bad})
+    report.finish(None)
     assert read(path)["result"] == {"images": images, "unreadable": bad}
     assert "unfinished" not in read(path)
+
+
+def test_a_report_without_items_is_complete_too(tmp_path):
+    report = CommandReport(tmp_path / "r.json")
+    report.begin({"images": [ITEMS], "unreadable": {"b": "damaged"}})
+    report.finish(None)
+    assert read(tmp_path / "r.json")["result"] == {"images": [], "unreadable": {"b": "damaged"}}
+    assert "unfinished" not in read(tmp_path / "r.json")
+    CommandReport(None).finish(None)
 
 
 def test_an_interruption_within_an_item_leaves_it_readable(tmp_path):

@@ -6,7 +6,7 @@ sppnet classify holiday/ --model runs/photos-classification/classifier
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from data.names import readable
 from sppnet.errors import complete, one_line
@@ -21,8 +21,8 @@ SETTINGS = ClassifySettings
 REPORTS_ITEMS = True
 
 
-def run(settings: ClassifySettings, report: CommandReport) -> dict[str, Any]:
-    """Return the best classes of each photo with their scores."""
+def run(settings: ClassifySettings, report: CommandReport) -> None:
+    """Report the best classes of each photo with their scores."""
     from classification.classifier import SPPClassifier
     from data import media
     from detection import parallel
@@ -38,7 +38,6 @@ def run(settings: ClassifySettings, report: CommandReport) -> dict[str, Any]:
         check_name(output, inputs)
     weights = s.weights or "pretrained"
     classifier = SPPClassifier.from_pretrained(s.model, device=s.device, weights=weights, precision=s.precision)
-    rows: list[dict[str, Any]] = []
     bad: dict[str, str] = {}
     table = GrowingTable(s.csv, CLASS_COLUMNS)
     report.begin({"photos": [ITEMS], "unreadable": bad})
@@ -51,11 +50,10 @@ def run(settings: ClassifySettings, report: CommandReport) -> dict[str, Any]:
                 bad[os.fspath(path)] = text if str(path) in text else f"{path}: {text}"
                 log.warning("left out: %s", bad[os.fspath(path)])
             else:
-                rows.append({"file": os.fspath(path), "classes": [{"class": n, "score": v} for n, v in found]})
                 shown = readable(str(path))
                 table.append((shown, name, f"{score:.4f}") for name, score in found)
-                report.add(rows[-1])
+                report.add({"file": os.fspath(path), "classes": [{"class": n, "score": v} for n, v in found]})
                 print(f"{shown}: {', '.join(f'{name} {score:.2f}' for name, score in found)}")
             bar.update()
     table.append()
-    return complete({"photos": rows, "unreadable": bad}, bad, len(paths))
+    complete(None, bad, len(paths))

@@ -9,7 +9,7 @@ sppnet detect holiday/ --export cvat --export-to to_correct/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sppnet.errors import complete
 from sppnet.settings.commands import DetectSettings
@@ -21,8 +21,8 @@ SETTINGS = DetectSettings
 REPORTS_ITEMS = True
 
 
-def run(settings: DetectSettings, report: CommandReport) -> dict[str, Any]:
-    """Return what was found, photo by photo."""
+def run(settings: DetectSettings, report: CommandReport) -> None:
+    """Detect, and report photo by photo."""
     from data import media
     from detection.pictures import video
     from sppnet.detector.detection_export import check_export
@@ -44,4 +44,5 @@ def run(settings: DetectSettings, report: CommandReport) -> dict[str, Any]:
     if s.threshold is not None and detector.model.calibration is None:
         raise ValueError(f"--threshold: {s.model} states no probabilities; train it again, or give --score-threshold")
     outputs = DetectionOutputs(detector, s, report, print, engine)
-    return complete(outputs.detect(sources), outputs.bad, len(sources))
+    outputs.detect(sources)
+    complete(None, outputs.bad, len(sources))

@@ -3,8 +3,8 @@
 Runs between extract-features and train-svms; `train-svms --features fc7` then learns from the layers. Several processes
 share every batch, on one machine or on many that share the run folder:
 
-sppnet stage finetune --voc2007 --schedule 4000:1e-2,2000:1e-3
-torchrun --nproc-per-node 2 tools/finetune.py --voc2007 --schedule 4000:1e-2,2000:1e-3
+sppnet stage finetune --voc2007 --mirror
+torchrun --nproc-per-node 2 tools/finetune.py --voc2007 --mirror
 """
 
 from __future__ import annotations
