@@ -5,6 +5,7 @@ import pickle
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,28 @@ def test_a_photo_that_cannot_be_read_is_named_or_left_out(work, engine, capsys):
         photo.write_bytes(whole)
     assert not list(work.run.rglob(f"features/*/{photo.stem}.maps"))
     assert list(work.run.rglob("features/*/*.maps"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["processes", "ray"])
+def test_after_a_kill_the_same_command_does_the_rest_only(work, finished, name):
+    if name == "ray":
+        pytest.importorskip("ray", reason="needs Ray; install the extra cluster")
+    shutil.rmtree(work.run / "features")
+    given = [flag for flag in work.extract if flag not in ("-j", "1")]
+    command = [sys.executable, "-m", "sppnet", "stage", "extract-features", *given, "--engine", name, "-j", "2"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not list(work.run.rglob("features/*/*.maps")) and process.poll() is None:
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    time.sleep(2)  # workers end within a second
+    times = {path: path.stat().st_mtime_ns for path in work.run.rglob("features/*/*.maps")}
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == 0
+    assert times.items() <= {path: path.stat().st_mtime_ns for path in work.run.rglob("features/*/*.maps")}.items()
+    made = files(work.run, "features/*/*.maps")
+    assert len(made) == 12
+    assert made == files(finished, "features/*/*.maps")
 
 
 @pytest.mark.slow
