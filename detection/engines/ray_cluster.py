@@ -6,7 +6,8 @@ import itertools
 import logging
 import os
 import socket
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -146,6 +147,7 @@ class _Hand:
     starting: Any  # reference to the result of its start
     tasks: deque[tuple[_Task, Any]] = field(default_factory=deque)  # with references to their results
     ready: bool = False
+    node: str = ""
 
     @property
     def awaited(self) -> Any:
@@ -171,6 +173,8 @@ class _Crew:
         self.actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(_actor_class())
         self.hands: list[_Hand] = []
         self.code, self.false_starts = workers.code_digest(), 0
+        self.finished: Counter[str] = Counter()  # items per node
+        self.started = time.monotonic()
 
     def hire(self) -> None:
         """Start an actor as soon as the cluster has room."""
@@ -178,9 +182,12 @@ class _Crew:
         self.hands.append(_Hand(actor, actor.start.remote(str(workers.ROOT), self.code, self.made, self.cpus)))
 
     def dismiss(self) -> None:
-        """End all actors."""
+        """End all actors, and tell what each node has done."""
         for hand in self.hands:
             self.ray.kill(hand.actor)
+        seconds = time.monotonic() - self.started
+        for node, count in self.finished.most_common():
+            log.info("Ray node %s: %d images, %.3g per second", node, count, count / seconds)
 
     def work(self) -> Generator[tuple[Any, Future[Any]], None, None]:
         """Yield the items with their futures."""
@@ -218,9 +225,12 @@ class _Crew:
             yield from self._replaced(hand, " ".join(str(error).split()))
         else:
             if hand.ready:
+                self.finished[hand.node] += 1
                 yield hand.tasks.popleft()[0].item, settled(lambda: result)
-            elif result:
-                raise RuntimeError(f"{result}; install the same version there as here")
+                return
+            hand.node, problem = result
+            if problem:
+                raise RuntimeError(f"node {hand.node}: {problem}; install the same version there as here")
             hand.ready, self.false_starts = True, 0
 
     def _replaced(self, hand: _Hand, reason: str) -> Iterator[tuple[Any, Future[Any]]]:
@@ -252,26 +262,27 @@ def _actor_class() -> type:
     """
 
     class Worker:
-        def start(self, root: str, code: str, made: bytes, cpus: int) -> str:
-            """Get ready; return why this node cannot, or an empty text."""
+        def start(self, root: str, code: str, made: bytes, cpus: int) -> tuple[str, str]:
+            """Get ready; return the name of the node, and why it cannot, or an empty text."""
             import pickle
             import platform
             import sys
 
+            node = platform.node()
             sys.path.insert(0, root)
             try:
                 from detection.engines import workers
 
                 workers.import_packages()
             except ImportError as error:
-                return f"node {platform.node()}: cannot import sppnet ({error})"
+                return node, f"cannot import sppnet ({error})"
             finally:
                 sys.path.remove(root)
             if workers.code_digest() != code:
-                return f"node {platform.node()}: has another version of sppnet"
+                return node, "has another version of sppnet"
             workers.use_threads(cpus)
             self.work = pickle.loads(made)()
-            return ""
+            return node, ""
 
         def do(self, item: Any) -> Any:
             return self.work(item)
