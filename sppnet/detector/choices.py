@@ -11,7 +11,7 @@ from typing import Any
 
 from data.records import Dataset
 from detection.files import parse_json, write_atomically
-from detection.model import MODEL
+from detection.model_settings import MODEL
 from sppnet.detector import choice_rules
 from sppnet.detector.head_files import read_notes
 from sppnet.detector.overwriting import load_finished

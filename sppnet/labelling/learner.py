@@ -14,7 +14,7 @@ from detection import detection_table, features, model
 from detection.cache import FeatureCache
 from detection.detections import Detections
 from detection.image import read
-from detection.model import MODEL
+from detection.model_settings import MODEL
 from detection.parallel import thread_count
 from detection.photo_record import PhotoRecord
 from detection.training import live

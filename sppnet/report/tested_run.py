@@ -19,7 +19,7 @@ from detection.evaluation import coco, errors, voc
 from detection.evaluation.coco import CocoResult
 from detection.evaluation.errors import Errors, Kind
 from detection.evaluation.voc import EvaluationResult, Metric
-from detection.model import MODEL
+from detection.model_settings import MODEL
 from detection.photo_record import PhotoRecord
 from proposals import io, recall
 from proposals.batch import photos_file

@@ -9,7 +9,8 @@ from typing import Any
 
 from detection import zoo
 from detection.files import parse_json
-from detection.model import CARD, MODEL
+from detection.model import CARD
+from detection.model_settings import MODEL
 from sppnet.errors import one_line
 from sppnet.settings.commands import BUNDLED
 
