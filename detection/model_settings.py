@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, get_args
@@ -18,6 +20,7 @@ Format = Literal[2, 3, 4]  # since format 3, box regressors may see fc7, since f
 FORMATS: tuple[int, ...] = get_args(Format)
 MODEL = zoo.MODEL
 SVMS, HEAD, REGRESSORS = "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
+DIGEST = "digest"  # in model.json: SHA-256 of all other values; older models have none
 
 
 class Notes(TypedDict, total=False):
@@ -71,7 +74,7 @@ class ModelSettings:
 
 
 def write_settings(folder: Path, values: dict[str, Any]) -> None:
-    """Write model.json atomically.
+    """Write model.json atomically, with the digest of its values.
 
     Args:
         folder: model folder.
@@ -81,11 +84,12 @@ def write_settings(folder: Path, values: dict[str, Any]) -> None:
         ValueError: a value is not as its annotation says; nothing is written.
         OSError: the file cannot be written.
     """
-    text = json.dumps(values, indent=1)
+    plain = json.loads(json.dumps(values))  # as it will be read
     try:
-        _settings_of(json.loads(text))
+        _settings_of(plain)
     except ValueError as error:
         raise ValueError(f"{folder / MODEL}: not written ({error})") from error
+    text = json.dumps(values | {DIGEST: digest_of(plain)}, indent=1)
     write_atomically(folder / MODEL, [f"{text}\n".encode()])
 
 
@@ -94,16 +98,27 @@ def read_settings(folder: Path) -> ModelSettings:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: it is not JSON, or a value is missing or not as its annotation says; the line names it.
+        ValueError: it is not JSON, a value is missing or not as its annotation says, which the line names, or the
+            values are not those that were written.
         OSError: the file cannot be read.
     """
     path = folder / MODEL
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such model; run `sppnet train`, or name another folder")
     try:
-        return _settings_of(parse_json(path.read_text("utf-8")))
+        values = parse_json(path.read_text("utf-8"))
+        found = _settings_of(values)
+        if DIGEST in values and values[DIGEST] != digest_of(values):
+            raise ValueError(f"its values do not match its {DIGEST}; if you changed one yourself, delete the {DIGEST}")
+        return found
     except ValueError as error:
         raise damaged(folder, f"{MODEL}: {error}") from error
+
+
+def digest_of(values: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of values of JSON, whatever their order and layout, apart from their own digest."""
+    others = {name: value for name, value in values.items() if name != DIGEST}
+    return hashlib.sha256(json.dumps(others, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def damaged(folder: Path, why: object) -> ValueError:

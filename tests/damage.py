@@ -1,7 +1,11 @@
 """Files as a failing disk returns them."""
 
+import json
 import random
 from pathlib import Path
+from typing import Any
+
+from detection.model_settings import DIGEST, MODEL, digest_of
 
 
 def flip_bits(path: Path, count: int = 20, seed: int = 0) -> None:
@@ -15,3 +19,8 @@ def flip_bits(path: Path, count: int = 20, seed: int = 0) -> None:
 def without_checksum(path: Path) -> None:
     """Leave a checked file as earlier versions wrote it."""
     path.write_bytes(path.read_bytes()[: -len("\nsha256 \n") - 64])
+
+
+def write_model_settings(folder: Path, values: dict[str, Any]) -> None:
+    """Write a model.json of any values, with their digest."""
+    (folder / MODEL).write_text(json.dumps(values | {DIGEST: digest_of(values)}))

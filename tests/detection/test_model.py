@@ -17,6 +17,7 @@ from detection.linear_detectors import LinearDetectors
 from detection.model_settings import MODEL
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.weights import half_precision
+from tests.damage import write_model_settings
 from tests.detection.conftest import trained, windows
 
 
@@ -125,7 +126,7 @@ def test_a_value_of_another_kind_is_an_error_that_names_the_model(body, tmp_path
 def test_other_names_than_there_are_svms_are_an_error(body, tmp_path, classes):
     trained(body).save(tmp_path)
     settings = json.loads((tmp_path / MODEL).read_text())
-    (tmp_path / MODEL).write_text(json.dumps(settings | {"classes": classes}))
+    write_model_settings(tmp_path, settings | {"classes": classes})
     with pytest.raises(ValueError, match=r"damaged model \((svms.*not those of \d classes|model.*different)"):
         model.load(tmp_path)
 

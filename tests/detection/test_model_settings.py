@@ -1,5 +1,6 @@
 """model.json: every value is of the kind and size that its annotation says, or the model is refused by name."""
 
+import contextlib
 import json
 import re
 from dataclasses import replace
@@ -9,7 +10,7 @@ import pytest
 from detection import config, model, zoo
 from detection.calibration import Calibration
 from detection.config import PAPER, RELEASED, PoolingConfig, View
-from detection.model_settings import MODEL, read_settings
+from detection.model_settings import DIGEST, MODEL, read_settings
 from sppnet.settings.commands import DetectSettings, ServeSettings
 from sppnet.settings.detector import SVMSettings, TestSettings
 from sppnet.settings.train import TrainSettings
@@ -68,6 +69,7 @@ def test_bundled_models_are_as_their_annotations_say(name):
 )
 def test_what_older_models_lack_has_its_default(whole, tmp_path, place):
     change(whole, tmp_path, place, ...)
+    change(tmp_path, tmp_path, DIGEST, ...)
     part = place.split(".")[1:]
     found, default = read_settings(tmp_path).config, PAPER
     for name in part:
@@ -173,6 +175,51 @@ def test_what_could_not_be_read_is_not_written(body, tmp_path):
     with pytest.raises(ValueError, match=r"model\.json: not written \(config\.pooling\.scales\[0\]: expected"):
         wrong.save(tmp_path)
     assert not (tmp_path / MODEL).exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        *(
+            ("calibration.slopes.1", 2.5),
+            ("calibration.thresholds.0", 0.45),
+            ("calibration", None),
+            ("calibration", ...),
+        ),
+        *(("notes.data", "other"), ("svm_feature_scale", 0.71), ("bbox_feature_scale", 1), ("weights_hash", "0")),
+        *(("classes.0", "z"), ("config.test.nms_iou", 0.4), ("more", 1), (DIGEST, None), (DIGEST, "0" * 64)),
+    ],
+)
+def test_values_that_could_be_right_are_refused_if_they_are_others_than_were_saved(whole, tmp_path, place, value):
+    change(whole, tmp_path, place, value)
+    with pytest.raises(
+        ValueError, match=rf"^{tmp_path}: damaged model \(model\.json: its values do not match its digest"
+    ):
+        model.load(tmp_path)
+
+
+def test_every_flipped_bit_of_a_calibration_is_noticed(whole, tmp_path):
+    text = (whole / MODEL).read_bytes()
+    first, last = text.index(b'"calibration"'), text.index(b'"notes"')
+    for place in range(first, last):
+        for bit in range(8):
+            flipped = bytearray(text)
+            flipped[place] ^= 1 << bit
+            (tmp_path / MODEL).write_bytes(flipped)
+            with contextlib.suppress(ValueError):
+                assert read_settings(tmp_path) == read_settings(whole)  # only white space is another
+
+
+def test_the_digest_does_not_depend_on_order_or_layout(whole, tmp_path):
+    values = json.loads((whole / MODEL).read_text())
+    (tmp_path / MODEL).write_text(json.dumps(dict(reversed(values.items()))))
+    assert read_settings(tmp_path) == read_settings(whole)
+
+
+def test_a_model_without_digest_is_read_as_before(whole, tmp_path):
+    change(whole, tmp_path, DIGEST, ...)
+    change(tmp_path, tmp_path, "calibration.slopes.1", 2.5)
+    assert read_settings(tmp_path).calibration.slopes == (1.0, 2.5, 3.0)
 
 
 def test_settings_allow_what_models_do():

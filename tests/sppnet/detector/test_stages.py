@@ -23,6 +23,7 @@ from detection.training.batches import WindowBatches
 from proposals.io import load as load_boxes
 from sppnet.detector import calibrating, finetuning
 from tests import commands
+from tests.damage import write_model_settings
 
 CALIBRATION = Calibration((1.0,) * 6, (0.0,) * 6, (0.5,) * 6)
 
@@ -540,6 +541,6 @@ def test_models_of_other_classes_do_not_score_together(work, tmp_path, capsys):
     shutil.copytree(work.run, other.parent)
     settings = json.loads((other / "model.json").read_text())
     settings["classes"][0] = "unicorn"
-    (other / "model.json").write_text(json.dumps(settings))
+    write_model_settings(other, settings)
     assert commands.test_net([*work.data, "--model", str(work.run / "model"), "--model", str(other)]) == 1
     assert "expected models of the same classes" in capsys.readouterr().err
