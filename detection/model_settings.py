@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict, get_args
@@ -15,12 +13,13 @@ from detection.config import Config, Count, Factor
 from detection.files import parse_json, write_atomically
 from detection.networks.fc_head import Layer
 from detection.plain_values import MAY_BE_ABSENT, Limits, read, shown
+from detection.value_digest import check_digest, with_digest
 
 Format = Literal[2, 3, 4]  # since format 3, box regressors may see fc7, since format 4, SVMs may see pool5 and fc7
 FORMATS: tuple[int, ...] = get_args(Format)
 MODEL = zoo.MODEL
+Scale = Annotated[float, Limits(0, 1e30, above=True)]  # of features; finite in single precision
 SVMS, HEAD, REGRESSORS = "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
-DIGEST = "digest"  # in model.json: SHA-256 of all other values; older models have none
 
 
 class Notes(TypedDict, total=False):
@@ -32,13 +31,13 @@ class Notes(TypedDict, total=False):
     category_ids: list[int | str | None]
     data: str
     images: Count
-    layer: str
+    layer: Literal["pool5", "fc6", "fc7", "pool5+fc7"]
     head: str | None
     svm: dict[str, Any]
-    max_negatives_per_image: Count | None
+    max_negatives_per_image: Annotated[int, Limits(1, 10**9)] | None
     solver: Literal["shared", "liblinear"]
     seed: Count
-    energy: Factor
+    energy: Annotated[float, Limits(0, 1, above=True)]
     softmax_weight: Factor
     train_views: list[str]
     svm_seconds: Factor
@@ -46,10 +45,10 @@ class Notes(TypedDict, total=False):
 
 
 class Proposals(TypedDict, total=False):
-    """How windows were made, as far as commands rely on it; `ProposalSettings` knows the rest."""
+    """How windows were made, as far as commands rely on it; see `ProposalSettings`."""
 
+    version: int
     source: str
-    file: str
     max_boxes: Count | None
 
 
@@ -64,8 +63,8 @@ class ModelSettings:
     proposals: Proposals
     config: Config
     features: Literal["pool5", "fc6", "fc7", "pool5+fc7"]
-    svm_feature_scale: float
-    bbox_feature_scale: float
+    svm_feature_scale: Scale
+    bbox_feature_scale: Scale
     box_regression: bool
     notes: Notes
     sha256: dict[str, str]  # file -> its hash
@@ -84,12 +83,11 @@ def write_settings(folder: Path, values: dict[str, Any]) -> None:
         ValueError: a value is not as its annotation says; nothing is written.
         OSError: the file cannot be written.
     """
-    plain = json.loads(json.dumps(values))  # as it will be read
+    text = json.dumps(with_digest(values), indent=1)
     try:
-        _settings_of(plain)
+        _settings_of(json.loads(text))
     except ValueError as error:
         raise ValueError(f"{folder / MODEL}: not written ({error})") from error
-    text = json.dumps(values | {DIGEST: digest_of(plain)}, indent=1)
     write_atomically(folder / MODEL, [f"{text}\n".encode()])
 
 
@@ -108,17 +106,10 @@ def read_settings(folder: Path) -> ModelSettings:
     try:
         values = parse_json(path.read_text("utf-8"))
         found = _settings_of(values)
-        if DIGEST in values and values[DIGEST] != digest_of(values):
-            raise ValueError(f"its values do not match its {DIGEST}; if you changed one yourself, delete the {DIGEST}")
+        check_digest(values)
         return found
     except ValueError as error:
         raise damaged(folder, f"{MODEL}: {error}") from error
-
-
-def digest_of(values: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of values of JSON, whatever their order and layout, apart from their own digest."""
-    others = {name: value for name, value in values.items() if name != DIGEST}
-    return hashlib.sha256(json.dumps(others, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def damaged(folder: Path, why: object) -> ValueError:
@@ -136,6 +127,9 @@ def _settings_of(values: Any) -> ModelSettings:
         raise ValueError(f"sha256: expected {SVMS}, {REGRESSORS} and {HEAD} only, got {shown(list(found.sha256))}")
     if len(set(found.classes)) < len(found.classes):
         raise ValueError(f"classes: expected different names, got {shown(list(found.classes))}")
+    ids = found.notes.get("category_ids")
+    if ids and len(ids) != len(found.classes):
+        raise ValueError(f"notes.category_ids: expected one for each of {len(found.classes)} classes, got {len(ids)}")
     if found.calibration:
         found.calibration.check(len(found.classes))
     return found

@@ -107,9 +107,11 @@ def describe(kind: Any) -> str:
     if origin in UNIONS:
         return " or ".join("null" if a is types.NoneType else describe(a) for a in args)
     if origin is Literal:
-        return f"one of {', '.join(map(str, args))}"
+        return f"{'one of ' if len(args) > 1 else ''}{', '.join(map(str, args))}"
     if origin in (tuple, list):
-        count = f"{limits} " if limits else "" if origin is list or Ellipsis in args else f"{len(args)} "
+        if len(set(args) - {Ellipsis}) > 1:
+            return f"a list of {', '.join(map(describe, args))}"
+        count = f"{limits} " if limits else f"{len(args)} " if len(args) > 1 and Ellipsis not in args else ""
         return f"a list of {count}values, each {describe(args[0])}"
     preposition = "" if limits is None else " " if limits.above else " from "
     return NAMES.get(bare, MAPPING) + preposition + str(limits or "")

@@ -5,7 +5,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from detection.model_settings import DIGEST, MODEL, digest_of
+from detection.model_settings import MODEL
+from detection.value_digest import with_digest
 
 
 def flip_bits(path: Path, count: int = 20, seed: int = 0) -> None:
@@ -23,4 +24,4 @@ def without_checksum(path: Path) -> None:
 
 def write_model_settings(folder: Path, values: dict[str, Any]) -> None:
     """Write a model.json of any values, with their digest."""
-    (folder / MODEL).write_text(json.dumps(values | {DIGEST: digest_of(values)}))
+    (folder / MODEL).write_text(json.dumps(with_digest(values)))

@@ -15,7 +15,7 @@ HEADERS = "data.photo_files"
 
 LEAVES = {
     *("detection.boxes", "detection.image", "detection.files", "detection.checked_file", "detection.npz_file"),
-    "detection.photo_record",
+    *("detection.photo_record", "detection.plain_values"),
     "detection.pictures.contact_sheet",
 }
 """What proposals may use of detection."""

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from detection import config, model, zoo
 from detection.calibration import Calibration
 from detection.config import PAPER, RELEASED, PoolingConfig, View
-from detection.model_settings import DIGEST, MODEL, read_settings
+from detection.detector import SPPDetector
+from detection.model_settings import MODEL, read_settings
+from detection.value_digest import DIGEST
+from detection.weights.state_dict import write_state
 from sppnet.settings.commands import DetectSettings, ServeSettings
 from sppnet.settings.detector import SVMSettings, TestSettings
 from sppnet.settings.train import TrainSettings
@@ -226,3 +230,30 @@ def test_settings_allow_what_models_do():
     for kind in (SVMSettings, TestSettings, TrainSettings, DetectSettings, ServeSettings):
         assert kind.kinds()["scales"][1].maximum == config.LARGEST_SIDE
     assert SVMSettings.kinds()["levels"][1].maximum == config.MOST_BINS
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("proposals", {"version": 2, "source": "slow"}, "source: expected one of ss, "),
+        ("proposals", {"version": 2, "source": "ss", "min_side": "x"}, "proposals.min_side: expected an integer"),
+        ("network", "http://127.0.0.1/x", "network: http://127.0.0.1/x: expected a network"),
+        ("config.pooling.levels", [1, 2], "model: expects pooled vectors of length"),
+    ],
+)
+def test_values_that_do_not_fit_are_an_error_that_names_the_model(whole, body, tmp_path, place, value, message):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    change(whole, tmp_path, place, value)
+    change(tmp_path, tmp_path, DIGEST, ...)
+    write_state(tmp_path / "weights.safetensors", body.state_dict())
+    with pytest.raises(ValueError, match=rf"^{tmp_path}: {message}"):
+        SPPDetector.from_pretrained(tmp_path, device="cpu", weights=tmp_path / "weights.safetensors")
+
+
+def test_ids_of_categories_are_as_many_as_classes(whole, tmp_path):
+    change(whole, tmp_path, "notes.category_ids", [1, 2])
+    with pytest.raises(ValueError, match=r"notes\.category_ids: expected one for each of 3 classes, got 2"):
+        read_settings(tmp_path)
+    change(whole, tmp_path, "notes.category_ids", [7, "8", None])
+    change(tmp_path, tmp_path, DIGEST, ...)
+    assert read_settings(tmp_path).notes["category_ids"] == [7, "8", None]

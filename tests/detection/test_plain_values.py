@@ -75,11 +75,11 @@ def test_right_values_have_the_types_of_their_annotations():
         ("share", 10**400, r"share: .* got 1000\d+\.\.\.\d+"),
         ("share", True, "share: .* got True"),
         ("share", "0.5", "share: .* got '0.5'"),
-        ("pair", [1], r"pair: expected a list of 2 values, each an integer, got \[1\]"),
-        ("pair", [1, 2, 3], "pair: expected a list of 2 values"),
+        ("pair", [1], r"pair: expected a list of an integer, a number, got \[1\]"),
+        ("pair", [1, 2, 3], "pair: expected a list of an integer, a number"),
         ("pair", [1, "x"], r"pair\[1\]: expected a number, got 'x'"),
-        ("pair", 1, "pair: expected a list of 2 values"),
-        ("pair", {"0": 1, "1": 2}, "pair: expected a list of 2 values"),
+        ("pair", 1, "pair: expected a list of an integer, a number"),
+        ("pair", {"0": 1, "1": 2}, "pair: expected a list of an integer, a number"),
         ("sides", [], r"sides: expected a list of 1 to 3 values, each an integer from 1 to 100, got \(\)"),
         ("sides", [1] * 4, "sides: expected a list of 1 to 3 values"),
         ("sides", [1, -1], r"sides\[1\]: expected an integer from 1 to 100, got -1"),
@@ -128,4 +128,5 @@ def test_of_a_typed_dict_the_known_names_are_checked():
 
 def test_annotations_in_words():
     assert describe(dict[str, str] | None) == "names with values or null"
+    assert describe(tuple[int, int]) == "a list of 2 values, each an integer"
     assert describe(list[bool]) == "a list of values, each true or false"

@@ -20,6 +20,7 @@ from detection.networks.low_rank import LowRankLinear
 from detection.networks.softmax import SoftmaxClassifier
 from detection.training import mining
 from detection.training.batches import WindowBatches
+from detection.value_digest import with_digest
 from proposals.io import load as load_boxes
 from sppnet.detector import calibrating, finetuning
 from tests import commands
@@ -506,7 +507,8 @@ def test_a_class_without_windows_is_named(work, capsys, caplog, monkeypatch):
 def test_softmax_of_other_classes_is_refused(work, capsys):
     assert commands.finetune([*work.data, "--schedule", "2:1e-3", "--width", "8", "--block", "2"]) == 0
     settings = work.run / "head" / "finetune.json"
-    settings.write_text(settings.read_text().replace('"cat"', '"dog"'))
+    notes = json.loads(settings.read_text().replace('"cat"', '"dog"'))
+    settings.write_text(json.dumps(with_digest(notes)))
     assert commands.test_net([*work.data, "--scores", "softmax"]) == 1
     assert "fine-tuned for other classes than the model" in capsys.readouterr().err
 
