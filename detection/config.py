@@ -22,6 +22,7 @@ SMALLEST_VIEW, LARGEST_VIEW = 0.1, 10.0
 
 # What a model's file may hold, see `plain_values`: far more than is of use, but no more than memory holds.
 Count = Annotated[int, Limits(0, 10**9)]
+Seed = Annotated[int, Limits(0, 2**63)]
 Bins = Annotated[int, Limits(1, MOST_BINS)]
 Share = Annotated[float, Limits(0, 1)]
 Factor = Annotated[float, Limits(0, 1e9)]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypedDict, get_args
 
 from detection import zoo
 from detection.calibration import Calibration
-from detection.config import Config, Count, Factor
+from detection.config import Config, Count, Factor, Seed
 from detection.files import parse_json, write_atomically
 from detection.networks.fc_head import Layer
 from detection.plain_values import MAY_BE_ABSENT, Limits, read, shown
@@ -36,7 +36,7 @@ class Notes(TypedDict, total=False):
     svm: dict[str, Any]
     max_negatives_per_image: Annotated[int, Limits(1, 10**9)] | None
     solver: Literal["shared", "liblinear"]
-    seed: Count
+    seed: Seed
     energy: Annotated[float, Limits(0, 1, above=True)]
     softmax_weight: Factor
     train_views: list[str]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypedDict
 
 from torch import nn
 
-from detection.config import Count, Factor, FinetuneConfig
+from detection.config import Count, Factor, FinetuneConfig, Seed
 from detection.files import parse_json, write_atomically
 from detection.networks.fc_head import FcHead
 from detection.plain_values import Limits, read
@@ -34,7 +34,7 @@ class Notes(TypedDict, total=False):
     train_views: list[str]
     validation: Annotated[float, Limits(0, 1, above=True)]
     block: Annotated[int, Limits(1, 10**9)]
-    seed: Count
+    seed: Seed
     box_loss: Factor
     subspace: Count
     finetune: FinetuneConfig

@@ -15,8 +15,10 @@ from detection.detector import SPPDetector
 from detection.model_settings import MODEL, read_settings
 from detection.value_digest import DIGEST
 from detection.weights.state_dict import write_state
+from proposals.sources import ProposalSettings
 from sppnet.settings.commands import DetectSettings, ServeSettings
 from sppnet.settings.detector import SVMSettings, TestSettings
+from sppnet.settings.shared import LARGEST_SEED
 from sppnet.settings.train import TrainSettings
 from tests.detection.conftest import trained
 
@@ -224,6 +226,15 @@ def test_a_model_without_digest_is_read_as_before(whole, tmp_path):
     change(whole, tmp_path, DIGEST, ...)
     change(tmp_path, tmp_path, "calibration.slopes.1", 2.5)
     assert read_settings(tmp_path).calibration.slopes == (1.0, 2.5, 3.0)
+
+
+def test_models_hold_the_largest_values_that_settings_allow(whole, tmp_path):
+    largest = {"notes.seed": LARGEST_SEED, "config.pooling.scales": [config.LARGEST_SIDE], "config.test.nms_iou": 1}
+    for place, value in (largest | {"config.pooling.context": [10], "proposals.seed": LARGEST_SEED}).items():
+        change(whole, tmp_path, place, value)
+        change(tmp_path, tmp_path, DIGEST, ...)
+        read_settings(tmp_path)
+    assert ProposalSettings.from_meta(ProposalSettings(seed=LARGEST_SEED).meta).seed == LARGEST_SEED
 
 
 def test_settings_allow_what_models_do():

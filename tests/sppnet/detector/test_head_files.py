@@ -104,7 +104,7 @@ def test_damaged_settings_of_layers_are_one_line_that_says_what_to_do(tuned, cap
     [
         ({"validation": 0.3}, "its values do not match its digest"),
         ({"validation": 7}, "validation: expected a number above 0, at most 1, got 7"),
-        ({"seed": "0"}, "seed: expected an integer from 0 to 1000000000, got '0'"),
+        ({"seed": "0"}, "seed: expected an integer from 0 to .*, got '0'"),
         ({"block": None}, "block: expected an integer"),
         ({"mirror": 1}, "mirror: expected true or false or null, got 1"),
         ({"classes": [1]}, r"classes\[0\]: expected text, got 1"),
