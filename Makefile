@@ -51,6 +51,7 @@ VOC = --voc2007 --devkit $(DEVKIT) --run $(RUN) --train-split $(TRAIN) --test-sp
 bench: bench-proposals
 	for name in pooling rcnn detectors cache startup; do \
 	  $(BIN)/python benchmarks/$$name.py --devkit $(DEVKIT) --split $(TEST) || exit 1; done
+	$(BIN)/python benchmarks/suppression.py
 	$(BIN)/python benchmarks/evaluation.py --devkit $(DEVKIT) --split $(TEST)
 	$(BIN)/python tools/extract_features.py $(VOC) --scales 688 --limit 284
 	$(BIN)/python benchmarks/svms.py --devkit $(DEVKIT) --run $(RUN) --train-split $(TRAIN) --test-split $(TEST)

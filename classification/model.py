@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import torch
@@ -24,18 +24,39 @@ from safetensors.torch import load, save
 from classification.config import Layer
 from classification.extractor import Extractor
 from classification.linear_classifier import Kind, LinearClassifier
+from classification.network import pooled_length
 from classification.views import View
 from detection import network
+from detection.config import LARGEST_SIDE, Levels
 from detection.files import parse_json, write_atomically
 from detection.image import Preprocessing
 from detection.network import ConvBody
 from detection.networks import library
 from detection.networks.fc_head import FcHead
+from detection.plain_values import Limits, read
+from detection.value_digest import check_digest, with_digest
 
-FORMAT = 1
 MODEL, NETWORK, LINEAR = "classifier.json", "network.safetensors", "linear.safetensors"
 TRAIN_HINT = "train a classifier with `sppnet classifier train` or `sppnet classifier train-network`"
 State = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The contents of classifier.json, see `Model` and `Extractor`."""
+
+    format: Literal[1]
+    classes: Annotated[tuple[str, ...], Limits(1, 10**6)]
+    network: str
+    weights_hash: str | None
+    preprocessing: Preprocessing | None
+    levels: Levels
+    fixed: Annotated[int, Limits(1, LARGEST_SIDE)] | None
+    kind: Kind
+    layer: Layer
+    view: View
+    sha256: dict[str, str]  # file -> its hash
+    notes: dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +97,7 @@ class Model:
         linear = {"weights": torch.from_numpy(self.linear.weights), "bias": torch.from_numpy(self.linear.bias)}
         files = {NETWORK: save({k: t.cpu().contiguous() for k, t in state.items()}), LINEAR: save(linear)}
         settings = {
-            "format": FORMAT,
+            "format": 1,
             "classes": list(self.classes),
             "network": body.name,
             "weights_hash": None if self.own_convolutions else body.weights_hash,
@@ -92,7 +113,7 @@ class Model:
         (folder / MODEL).unlink(missing_ok=True)
         for name, data in files.items():
             write_atomically(folder / name, [data])
-        write_atomically(folder / MODEL, [(json.dumps(settings, indent=1) + "\n").encode()])
+        write_atomically(folder / MODEL, [(json.dumps(with_digest(settings), indent=1) + "\n").encode()])
 
 
 def load_model(folder: Path, *, device: str = "cpu", weights: str | Path = "pretrained") -> Model:
@@ -112,30 +133,31 @@ def load_model(folder: Path, *, device: str = "cpu", weights: str | Path = "pret
     if not (folder / MODEL).is_file():
         raise FileNotFoundError(f"{folder}: no classifier here ({MODEL} is missing); {TRAIN_HINT}")
     try:
-        settings = _settings(folder)
-        state, linear = (_read(folder / name, settings["sha256"][name]) for name in (NETWORK, LINEAR))
-        kind: Kind = settings["kind"]
-        classifier = LinearClassifier(linear["weights"].numpy(), linear["bias"].numpy(), kind)
-        classes, layer, notes = tuple(settings["classes"]), settings["layer"], dict(settings["notes"])
-        if not len(classes) == len(classifier.weights) == len(classifier.bias):
-            raise ValueError(f"{len(classes)} classes, but weights for {len(classifier.weights)}")
-        view, fixed, weights_hash = View(**settings["view"]), settings["fixed"], settings["weights_hash"]
+        s = _settings(folder)
+        state, linear = (_read(folder / name, s.sha256[name]) for name in (NETWORK, LINEAR))
+        classifier = LinearClassifier(linear["weights"].numpy(), linear["bias"].numpy(), s.kind)
+        if not len(s.classes) == len(classifier.weights) == len(classifier.bias):
+            raise ValueError(f"{len(s.classes)} classes, but weights for {len(classifier.weights)}")
         head = _part(state, "head.")
         fc = FcHead.of(head, str(folder / NETWORK)) if head else None
-        own, name, levels = _part(state, "convolutions."), settings["network"], tuple(settings["levels"])
-        seen = Preprocessing(**settings["preprocessing"]) if own else None
+        own = _part(state, "convolutions.")
+        if bool(own) != (s.preprocessing is not None):
+            raise ValueError("convolutions without their preprocessing, or the other way round")
+        body = _own_body(s.network, own, s.preprocessing) if s.preprocessing else None
     except (KeyError, TypeError, ValueError, SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"{folder}: damaged classifier ({error}); train it again") from error
     if own and weights != "pretrained":
         raise ValueError(f"{folder}: holds its own trained convolutions; leave --weights out")
-    body = _own_body(name, own, seen) if seen else network.build(name, weights)
-    if not own and body.weights_hash != weights_hash:
-        raise ValueError(
-            f"{folder}: was trained on other weights of {name} than these; give those of the training with --weights"
-        )
+    body = body or network.build(s.network, weights)
+    if not own and body.weights_hash != s.weights_hash:
+        what = f"was trained on other weights of {s.network} than these"
+        raise ValueError(f"{folder}: {what}; give those of the training with --weights")
+    if fc and fc.fc6.in_features != (length := pooled_length(body, s.levels)):
+        what = f"{NETWORK}: fc6 takes vectors of length {fc.fc6.in_features}, but the levels give {length}"
+        raise ValueError(f"{folder}: damaged classifier ({what}); train it again")
     target = network.resolve_device(device)
-    extractor = Extractor(body.to(target), levels, fc.to(target) if fc else None, fixed)
-    return Model(classes, extractor, classifier, layer, view, bool(own), notes)
+    extractor = Extractor(body.to(target), s.levels, fc.to(target) if fc else None, s.fixed)
+    return Model(s.classes, extractor, classifier, s.layer, s.view, bool(own), s.notes)
 
 
 def notes_of(folder: Path) -> dict[str, Any] | None:
@@ -147,8 +169,8 @@ def notes_of(folder: Path) -> dict[str, Any] | None:
     if not (folder / MODEL).is_file():
         return None
     try:
-        return dict(_settings(folder)["notes"])
-    except (KeyError, TypeError, ValueError) as error:
+        return _settings(folder).notes
+    except ValueError as error:
         raise ValueError(f"{folder}: damaged classifier ({error}); give --overwrite, or another --run") from error
 
 
@@ -159,16 +181,26 @@ def check_files(folder: Path) -> None:
         ValueError: one is damaged or missing.
     """
     try:
-        for name, sha256 in _settings(folder)["sha256"].items():
-            _read(folder / name, sha256)
-    except (KeyError, TypeError, ValueError, AttributeError, SafetensorError, FileNotFoundError) as error:
+        stated = _settings(folder).sha256
+        for name in (NETWORK, LINEAR):
+            _read(folder / name, stated[name])
+    except (KeyError, ValueError, SafetensorError, FileNotFoundError) as error:
         raise ValueError(f"{folder}: damaged classifier ({error}); give --overwrite, or another --run") from error
 
 
-def _settings(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = parse_json((folder / MODEL).read_text())
-    if found["format"] != FORMAT:
-        raise ValueError(f"format {found['format']}, but this version reads format {FORMAT}")
+def _settings(folder: Path) -> Settings:
+    """Read classifier.json; names that are none of the fields are left out.
+
+    Raises:
+        ValueError: a value is missing, or not as its annotation says, or the values are not those that were written.
+    """
+    values = parse_json((folder / MODEL).read_text("utf-8"))
+    known = {f.name for f in fields(Settings)}
+    there = {name: value for name, value in values.items() if name in known} if isinstance(values, dict) else values
+    found: Settings = read(Settings, there)
+    if len(set(found.classes)) < len(found.classes):
+        raise ValueError("classes: expected different names")
+    check_digest(values)
     return found
 
 

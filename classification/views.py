@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import cv2
 import numpy as np
@@ -14,7 +15,9 @@ from classification.augment import crop_positions, cut
 from classification.config import CROP, MULTI_VIEW_SCALES, SHORT_SIDE, VIEWS, Layer, ViewKind
 from classification.extractor import Extractor
 from detection import spp
+from detection.config import LARGEST_SIDE
 from detection.image import pixels_of, resize_short_side, short_side_for
+from detection.plain_values import Limits
 
 Photo = NDArray[np.uint8]
 
@@ -36,7 +39,7 @@ class View:
     """
 
     kind: ViewKind = "full"
-    short_side: int = SHORT_SIDE
+    short_side: Annotated[int, Limits(1, LARGEST_SIDE)] = SHORT_SIDE
 
     def __post_init__(self) -> None:
         if self.kind not in VIEWS:

@@ -7,12 +7,14 @@ detections on photos that the SVMs have not seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from detection.plain_values import Limits, read
 
 PRIOR = 20.0  # weight, in detections, of all classes together in the function of each class
 LOWEST_THRESHOLD = 0.1  # nine of ten detections of a lower probability are wrong
@@ -30,9 +32,9 @@ class Calibration:
         thresholds: K probabilities; detections of a class with this probability or more are shown.
     """
 
-    slopes: tuple[float, ...]
-    intercepts: tuple[float, ...]
-    thresholds: tuple[float, ...]
+    slopes: tuple[Annotated[float, Limits(0, 1e9, above=True)], ...]
+    intercepts: tuple[Annotated[float, Limits(-1e9, 1e9)], ...]
+    thresholds: tuple[Annotated[float, Limits(0, 1)], ...]
 
     def probabilities(self, scores: ArrayLike, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the probability that each detection is correct: float32 (N,).
@@ -64,25 +66,25 @@ class Calibration:
         return {name: list(values) for name, values in vars(self).items()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any], n_classes: int) -> Calibration:
+    def from_dict(cls, values: Any, n_classes: int) -> Calibration:
         """Inverse of `to_dict`.
 
         Raises:
-            ValueError: the values are not those of `n_classes` classes.
+            ValueError: the values are not those of `n_classes` classes; the line names the wrong one.
         """
-        try:
-            found = cls(*(tuple(map(float, values[name])) for name in ("slopes", "intercepts", "thresholds")))
-        except (KeyError, TypeError, ValueError, OverflowError):
-            raise ValueError(f"calibration: expected slopes, intercepts and thresholds, got {values!r}") from None
-        arrays = np.array([found.slopes, found.intercepts, found.thresholds]) if found.equally_long else np.zeros(0)
-        if arrays.shape != (3, n_classes) or not np.isfinite(arrays).all() or not (arrays[0] > 0).all():
-            raise ValueError(f"calibration: expected finite values of {n_classes} classes and positive slopes")
+        found: Calibration = read(cls, values, "calibration")
+        found.check(n_classes)
         return found
 
-    @property
-    def equally_long(self) -> bool:
-        """Whether all three have a value for each class."""
-        return len(self.slopes) == len(self.intercepts) == len(self.thresholds)
+    def check(self, n_classes: int) -> None:
+        """Check that each of the three has a value for each of `n_classes` classes.
+
+        Raises:
+            ValueError: one has more or fewer.
+        """
+        for name, values in vars(self).items():
+            if len(values) != n_classes:
+                raise ValueError(f"calibration.{name}: expected values of {n_classes} classes, got {len(values)}")
 
 
 def fit(scores: Sequence[ArrayLike], correct: Sequence[ArrayLike], n_objects: ArrayLike) -> Calibration | None:

@@ -8,25 +8,44 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from detection.plain_values import MAY_BE_ABSENT, Limits, read
 
 ScaleRule = Literal["paper", "released"]
 Precision = Literal["fp32", "bf16"]
 Inference = Literal["paper", "fast", "best"]
+
+LARGEST_SIDE = 1 << 13  # pixels
+MOST_BINS = 256  # per side of a level
+SMALLEST_VIEW, LARGEST_VIEW = 0.1, 10.0
+
+# What a model's file may hold, see `plain_values`: far more than is of use, but no more than memory holds.
+Count = Annotated[int, Limits(0, 10**9)]
+Seed = Annotated[int, Limits(0, 2**63)]
+Bins = Annotated[int, Limits(1, MOST_BINS)]
+Share = Annotated[float, Limits(0, 1)]
+Factor = Annotated[float, Limits(0, 1e9)]
+Positive = Annotated[float, Limits(0, 1e9, above=True)]
+Scales = Annotated[tuple[Annotated[int, Limits(1, LARGEST_SIDE)], ...], Limits(1, 100)]
+Levels = Annotated[tuple[Bins, ...], Limits(1, 100)]
+Context = Annotated[tuple[Annotated[float, Limits(0, 100, above=True)], ...], Limits(0, 100)]
+Schedule = Annotated[tuple[tuple[Count, Factor], ...], Limits(1, 1000)]
 
 
 @dataclass(frozen=True)
 class PoolingConfig:
     """From a box to its pooled vector: paper section 4.1 and appendix; spp_features_convX_to_poolX.m."""
 
-    scales: tuple[int, ...] = (480, 576, 688, 864, 1200)  # short sides in pixels; section 4.1
+    scales: Scales = (480, 576, 688, 864, 1200)  # short sides in pixels; section 4.1
     rule: ScaleRule = "paper"  # how the scale of a window is chosen and the window is scaled
-    offset: float | None = None  # pixels by which windows shrink per side before rounding; None: centres inside
-    levels: tuple[int, ...] = (1, 2, 3, 6)  # bins per side, in the order that fc6 was trained with
+    # Pixels by which windows shrink per side before rounding; None: centres inside.
+    offset: Annotated[float, Limits(-1000, 1000)] | None = None
+    levels: Levels = (1, 2, 3, 6)  # bins per side, in the order that fc6 was trained with
     # Larger windows around each window, sizes relative to its sides, pooled beside it. Neither source has them.
     # Fingerprints hold the repr of older trainings, so they add these fields themselves.
-    context: tuple[float, ...] = field(default=(), repr=False)
-    context_levels: tuple[int, ...] = field(default=(1, 2, 3), repr=False)  # bins per side of each of them
+    context: Context = field(default=(), repr=False, metadata=MAY_BE_ABSENT)
+    context_levels: Levels = field(default=(1, 2, 3), repr=False, metadata=MAY_BE_ABSENT)  # of each of them
 
     @property
     def pyramids(self) -> tuple[tuple[int, ...], ...]:
@@ -43,30 +62,30 @@ class PoolingConfig:
 class FinetuneConfig:
     """Training of fc6, fc7 and a softmax layer over frozen convolutions: paper section 4.1; spp_finetune_voc.m."""
 
-    positives: int = 32  # positive windows per batch
-    negatives: int = 96  # negative windows per batch
-    positive_iou: float = 0.5  # smallest overlap of a positive with its best object
-    negative_iou: tuple[float, float] = (0.1, 0.5)  # overlap of a negative with its best object: at least, less than
-    schedule: tuple[tuple[int, float], ...] = ((250_000, 1e-4), (50_000, 1e-5))  # (iterations, learning rate), in order
-    momentum: float = 0.9
-    weight_decay: float = 5e-4  # except for the bias of the softmax layer
+    positives: Count = 32  # positive windows per batch
+    negatives: Count = 96  # negative windows per batch
+    positive_iou: Share = 0.5  # smallest overlap of a positive with its best object
+    negative_iou: tuple[Share, Share] = (0.1, 0.5)  # of a negative with its best object: at least, less than
+    schedule: Schedule = ((250_000, 1e-4), (50_000, 1e-5))  # (iterations, learning rate), in order
+    momentum: Share = 0.9
+    weight_decay: Factor = 5e-4  # except for the bias of the softmax layer
     random_scale: bool = False  # pool windows at a random scale instead of the chosen one
-    pool_factor: int = 10  # draw a block from images with this many times its windows; nTimesMoreData
+    pool_factor: Count = 10  # draw a block from images with this many times its windows; nTimesMoreData
 
 
 @dataclass(frozen=True)
 class SVMConfig:
     """Per-class linear SVMs with one pass of hard-negative mining: paper section 4.1; spp_train.m."""
 
-    cost: float = 1e-3  # liblinear -c
-    positive_weight: float = 2.0  # liblinear -w1
-    bias_feature: float = 10.0  # liblinear -B; the bias is regularised
-    feature_norm: float = 20.0  # mean L2 norm of the scaled features; spp_scale_features.m
-    negative_iou: float = 0.3  # a negative overlaps every object of the class by less
+    cost: Positive = 1e-3  # liblinear -c
+    positive_weight: Positive = 2.0  # liblinear -w1
+    bias_feature: Factor = 10.0  # liblinear -B; the bias is regularised
+    feature_norm: Positive = 20.0  # mean L2 norm of the scaled features; spp_scale_features.m
+    negative_iou: Share = 0.3  # a negative overlaps every object of the class by less
     hard_threshold: float = -1.0001  # a negative above this score is hard
     evict_threshold: float = -1.2  # a negative below this score is dropped after training
-    retrain_after: int = 2000  # number of new negatives after which a class is trained again
-    thinning_iou: float | None = 0.7  # of negatives that overlap by more, the best-scored is kept; section 4.1
+    retrain_after: Count = 2000  # number of new negatives after which a class is trained again
+    thinning_iou: Share | None = 0.7  # of negatives that overlap by more, the best-scored is kept; section 4.1
     difficult: bool = True  # difficult objects are positives
 
 
@@ -74,18 +93,18 @@ class SVMConfig:
 class BoxRegressionConfig:
     """Ridge regression from pooled conv5 to the object's box: paper section 4.1; bbox_regression/*.m."""
 
-    min_iou: float = 0.5  # smallest overlap of a training window with its object
+    min_iou: Share = 0.5  # smallest overlap of a training window with its object
     strict: bool = False  # the overlap must be larger than `min_iou`
-    ridge: float = 4000.0  # lambda of train_bbox_regressor.m; the paper gives none
-    feature_norm: float = 20.0  # mean L2 norm of the scaled features; spp_scale_features.m
-    max_windows: int | None = None  # per class, a random choice; None: all, as in the paper
+    ridge: Factor = 4000.0  # lambda of train_bbox_regressor.m; the paper gives none
+    feature_norm: Positive = 20.0  # mean L2 norm of the scaled features; spp_scale_features.m
+    max_windows: Count | None = field(default=None, metadata=MAY_BE_ABSENT)  # per class, at random; None: all
 
 
 @dataclass(frozen=True)
 class View:
     """How a photo is looked at: its size, relative to that in training, and whether it is mirrored."""
 
-    scale: float = 1.0  # factor on the short sides of the training
+    scale: Annotated[float, Limits(SMALLEST_VIEW, LARGEST_VIEW)] = 1.0  # factor on the short sides of the training
     mirror: bool = False
 
     def __str__(self) -> str:
@@ -103,7 +122,7 @@ class View:
             ValueError: the text is something else.
         """
         found = re.fullmatch(r"(\d*\.?\d+)(m?)", text)
-        if not found or not 0.1 <= float(found[1]) <= 10:
+        if not found or not SMALLEST_VIEW <= float(found[1]) <= LARGEST_VIEW:
             raise ValueError(f"view: expected a factor from 0.1 to 10, with m if mirrored, as 0.7 or 1m; got {text!r}")
         return cls(float(found[1]), found[2] == "m")
 
@@ -113,6 +132,7 @@ class View:
         return tuple(map(cls.parse, texts))
 
 
+Views = Annotated[tuple[View, ...], Limits(1, 100)]
 PHOTO_AND_MIRROR_IMAGE = (View(), View(mirror=True))
 
 
@@ -120,11 +140,12 @@ PHOTO_AND_MIRROR_IMAGE = (View(), View(mirror=True))
 class VotingConfig:
     """Regression before suppression, box voting, several views of a photo: see `detection.voting`."""
 
-    windows: int = 300  # per class, the best-scored, which are regressed, suppressed and vote
-    iou: float = 0.5  # smallest overlap of a voter with the box that it votes for
-    sharpness: float = 2.0  # a vote weighs exp(sharpness * score)
-    views: tuple[View, ...] = (View(),)  # scores and targets of a window are means over these
-    looked_at_again: int = 150  # per class, the best-scored on the first view; others are not pooled on further views
+    windows: Count = 300  # per class, the best-scored, which are regressed, suppressed and vote
+    iou: Share = 0.5  # smallest overlap of a voter with the box that it votes for
+    sharpness: Factor = 2.0  # a vote weighs exp(sharpness * score)
+    views: Views = (View(),)  # scores and targets of a window are means over these
+    # Per class, the best-scored on the first view; others are not pooled on further views.
+    looked_at_again: Count = field(default=150, metadata=MAY_BE_ABSENT)
 
 
 @dataclass(frozen=True)
@@ -132,9 +153,11 @@ class TestConfig:
     """From scores to detections: spp_test.m."""
 
     score_threshold: float = -1.5  # windows with a lower score are dropped
-    nms_iou: float = 0.3  # a window is suppressed by a better one that it overlaps by more
-    max_per_image: int = 100  # detections per image and class
-    voting: VotingConfig | None = None  # None: what suppression keeps is regressed and suppressed again
+    # A window is suppressed by a better one that it overlaps by more.
+    nms_iou: Annotated[float, Limits(0, 1, above=True)] = 0.3
+    max_per_image: Count = 100  # detections per image and class
+    # None: what suppression keeps is regressed and suppressed again.
+    voting: VotingConfig | None = field(default=None, metadata=MAY_BE_ABSENT)
 
     __test__ = False  # tells pytest that this is not a test class
 
@@ -143,14 +166,15 @@ class TestConfig:
 class Config:
     """All constants that decide what a trained detector computes, besides its network and its data."""
 
-    preset: str = "paper"
+    preset: Literal["paper", "released"] = "paper"
     precision: Precision = "fp32"  # of the convolutions; single precision in both sources
     pooling: PoolingConfig = field(default_factory=PoolingConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     svm: SVMConfig = field(default_factory=SVMConfig)
     bbox: BoxRegressionConfig = field(default_factory=BoxRegressionConfig)
     test: TestConfig = field(default_factory=TestConfig)
-    best_views: tuple[View, ...] = PHOTO_AND_MIRROR_IMAGE  # what inference "best" looks at
+    # What inference "best" looks at.
+    best_views: Views = field(default=PHOTO_AND_MIRROR_IMAGE, metadata=MAY_BE_ABSENT)
 
     def with_scales(self, scales: tuple[int, ...]) -> Config:
         """Return the same configuration with other short sides, in pixels."""
@@ -205,43 +229,16 @@ class Config:
         return values
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Config:
+    def from_dict(cls, values: Any) -> Config:
         """Return the configuration of plain values, the inverse of `to_dict`.
 
+        Older models lack what came later; it then has its default.
+
         Raises:
-            KeyError, TypeError: a field is missing or unknown.
-            ValueError: a part is not names with values.
+            ValueError: a field is missing or unknown, or of another kind than its annotation says; the line names it.
         """
-        for name in ("pooling", "finetune", "svm", "bbox", "test"):
-            if not isinstance(values[name], dict):
-                raise ValueError(f"config: {name} is {values[name]!r}, expected names with values")
-        pooling, finetune = ({k: _tuples(v) for k, v in values[part].items()} for part in ("pooling", "finetune"))
-        test = TestConfig(**{**values["test"], "voting": _voting(values["test"].get("voting"))})
-        return cls(
-            values["preset"],
-            values["precision"],
-            PoolingConfig(**pooling),
-            FinetuneConfig(**finetune),
-            SVMConfig(**values["svm"]),
-            BoxRegressionConfig(**values["bbox"]),
-            test,
-            _views(values["best_views"]) if "best_views" in values else PHOTO_AND_MIRROR_IMAGE,
-        )
-
-
-def _views(values: Sequence[dict[str, Any]]) -> tuple[View, ...]:
-    return tuple(View(**view) for view in values)
-
-
-def _voting(values: dict[str, Any] | None) -> VotingConfig | None:
-    if values is None:
-        return None
-    return VotingConfig(**{**values, "views": _views(values["views"])})
-
-
-def _tuples(value: Any) -> Any:
-    """Return the value with lists, into which JSON converts tuples, as tuples again."""
-    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+        found: Config = read(cls, values, "config")
+        return found
 
 
 PAPER = Config()

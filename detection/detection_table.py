@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from detection.detections import Detections
 from detection.files import parse_json, write_atomically
 from detection.npz_file import read_npz
+from detection.plain_values import read
 
 _FORMAT = "sppnet detections 1"
 
@@ -105,7 +106,9 @@ def load_npz(path: str | os.PathLike[str]) -> tuple[DetectionTable, dict[str, An
         header = parse_json(arrays["header"].tobytes())
         if header["format"] != _FORMAT:
             raise ValueError(f"format {header['format']!r}, expected {_FORMAT!r}")
-        ids, meta, image = tuple(header["ids"]), dict(header["meta"]), arrays["image"]
+        ids, meta, image = read(tuple[int | str, ...], header["ids"], "ids"), dict(header["meta"]), arrays["image"]
+        if len(set(ids)) < len(ids):
+            raise ValueError("ids: expected different ones")
         rows = Detections(arrays["boxes"], arrays["scores"], arrays["labels"])
         if image.shape != (len(rows),) or (len(rows) and not 0 <= image.min() <= image.max() < len(ids)):
             raise ValueError("detections and image ids do not match")

@@ -23,7 +23,7 @@ from detection.features import FeaturePyramid
 from detection.model import Model
 from detection.network import ConvBody
 from detection.networks.bfloat16 import has_bfloat16
-from proposals.sources import ProposalSettings, propose
+from proposals.sources import VERSION, ProposalSettings, propose
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +104,8 @@ class SPPDetector:
             ValueError: a file is damaged or does not belong to the model, the device is absent, there is no such
                 inference, or the overlap is out of range.
         """
-        model = models.load(zoo.folder_of(name_or_dir))
+        folder = zoo.folder_of(name_or_dir)
+        model = models.load(folder)
         model = model.with_scales(scales) if scales else model
         model = model.with_inference(inference) if inference else model
         model = model if nms_iou is None else model.with_nms_iou(nms_iou)
@@ -112,7 +113,12 @@ class SPPDetector:
             precision = model.config.precision if has_bfloat16(network.resolve_device(device)) else "fp32"
         if model.fc:
             model.fc.precision = precision
-        return cls(network.build(model.network, weights, device, precision), model)
+        try:
+            if model.proposals.get("version") == VERSION:  # by this program, which makes such windows later
+                ProposalSettings.from_meta(model.proposals)
+            return cls(network.build(model.network, weights, device, precision), model)
+        except ValueError as error:
+            raise ValueError(f"{folder}: {error}") from error
 
     def __repr__(self) -> str:
         model = self.model

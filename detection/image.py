@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from PIL import Image, ImageOps
 from data.photo_files import PhotoFile, one_line, open_photo
 from detection import bit_depth, forks
 from detection.jpeg_scans import count_scans
+from detection.plain_values import Limits
 
 if TYPE_CHECKING:  # proposals do not need torch, and start faster without it
     import torch
@@ -36,6 +37,9 @@ core), so that all of them together take 3 s.
 
 MAX_ASPECT = 8
 """Longest over shortest side up to which images are resized to a short side; see `short_side_for`."""
+
+Shift = Annotated[float, Limits(-1e6, 1e6)]
+Factor = Annotated[float, Limits(1e-6, 1e6)]
 
 _OF_SCANS = ("JPEG", "MPO")  # libtiff refuses JPEG data of more than 100 scans
 _LEAST_SIDE, _SAFE_AREA = 64, 4_000_000  # pixels that networks need, and pixels that fit into memory with all of them
@@ -265,9 +269,9 @@ class Preprocessing:
         bgr: whether the network's channel order is blue, green, red.
     """
 
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    scale: float = 1.0
+    mean: tuple[Shift, Shift, Shift]
+    std: tuple[Factor, Factor, Factor] = (1.0, 1.0, 1.0)
+    scale: Factor = 1.0
     bgr: bool = False
 
     def __call__(self, image: NDArray[np.uint8]) -> torch.Tensor:

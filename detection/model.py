@@ -12,13 +12,12 @@ and executes no code.
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +25,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save
 
-from detection import zoo
 from detection.bbox_regression import BoxRegressor, BoxRegressors
 from detection.calibration import Calibration
 from detection.config import Config, Precision, View
-from detection.files import parse_json, write_atomically
+from detection.files import write_atomically
 from detection.linear_detectors import LinearDetectors
+from detection.model_settings import FORMATS, HEAD, REGRESSORS, SVMS, damaged, read_settings, write_settings
 from detection.networks.fc_head import BOTH, FcFeatures, FcHead, Layer
 from detection.weights.half_precision import Arrays, from_half, to_half
 
@@ -40,10 +39,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FORMATS = (2, 3, 4)  # since format 3, box regressors may see fc7, since format 4, SVMs may see pool5 and fc7
 FORMAT = FORMATS[-1]
-MODEL = zoo.MODEL
-SVMS, HEAD, REGRESSORS = "svms.safetensors", "fc_head.safetensors", "bbox_regressors.safetensors"
 INFINITE = {(SVMS, "bias"), (HEAD, "gate")}  # what may be infinite, of a class without SVM
 CARD = "card.json"  # origin and scores, beside the other files of a packed model
 
@@ -181,8 +177,7 @@ class Model:
                     write_atomically(folder / name, [data])
             else:
                 (folder / name).unlink(missing_ok=True)
-        settings = {"format": self._format, **self.summary(), "sha256": hashes}
-        write_atomically(folder / MODEL, [(json.dumps(settings, indent=1) + "\n").encode()])
+        write_settings(folder, {"format": self._format, **self.summary(), "sha256": hashes})
 
 
 def load(folder: Path) -> Model:
@@ -192,48 +187,27 @@ def load(folder: Path) -> Model:
         FileNotFoundError: there is no model in the folder.
         ValueError: a file is damaged or was changed, or has another format.
     """
-    path = folder / MODEL
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such model; run `sppnet train`, or name another folder")
+    s = read_settings(folder)
     try:
-        settings = parse_json(path.read_text())
-        if not isinstance(settings, dict) or not isinstance(settings["sha256"], dict):
-            raise ValueError("expected names with values")
-        if settings["format"] not in FORMATS:
-            raise ValueError(f"expected format {FORMAT}, got {settings['format']}")
-        hashes = settings["sha256"]
-        if not hashes.keys() <= {SVMS, REGRESSORS, HEAD}:
-            raise ValueError(f"sha256: expected only {SVMS}, {REGRESSORS} and {HEAD}, got {', '.join(hashes)}")
-        parts = {name: _read(folder / name, sha256) for name, sha256 in hashes.items()}
-        svms, classes, layer = parts[SVMS], _names(settings["classes"]), settings["features"]
-        _check_svms(svms, len(classes))
-        regressors = _unpack(parts[REGRESSORS], len(classes)) if settings["box_regression"] else ()
-        config = Config.from_dict(settings["config"])
+        parts = {name: _read(folder / name, sha256) for name, sha256 in s.sha256.items()}
+        svms, n_classes = parts[SVMS], len(s.classes)
+        _check_svms(svms, n_classes)
         return Model(
-            classes,
-            config,
-            settings["network"],
-            settings["weights_hash"],
-            LinearDetectors(svms["weights"], svms["bias"], settings["svm_feature_scale"]),
-            regressors,
-            settings["bbox_feature_scale"],
-            settings["notes"],
-            _features(parts, folder, layer, config.precision),
-            settings["proposals"],
-            "bbox_features" in settings,
-            Calibration.from_dict(settings["calibration"], len(classes)) if "calibration" in settings else None,
+            s.classes,
+            s.config,
+            s.network,
+            s.weights_hash,
+            LinearDetectors(svms["weights"], svms["bias"], s.svm_feature_scale),
+            _unpack(parts[REGRESSORS], n_classes) if s.box_regression else (),
+            s.bbox_feature_scale,
+            dict(s.notes),
+            _features(parts, folder, s.features, s.config.precision),
+            dict(s.proposals),
+            s.bbox_features is not None,
+            s.calibration,
         )
-    except (KeyError, TypeError, ValueError, RecursionError, SafetensorError, FileNotFoundError) as error:
-        raise ValueError(f"{folder}: damaged model ({error}); train it again") from error
-
-
-def _names(classes: Any) -> tuple[str, ...]:
-    """Check the names of the classes."""
-    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
-        raise ValueError(f"classes: expected names, got {classes!r}")
-    if not classes or len(set(classes)) < len(classes):
-        raise ValueError("classes: expected one or more different names")
-    return tuple(classes)
+    except (KeyError, TypeError, ValueError, SafetensorError, FileNotFoundError) as error:
+        raise damaged(folder, error) from error
 
 
 def _check_svms(svms: Arrays, n_classes: int) -> None:
@@ -245,12 +219,12 @@ def _check_svms(svms: Arrays, n_classes: int) -> None:
         raise ValueError(f"{SVMS}: a bias is not a number")
 
 
-def _features(parts: Mapping[str, Arrays], folder: Path, layer: Any, precision: Precision) -> FcFeatures | None:
+def _features(
+    parts: Mapping[str, Arrays], folder: Path, layer: Layer | Literal["pool5"], precision: Precision
+) -> FcFeatures | None:
     """Return the fully connected layers of a model; None if its SVMs use pool5."""
     if layer == "pool5":
         return None
-    if layer not in get_args(Layer):
-        raise ValueError(f"features: expected pool5 or one of {', '.join(get_args(Layer))}, got {layer!r}")
     head = FcHead.of(parts[HEAD], str(folder / HEAD))
     if layer == BOTH and head.detectors is None:
         raise ValueError(f"{HEAD}: lacks detectors.weight, the SVMs on pool5")

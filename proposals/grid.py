@@ -9,18 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from detection.boxes import as_boxes
+from detection.plain_values import Limits, read
 
 STEP = 0.25  # between neighbouring windows, of their width and height
 COUNTS = (2, 3, 4, 6, 8, 12, 16, 20)  # numbers of shapes that are tried
 STEPS = (0.2, STEP, 0.3, 0.4, 0.5)  # steps that are tried
 MOST_WINDOWS = 5000  # per photo of median size
+MOST_LAID = 10_000_000  # windows on one photo
 SAMPLE = 20_000  # objects that shapes are learned from
+Side = Annotated[float, Limits(0, 1e6, above=True)]
 Floats = NDArray[np.float64]
 
 
@@ -36,8 +39,8 @@ class Grid:
         ValueError: there is no shape, or a number is not positive and finite.
     """
 
-    shapes: tuple[tuple[float, float], ...]
-    step: float = STEP
+    shapes: Annotated[tuple[tuple[Side, Side], ...], Limits(1, 1000)]
+    step: Annotated[float, Limits(0.001, 1000)] = STEP
 
     def __post_init__(self) -> None:
         numbers = [self.step, *(side for shape in self.shapes for side in shape)]
@@ -54,18 +57,24 @@ class Grid:
         """Inverse of `meta`.
 
         Raises:
-            ValueError: the values are of another kind.
+            ValueError: the values are of another kind, which the line names.
         """
-        try:
-            return cls(tuple((float(w), float(h)) for w, h in meta["shapes"]), float(meta["step"]))
-        except (KeyError, TypeError, ValueError):
-            raise ValueError(f"grid: expected shapes and step, got {meta!r}") from None
+        found: Grid = read(cls, meta, "grid")
+        return found
 
     def windows(self, image_size: tuple[int, int]) -> NDArray[np.float32]:
         """Lay the windows over an image of (H, W) pixels: float32 (R, 4), xyxy, 0-based inclusive image pixels.
 
         Windows of all shapes alternate, so that the first ones are a choice from all.
+
+        Raises:
+            ValueError: there would be more than `MOST_LAID`.
         """
+        if (count := self.count(image_size)) > MOST_LAID:
+            raise ValueError(
+                f"grid: lays {count:,} windows on a photo of {image_size[1]} x {image_size[0]} pixels, at most "
+                f"{MOST_LAID:,}; choose other proposals"
+            )
         laid = [self._of_shape(shape, image_size) for shape in self.shapes]
         rank = np.concatenate([(np.arange(len(boxes)) + 0.5) / len(boxes) for boxes in laid])
         boxes = np.concatenate(laid)[np.argsort(rank, kind="stable")]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from detection.plain_values import MAY_BE_ABSENT, Limits, read, shown
 from proposals.edge_boxes import EdgeBoxesSettings, edge_boxes
 from proposals.grid import Grid
 from proposals.hierarchical_search import MAX_SIDE, MIN_SIDE, SIDE_BITS, selective_search
@@ -18,6 +19,7 @@ SEARCHES = {"ss": "fast", "ss-single": "single", "ss-quality": "quality"}  # sou
 EDGES = "gradient"  # the edge detector of EdgeBoxes, stated in every proposal file
 GRID = "grid"
 SOURCES = (*SEARCHES, "edgeboxes", "ss+edgeboxes", GRID, f"ss+{GRID}")
+LARGEST_SIDE = 1 << SIDE_BITS  # pixels
 VERSION = 2  # of the boxes; incremented whenever the same settings give other boxes
 
 
@@ -39,16 +41,16 @@ class ProposalSettings:
     """
 
     source: str = "ss"
-    max_boxes: int | None = None
-    min_side: int = MIN_SIDE
-    max_side: int = MAX_SIDE
-    seed: int = 0
-    grid: Grid | None = None
+    max_boxes: Annotated[int, Limits(0, 10**9)] | None = field(default=None, metadata=MAY_BE_ABSENT)
+    min_side: Annotated[int, Limits(0, LARGEST_SIDE)] = field(default=MIN_SIDE, metadata=MAY_BE_ABSENT)
+    max_side: Annotated[int, Limits(1, LARGEST_SIDE)] = field(default=MAX_SIDE, metadata=MAY_BE_ABSENT)
+    seed: Annotated[int, Limits(0, 2**63 - 1)] = field(default=0, metadata=MAY_BE_ABSENT)
+    grid: Grid | None = field(default=None, metadata=MAY_BE_ABSENT)
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
             raise ValueError(f"source: expected one of {', '.join(SOURCES)}, got {self.source!r}")
-        limits = {"max_boxes": (0, None), "min_side": (0, None), "max_side": (1, 1 << SIDE_BITS), "seed": (0, None)}
+        limits = {"max_boxes": (0, None), "min_side": (0, None), "max_side": (1, LARGEST_SIDE), "seed": (0, None)}
         for name, (least, most) in limits.items():
             value = getattr(self, name)
             if value is not None and (value < least or (most is not None and value > most)):
@@ -71,14 +73,17 @@ class ProposalSettings:
         """Inverse of `meta`.
 
         Raises:
-            ValueError: the boxes were made by another program, another version of this one, or with other edges.
+            ValueError: the boxes were made by another program, another version of this one, or with other edges; or
+                a setting is of another kind, which the line names.
         """
         if meta.get("version") != VERSION:
-            raise ValueError(f"proposals: expected settings of version {VERSION}, got {meta}; pass boxes instead")
+            expected = f"settings of version {VERSION}"
+            raise ValueError(f"proposals: expected {expected}, got {shown(meta)}; pass boxes instead")
         if meta.get("edges", EDGES) != EDGES:
-            raise ValueError(f"proposals: expected edges {EDGES!r}, got {meta['edges']!r}; pass boxes instead")
+            raise ValueError(f"proposals: expected edges {EDGES!r}, got {shown(meta['edges'])}; pass boxes instead")
         settings = {name: value for name, value in meta.items() if name not in ("version", "edges")}
-        return cls(**settings | ({GRID: Grid.from_meta(meta[GRID])} if GRID in meta else {}))
+        found: ProposalSettings = read(cls, settings, "proposals")
+        return found
 
 
 def propose(image: NDArray[np.uint8], settings: ProposalSettings | None = None, threads: int = 1) -> Boxes:

@@ -48,6 +48,33 @@ def chromium() -> Iterator[Browser]:
             browser.close()
 
 
+HOSTILE = (
+    "<img src=x onerror=\"document.ran = 'img'\">",
+    "</script><script>document.ran = 'script'</script>",
+    "\"'` onmouseover=document.ran='attribute' x=\"",
+    "</title></style><svg onload=document.ran=1>",
+    "javascript:document.ran=1//&lt;&#60;{{7*7}}${7*7}",
+)
+"""Names of classes and files that would set `document.ran` if a page took them for more than text."""
+
+INLINE = r"""async () => {
+  const blocked = [];
+  const attempt = put => { try { put(); } catch { blocked.push("sink"); } };
+  const made = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+  addEventListener("securitypolicyviolation", event => blocked.push(event.effectiveDirective));
+  attempt(() => document.body.append(made("script", "document.ran = 'script'")));
+  attempt(() => document.body.setAttribute("onclick", "document.ran = 'handler'"));
+  attempt(() => document.body.insertAdjacentHTML("beforeend", "<img src=x onerror='document.ran = \"html\"'>"));
+  attempt(() => setTimeout("document.ran = 'timer'", 0));
+  attempt(() => document.body.append(made("style", "body { outline: 7px solid red }")));
+  attempt(() => document.body.setAttribute("style", "outline: 7px solid red"));
+  document.body.click();
+  await new Promise(resolve => setTimeout(resolve, 200));
+  return [document.ran ?? null, getComputedStyle(document.body).outlineWidth === "7px", blocked];
+}"""
+"""Puts scripts and styles into a page; returns what ran, whether a style was applied, and what was blocked."""
+
+
 def watch(browser: Browser, width: int = 1280, height: int = 900, dark: bool = False) -> WatchedPage:
     """Open an empty page.
 

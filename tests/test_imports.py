@@ -15,8 +15,7 @@ HEADERS = "data.photo_files"
 
 LEAVES = {
     *("detection.boxes", "detection.image", "detection.files", "detection.checked_file", "detection.npz_file"),
-    "detection.photo_record",
-    "detection.engines",
+    *("detection.photo_record", "detection.plain_values", "detection.engines"),
     "detection.pictures.contact_sheet",
 }
 """What proposals may use of detection."""

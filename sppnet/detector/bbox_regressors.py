@@ -9,7 +9,7 @@ from pathlib import Path
 from detection import model
 from detection.bbox_regression import BoxRegressor, fit_all
 from detection.config import PRESETS, BoxRegressionConfig
-from detection.files import parse_json
+from detection.model_settings import MODEL, read_settings
 from detection.networks.fc_head import FcFeatures
 from detection.training import regressor_checkpoint
 from detection.training.fingerprint import fingerprint
@@ -133,12 +133,12 @@ def _regressors_of(run: Run, key: str, before: str) -> list[BoxRegressor | None]
 
     Models from before photos were recorded have the fingerprint `before`, without them.
     """
-    for path in sorted(run.folder.glob(f"*/{model.MODEL}")):
+    for path in sorted(run.folder.glob(f"*/{MODEL}")):
         try:
-            notes = dict(parse_json(path.read_text("utf-8")).get("notes", {}))
+            notes = read_settings(path.parent).notes
             if notes.get("regression") == (key if notes.get("photos") else before):
                 log.info("box regressors of the same training: %s", path.parent)
                 return list(model.load(path.parent).regressors)
-        except (ValueError, TypeError, AttributeError) as error:
-            log.warning("%s: damaged, its box regressors are not used (%s)", path, one_line(error))
+        except ValueError as error:
+            log.warning("box regressors are not used: %s", one_line(error))
     return []

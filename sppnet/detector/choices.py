@@ -11,7 +11,8 @@ from typing import Any
 
 from data.records import Dataset
 from detection.files import parse_json, write_atomically
-from detection.model import MODEL
+from detection.model_settings import MODEL
+from detection.plain_values import read
 from sppnet.detector import choice_rules
 from sppnet.detector.head_files import read_notes
 from sppnet.detector.overwriting import load_finished
@@ -156,12 +157,12 @@ def _earlier(path: Path) -> dict[str, Choice]:
     if not path.is_file():
         return {}
     try:
-        found = [Choice(str(c["setting"]), c["value"], str(c["reason"])) for c in parse_json(path.read_text("utf-8"))]
-    except (ValueError, KeyError, TypeError) as error:
+        found: tuple[Choice, ...] = read(tuple[Choice, ...], parse_json(path.read_text("utf-8")))
+        known = [c for c in found if c.setting in TrainSettings.kinds()]
+        return {c.setting: replace(c, value=TrainSettings.checked(c.setting, c.value)) for c in known}
+    except ValueError as error:
         log.warning("%s: damaged (%s); choosing anew", path, one_line(error))
         return {}
-    values = {c.setting: tuple(c.value) if isinstance(c.value, list) else c.value for c in found}
-    return {c.setting: replace(c, value=values[c.setting]) for c in found}
 
 
 def _of_model(run: Run, settings: TrainSettings) -> dict[str, Choice]:

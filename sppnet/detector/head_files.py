@@ -6,17 +6,41 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 from torch import nn
 
+from detection.config import Count, Factor, FinetuneConfig, Seed
 from detection.files import parse_json, write_atomically
 from detection.networks.fc_head import FcHead
+from detection.plain_values import Limits, read
+from detection.value_digest import check_digest, with_digest
 from detection.weights.state_dict import read_state, write_state
 
 HEAD = "fc_head.safetensors"  # fc6 and fc7
 CLASSIFIER, SETTINGS = "classifier.safetensors", "finetune.json"
 SUMS = "sha256"  # in SETTINGS: file -> SHA-256; older trainings have none
+NEEDED = ("training", "classes", "validation", "seed", "finetune", "curve", "best", "mirror", "block")
+
+
+class Notes(TypedDict, total=False):
+    """The contents of SETTINGS, as far as commands rely on them; `NEEDED` are always there."""
+
+    training: str
+    photos: str | None
+    annotations: str
+    classes: list[str]
+    mirror: bool | None
+    train_views: list[str]
+    validation: Annotated[float, Limits(0, 1, above=True)]
+    block: Annotated[int, Limits(1, 10**9)]
+    seed: Seed
+    box_loss: Factor
+    subspace: Count
+    finetune: FinetuneConfig
+    curve: list[dict[str, Any]]
+    best: dict[str, Any]
+    sha256: dict[str, str]
 
 
 def read_notes(folder: Path) -> dict[str, Any] | None:
@@ -30,10 +54,10 @@ def read_notes(folder: Path) -> dict[str, Any] | None:
         return None
     try:
         found: dict[str, Any] = parse_json(path.read_text("utf-8"))
-        if not isinstance(found, dict) or not isinstance(found.get(SUMS, {}), dict):
-            raise ValueError("expected names with values")
-        if missing := {"training", "classes", "validation", "seed", "finetune", "curve", "best"} - found.keys():
-            raise ValueError(f"{sorted(missing)[0]} is missing")
+        read(Notes, found)
+        if missing := [name for name in NEEDED if name not in found]:
+            raise ValueError(f"{missing[0]} is missing")
+        check_digest(found)
     except ValueError as error:
         raise ValueError(f"{path}: damaged ({error}); delete it and run `sppnet stage finetune`") from error
     return found
@@ -84,6 +108,6 @@ def save(folder: Path, head: FcHead, fc8: nn.Linear, notes: Mapping[str, Any]) -
     head.save(folder / HEAD)
     write_state(folder / CLASSIFIER, fc8.state_dict())
     sums = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (HEAD, CLASSIFIER)}
-    result = {**notes, SUMS: sums}
+    result = with_digest({**notes, SUMS: sums})
     write_atomically(folder / SETTINGS, [(json.dumps(result, indent=1) + "\n").encode()])
     return result

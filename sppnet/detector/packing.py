@@ -16,7 +16,8 @@ from detection import model
 from detection.config import Config, View
 from detection.detector import SPPDetector
 from detection.files import parse_json, write_atomically
-from detection.model import CARD, HEAD, MODEL, REGRESSORS, SVMS, Model
+from detection.model import CARD, Model
+from detection.model_settings import HEAD, MODEL, REGRESSORS, SVMS
 from detection.temporary import remove_leftovers, temporary_path
 from detection.training.images import feature_sample
 from sppnet import environment

@@ -15,6 +15,7 @@ from data.names import listed
 from detection import model, svm
 from detection.config import Precision, View
 from detection.linear_detectors import LinearDetectors, mean_of
+from detection.model_settings import MODEL
 from detection.networks import fc_initialization
 from detection.networks.fc_head import BOTH, FcFeatures, FcHead, Layer
 from detection.networks.softmax import SoftmaxClassifier
@@ -69,7 +70,7 @@ def train_svms(run: Run, settings: SVMSettings) -> TrainedSVMs:
     data.images.fc = _fc_features(run, data.images, settings, config.precision)
     notes = _notes(settings, data)
     folder = run.model(settings.model_name)
-    with exclusive(folder), set_aside(*([folder / model.MODEL] if settings.overwrite else [])):
+    with exclusive(folder), set_aside(*([folder / MODEL] if settings.overwrite else [])):
         trained = None if settings.overwrite else _finished(run, settings, data, notes)
         if trained or settings.overwrite:
             _remove_checkpoints(folder / CHECKPOINTS)
@@ -217,7 +218,7 @@ def _finished(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]
         ValueError: there is one of other settings.
     """
     folder = run.model(s.model_name)
-    if not (folder / model.MODEL).is_file():
+    if not (folder / MODEL).is_file():
         return None
     found = load_finished(folder)
     changed = changed_data(found.notes, notes)

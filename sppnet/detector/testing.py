@@ -23,6 +23,7 @@ from detection.networks.fc_head import FcFeatures, FcHead
 from detection.networks.softmax import SCORE_THRESHOLD, SoftmaxClassifier
 from detection.photo_record import PhotoRecord
 from detection.pictures import drawing
+from detection.plain_values import read
 from sppnet.detector.detecting import ModelWithFeatures, detect_each
 from sppnet.detector.features import open_features, usable_records
 from sppnet.detector.head_files import CLASSIFIER, HEAD, undamaged
@@ -40,6 +41,7 @@ SHOWN_SCORES = {"svm": -0.75, "softmax": 0.5}  # lowest score drawn; SVMs traine
 STAGES = ("windows", "regressed")  # before and after box regression
 Stages = dict[str, dict[str, Detections]]  # stage -> image id -> detections
 Origin = list[str | None]  # SHA-256 of an image's photo, None if not recorded, and of its boxes
+Origins = dict[str, list[Origin] | None]  # image id -> what its detections are made from, by model
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,10 +264,10 @@ class _SavedDetections:
                 continue
             try:
                 detections, meta = load_npz(path)
+                origins = pop_origins(meta, path)
             except ValueError as error:
                 log.warning("%s; detecting again", error)
                 continue
-            origins = meta.pop("images", None)
             if origins is None:
                 whole = meta == self._key_of(with_boxes=True)
                 self.outdated |= whole
@@ -299,6 +301,19 @@ class _SavedDetections:
 
     def _key_of(self, with_boxes: bool) -> dict[str, Any]:
         return {"models": [one.key(with_boxes) for one in self._images], "combine": self._combine}
+
+
+def pop_origins(meta: dict[str, Any], path: Path) -> Origins | None:
+    """Take what detections are made from out of what their file says about them; None if it does not say.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    try:
+        found: Origins | None = read(Origins | None, meta.pop("images", None), "images")
+    except ValueError as error:
+        raise ValueError(f"{path}: damaged ({error})") from error
+    return found
 
 
 def _alike(there: list[Origin] | None, now: list[Origin]) -> bool:

@@ -11,7 +11,8 @@ from typing import Any
 
 from data.records import Dataset
 from detection.config import View
-from detection.model import MODEL, load
+from detection.model import load
+from detection.model_settings import MODEL
 from detection.network import resolve_device
 from detection.networks.bfloat16 import has_bfloat16
 from sppnet.detector.bbox_regressors import train_bbox_regressors

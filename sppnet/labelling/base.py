@@ -49,9 +49,13 @@ class Base:
         """
         device, weights = settings.device, settings.weights or "pretrained"
         if settings.model:
-            found = model.load(zoo.folder_of(settings.model[0])).with_inference(INFERENCE)
+            folder = zoo.folder_of(settings.model[0])
+            found = model.load(folder).with_inference(INFERENCE)
             found = found if settings.nms_iou is None else found.with_nms_iou(settings.nms_iou)
-            windows = ProposalSettings.from_meta(found.proposals) if found.proposals else ProposalSettings()
+            try:
+                windows = ProposalSettings.from_meta(found.proposals) if found.proposals else ProposalSettings()
+            except ValueError as error:
+                raise ValueError(f"{folder}: {error}") from error
             precision = found.config.precision if has_bfloat16(network.resolve_device(device)) else "fp32"
             if found.fc:
                 found.fc.precision = precision

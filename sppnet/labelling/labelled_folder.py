@@ -16,11 +16,13 @@ import numpy as np
 
 from data import voc
 from data.files import IMAGE_SUFFIXES
+from data.names import listed
 from data.photo_files import FORMATS
 from data.records import ImageRecord
 from data.voc_xml import read_annotation
 from detection.files import MARK, write_atomically
 from sppnet.labelling.regions import LabelledBoxes
+from sppnet.progress import log
 
 LIST = "labelled"
 PHOTOS, ANNOTATIONS, LISTS = "JPEGImages", "Annotations", "ImageSets/Main"
@@ -40,11 +42,24 @@ class LabelledFolder:
         self.root = root
         for name in (PHOTOS, ANNOTATIONS, LISTS):
             (root / name).mkdir(parents=True, exist_ok=True)
-        self.ids: list[str] = self._list.read_text("utf-8").split() if self._list.is_file() else []
+        self.ids: list[str] = []
+        self._read_list()
 
     @property
     def _list(self) -> Path:
         return self.root / LISTS / f"{LIST}.txt"
+
+    def _read_list(self) -> None:
+        """Take the ids in the list that have an annotation; others, as of a damaged list, leave it with a warning."""
+        if not self._list.is_file():
+            return
+        found = self._list.read_text("utf-8", "replace").split()
+        there = {path.stem for path in (self.root / ANNOTATIONS).glob("*.xml")}
+        self.ids = [i for i in dict.fromkeys(found) if i in there]
+        if len(self.ids) < len(found):
+            strange = [i for i in found if i not in there]
+            log.warning("%s: left out %d photos without annotation: %s", self._list, len(strange), listed(strange, 3))
+            self._write_list()
 
     def photo(self, image_id: str) -> Path | None:
         """Return the file of a photo; None if it was not fetched."""

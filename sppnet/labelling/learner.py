@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from data import photo_files
 from detection import detection_table, features, model
 from detection.cache import FeatureCache
+from detection.checked_file import read_checked, write_checked
 from detection.detections import Detections
 from detection.image import read
-from detection.model import MODEL
+from detection.model_settings import MODEL
 from detection.parallel import thread_count
 from detection.photo_record import PhotoRecord
 from detection.training import live
@@ -166,18 +167,19 @@ class Learner:
     def _prepared(self, image_id: str, path: Path) -> NDArray[np.float32]:
         """Convolve a photo whose file is there unless that is done, and return its windows."""
         file = self.model_folder / WINDOWS / f"{image_id}.npy"
-        if image_id in self.cache and file.is_file():
-            found: NDArray[np.float32] = np.load(file, allow_pickle=False)
+        if image_id in self.cache and (found := _windows(file)) is not None:
             return found
         photo = read(path)
         windows = propose(photo, self.base.windows, thread_count())
-        np.save(file, windows, allow_pickle=False)
+        buffer = io.BytesIO()
+        np.save(buffer, windows, allow_pickle=False)
+        write_checked(file, buffer.getbuffer())
         pyramid = features.compute_pyramid(photo, self.base.body, self.base.config.pooling.scales)
         features.store_pyramid(self.cache, image_id, pyramid)
         return windows
 
     def _resume(self, classes: tuple[str, ...]) -> None:
-        """Take up the model that was kept, if there is one of these classes and convolutions."""
+        """Take up the model that was kept, if there is one of these classes, convolutions and levels."""
         if not (self.model_folder / MODEL).is_file():
             return
         try:
@@ -186,5 +188,18 @@ class Learner:
         except (OSError, ValueError) as error:
             log.warning("%s; learning anew", one_line(error))
             return
-        if saved.weights_hash == self.base.body.weights_hash and set(saved.classes) <= set(classes):
+        same = saved.weights_hash == self.base.body.weights_hash and set(saved.classes) <= set(classes)
+        if same and saved.pooled_length == saved.config.pooling.bins * self.base.body.channels:
             self.detector.resume(saved.with_classes(classes), held_out)
+
+
+def _windows(path: Path) -> NDArray[np.float32] | None:
+    """The windows of a photo, float32 (R, 4); None if there are none yet or, with a warning, if they are damaged."""
+    try:
+        found: NDArray[np.float32] = np.load(io.BytesIO(read_checked(path)), allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("%s: %s; searching the photo again", path, one_line(error))
+        return None
+    return found

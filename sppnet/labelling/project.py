@@ -6,10 +6,12 @@ import json
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from detection.files import parse_json, write_atomically
+from detection.plain_values import read
 from detection.training.live import LiveCatchup
 from sppnet.errors import one_line
 from sppnet.labelling.base import Base
@@ -27,6 +29,15 @@ from sppnet.server.uploads import UploadLimits
 SETTINGS, TASKS = "project.json", "tasks"  # in the folder of the project
 RETRY_SECONDS = 60.0  # between two attempts to fetch photos that could not be fetched
 UNUSABLE = (RequestRefused, ValueError, OSError, RuntimeError, MemoryError)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """What is kept of a project."""
+
+    project: str
+    classes: tuple[str, ...]
+    label_config: str
 
 
 class Project:
@@ -265,11 +276,11 @@ class Project:
     def _restore(self) -> None:
         """Take up the configuration of an earlier time."""
         try:
-            stored = parse_json((self.folder / SETTINGS).read_text("utf-8"))
-            self.config, self._classes = parse(stored["label_config"]), tuple(map(str, stored["classes"]))
+            stored: _Stored = read(_Stored, parse_json((self.folder / SETTINGS).read_text("utf-8")))
+            self.config, self._classes = parse(stored.label_config), stored.classes
         except FileNotFoundError:
             return
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             log.warning("%s: damaged (%s); waiting for Label Studio", self.folder / SETTINGS, one_line(error))
 
 

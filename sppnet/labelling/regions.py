@@ -70,7 +70,9 @@ def read_regions(result: Any, config: LabelConfig, size: tuple[int, int]) -> Lab
     return LabelledBoxes(tuple(boxes), tuple(labels), {why: n for why, n in left_out.items() if n})
 
 
-def _labels(value: Mapping[str, Any]) -> list[str]:
+def _labels(value: Any) -> list[str]:
+    if not isinstance(value, Mapping):
+        raise ValueError
     names = value.get(KIND) or []
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise ValueError

@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from detection.files import parse_json, write_atomically
+from detection.plain_values import read
+from sppnet.errors import one_line
 from sppnet.progress import log
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A task as its file holds it."""
+
+    id: int
+    url: str
+    annotations: dict[str, list[Any]]
 
 
 @dataclass
@@ -96,8 +107,10 @@ class TaskBook(Mapping[int, Task]):
 def _read(path: Path) -> Task | None:
     """Read a task; None, with a warning, if its file is damaged."""
     try:
-        value = parse_json(path.read_text("utf-8"))
-        return Task(int(value["id"]), str(value["url"]), {int(i): list(r) for i, r in value["annotations"].items()})
-    except (ValueError, KeyError, TypeError, AttributeError):
-        log.warning("%s: damaged; left out until the task is annotated again", path)
+        stored: _Stored = read(_Stored, parse_json(path.read_text("utf-8")))
+        if path.stem != str(stored.id):
+            raise ValueError(f"id: expected that of the file's name, got {stored.id}")
+        return Task(stored.id, stored.url, {int(i): regions for i, regions in stored.annotations.items()})
+    except (OSError, ValueError) as error:
+        log.warning("%s: damaged (%s); left out until the task is annotated again", path, one_line(error))
         return None

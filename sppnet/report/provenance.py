@@ -38,6 +38,7 @@ SETTINGS = {
     "detections per photo and class, at most": ("config", "test", "max_per_image"),
 }
 
+LARGEST = 1e18  # bytes or seconds; false for NaN
 HASH_DIGITS = 12  # enough to identify weights
 
 
@@ -120,7 +121,8 @@ def _title(stage: str) -> str:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Whether a value is a number of seconds, bytes or photos."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LARGEST
 
 
 def _known(values: Mapping[str, Any]) -> dict[str, str]:

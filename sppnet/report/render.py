@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
 
 from detection.evaluation.results import summary
 from detection.evaluation.voc import Metric
@@ -18,7 +21,7 @@ from sppnet.report.tested_run import Scores, TestedRun, best_threshold, mean
 from sppnet.run import Run
 from sppnet.text import clock, percent, score, size
 
-REPORT = "report.html"
+REPORT, STYLE, SCRIPT = "report.html", "report.css", "report.js"
 TEMPLATES = Path(__file__).parent
 
 
@@ -50,11 +53,30 @@ def write_html(
 
 
 def render(tested: TestedRun, scores: Scores) -> str:
-    """Return the report as HTML; names of classes, photos and folders are escaped."""
+    """Return the report as HTML; names of classes, photos and folders are escaped.
+
+    Its content security policy allows its one style, its one script and its pictures, by their hashes and as data.
+    """
+    style, script = ((TEMPLATES / name).read_text("utf-8") for name in (STYLE, SCRIPT))
     loader = jinja2.FileSystemLoader(TEMPLATES)
     pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     pages.filters |= {"percent": percent, "score": score, "clock": clock, "size": size}
-    return pages.get_template(REPORT).render(page_context.context(tested, scores), origin=MARK)
+    return pages.get_template(REPORT).render(
+        page_context.context(tested, scores),
+        origin=MARK,
+        style=markupsafe.Markup(style),
+        script=markupsafe.Markup(script),
+        policy=policy(style, script),
+    )
+
+
+def policy(style: str, script: str) -> str:
+    """Return the content security policy of a page with one style and one script within it."""
+    hashes = [base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in (style, script)]
+    return (
+        "default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; require-trusted-types-for 'script'; "
+        f"style-src 'sha256-{hashes[0]}'; script-src 'sha256-{hashes[1]}'"
+    )
 
 
 def figures(tested: TestedRun, scores: Scores) -> dict[str, Any]:

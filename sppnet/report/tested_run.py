@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data.names import listed
 from data.records import Dataset
 from detection.calibration import Calibration
 from detection.config import INFERENCE
@@ -19,13 +20,13 @@ from detection.evaluation import coco, errors, voc
 from detection.evaluation.coco import CocoResult
 from detection.evaluation.errors import Errors, Kind
 from detection.evaluation.voc import EvaluationResult, Metric
-from detection.model import MODEL
+from detection.model_settings import MODEL, read_settings
 from detection.photo_record import PhotoRecord
 from proposals import io, recall
 from proposals.batch import photos_file
 from proposals.recall import RecallResult
 from sppnet.detector.photos import refuse_changed
-from sppnet.detector.testing import STAGES
+from sppnet.detector.testing import STAGES, pop_origins
 from sppnet.errors import one_line
 from sppnet.progress import log
 from sppnet.report.run_files import read_json
@@ -73,7 +74,8 @@ class TestedRun:
 
         Raises:
             FileNotFoundError: there is no such run, or it was not tested.
-            ValueError: there are detections of several models, none of them the run's own.
+            ValueError: there are detections of several models, none of them the run's own; or a model or detections are
+                damaged, or do not fit.
         """
         split = run.test_split
         name = _choose(run, name)
@@ -88,6 +90,11 @@ class TestedRun:
         untested = tuple(r.id for r in whole if r.id not in known)
         removed = () if run.limit else tuple(i for i in tested_ids if i not in ids)
         dataset = replace(whole, records=records)
+        for stage, table in tables.items():
+            if (most := table.rows.labels.max(initial=-1)) >= len(dataset.classes):
+                there = f"the {len(dataset.classes)} known ones are {listed(dataset.classes)}"
+                what = f"{_file(run, name, stage)}: has detections of class number {most}, but {there}"
+                raise ValueError(f"{what}; run `sppnet stage test-net` again, or name the data set of the test")
         replaced = _replaced(run, dataset, tested_photos)
         return cls(run, name, split, model, dataset, untested, removed, replaced, stages)
 
@@ -223,15 +230,20 @@ def _stages(run: Run, name: str) -> tuple[dict[str, DetectionTable], dict[str, s
     tables: dict[str, DetectionTable] = {}
     photos: dict[str, str] = {}
     for stage in STAGES:
-        path = run.detections(run.test_split, f"{name}-{stage}" if name else stage)
+        path = _file(run, name, stage)
         if stage == STAGES[0] or path.is_file():
             log.info("reading %s", path)
             tables[stage], meta = load_npz(path)
-            photos |= {i: made_from[0][0] for i, made_from in meta.get("images", {}).items() if made_from}
+            origins = pop_origins(meta, path) or {}
+            photos |= {i: made[0][0] for i, made in origins.items() if made and made[0] and made[0][0]}
     first, last = tables[STAGES[0]], tables.get(STAGES[1])
     if last is not None and (first.ids != last.ids or np.array_equal(first.rows.boxes, last.rows.boxes)):
         del tables[STAGES[1]]
     return tables, photos
+
+
+def _file(run: Run, name: str, stage: str) -> Path:
+    return run.detections(run.test_split, f"{name}-{stage}" if name else stage)
 
 
 def _replaced(run: Run, dataset: Dataset, photos: Mapping[str, str]) -> tuple[str, ...]:
@@ -250,13 +262,16 @@ def _model(folder: Path, name: str) -> dict[str, Any]:
     named = [model for model in there if f"{name}-".startswith(f"{model}-")]
     if not named and name.partition("-")[0] in ("", "softmax", "scales", "nms", *INFERENCE):
         named = ["model"]
-    return read_json(folder / named[0] / MODEL) if named else {}
+    if not named or not (folder / named[0] / MODEL).is_file():
+        return {}
+    read_settings(folder / named[0])  # a damaged one does not say which classes the detections are of
+    return read_json(folder / named[0] / MODEL)
 
 
-def _classes(folder: Path) -> list[str] | None:
+def _classes(folder: Path) -> tuple[str, ...] | None:
     """Classes of any model of the run, as all have the same; None if it has no model."""
-    models = (read_json(path) for path in sorted(folder.glob(f"*/{MODEL}")))
-    return next((model["classes"] for model in models if "classes" in model), None)
+    paths = sorted(folder.glob(f"*/{MODEL}"))
+    return read_settings(paths[0].parent).classes if paths else None
 
 
 def _only(ids: Sequence[str], table: Mapping[str, Detections]) -> DetectionTable:

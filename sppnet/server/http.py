@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import re
 import socket
 import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine
@@ -16,7 +13,7 @@ from typing import Annotated, Any, Protocol
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, File, Form, Query, Request, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import JSONResponse, Response
 
 import sppnet
 from sppnet.progress import log
@@ -28,6 +25,15 @@ from sppnet.server.parameters import agreed, known_names
 from sppnet.server.schemas import PROBLEMS, WRONG_NAME, DetectionResult, Health, ModelList
 
 PAGES = {"/": "page.html", "/docs": "api.html"}
+PARTS = ("page.css", "page.js", "api.css", "api.js")
+MEDIA_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript"}
+POLICY = "; ".join(
+    [
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src blob: data:",
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
+    ]
+)
+"""What pages may do: run the scripts and styles that are files of this server, contact it, show photos of their own."""
 MODEL = "a name from GET /models; the default detector if omitted"
 PROBABILITY = "lowest probability to report, from 0 to 1; that of each class, which the model states, if omitted"
 LOWEST_SCORE = "lowest score to report, instead of a probability; -0.5 if omitted and the model states no probabilities"
@@ -126,25 +132,15 @@ def _late(waits: bool) -> str:
     return f"the detection takes more than {ANSWER_SECONDS:g} s; send a smaller photo, or try again later"
 
 
-def page(name: str) -> Callable[[], Awaitable[HTMLResponse]]:
-    """Return a handler that sends a page. The page may run its own script and style, and contact this server only."""
-    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
-    policy = [
-        "default-src 'none'; connect-src 'self'; img-src blob: data:; base-uri 'none'; form-action 'none'",
-        "frame-ancestors 'none'",
-        *(f"{tag}-src {' '.join(_hashes(text, tag))}" for tag in ("script", "style")),
-    ]
+def file(name: str) -> Callable[[], Awaitable[Response]]:
+    """Return a handler that sends a page, or a script or style of one."""
+    path = Path(__file__).parent / name
+    content, media_type = path.read_bytes(), MEDIA_TYPES[path.suffix]
 
-    async def send_page() -> HTMLResponse:
-        return HTMLResponse(text, headers={"content-security-policy": "; ".join(policy)})
+    async def send_file() -> Response:
+        return Response(content, headers={"content-security-policy": POLICY}, media_type=media_type)
 
-    return send_page
-
-
-def _hashes(text: str, tag: str) -> list[str]:
-    """Hashes of a page's scripts or styles, as a content security policy lists them."""
-    found = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
-    return [f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'" for code in found]
+    return send_file
 
 
 async def _refused(_: Request, error: Exception) -> JSONResponse:
@@ -187,8 +183,8 @@ def application(queue: DetectorQueue, hosts: Collection[str] = ()) -> FastAPI:
     )
     app.state.queue = queue
     app.include_router(routes)
-    for path, name in PAGES.items():
-        app.add_api_route(path, page(name), include_in_schema=False, response_model=None)
+    for path, name in (PAGES | {f"/{name}": name for name in PARTS}).items():
+        app.add_api_route(path, file(name), include_in_schema=False, response_model=None)
     app.add_middleware(AccessControl, hosts=frozenset(hosts), limits=queue.limits)
     return app
 

@@ -5,13 +5,35 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from detection import zoo
+from detection.config import Factor, Share
 from detection.files import parse_json
-from detection.model import CARD, MODEL
+from detection.model import CARD
+from detection.model_settings import read_settings
+from detection.plain_values import read
 from sppnet.errors import one_line
 from sppnet.settings.commands import BUNDLED
+
+
+class Scores(TypedDict, total=False):
+    """Scores of one stage."""
+
+    voc07_map: Share | None
+
+
+class StageScores(TypedDict, total=False):
+    """Scores by stage, as far as they are shown."""
+
+    regressed: Scores | None
+
+
+class Card(TypedDict, total=False):
+    """What a packed model says of itself, as far as it is shown."""
+
+    scores: StageScores | None
+    seconds_per_image: Factor | None
 
 
 @dataclass(frozen=True)
@@ -44,16 +66,11 @@ class OfferedDetector:
             ValueError: its files are damaged.
         """
         folder = zoo.folder_of(name)
-        if not (folder / MODEL).is_file():
-            raise FileNotFoundError(f"{folder / MODEL}: no such model; train one with `sppnet train`, or name another")
-        model = _read_object(folder / MODEL)
-        card = _read_object(folder / CARD) if (folder / CARD).is_file() else {}
-        if not {"network", "classes"} <= model.keys():
-            raise ValueError(f"{folder / MODEL}: damaged (expected a network and classes)")
+        model, card = read_settings(folder), _read_card(folder / CARD)
         description = {
-            "network": model["network"],
-            "classes": model["classes"],
-            "thresholds": (model.get("calibration") or {}).get("thresholds"),
+            "network": model.network,
+            "classes": list(model.classes),
+            "thresholds": list(model.calibration.thresholds) if model.calibration else None,
             "map": ((card.get("scores") or {}).get("regressed") or {}).get("voc07_map"),
             "seconds": card.get("seconds_per_image"),
         }
@@ -79,16 +96,16 @@ def offered_detectors(names: Iterable[str], weights: Path | None = None) -> dict
     return found | {name: OfferedDetector.of(name) for name in others if name not in found}
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    """The object in a json file.
+def _read_card(path: Path) -> Card:
+    """What is known of a packed model; empty if it has no card.
 
     Raises:
         ValueError: the file is damaged.
     """
+    if not path.is_file():
+        return {}
     try:
-        value = parse_json(path.read_text())
+        found: Card = read(Card, parse_json(path.read_text("utf-8")))
     except ValueError as error:
         raise ValueError(f"{path}: damaged ({one_line(error)})") from error
-    if not isinstance(value, dict):
-        raise ValueError(f"{path}: damaged (expected an object)")
-    return value
+    return found

@@ -191,6 +191,18 @@ class Settings:
                 raise ValueError(f"unknown setting {name!r}{suggestion(name, known)}")
         return cls(**named)
 
+    @classmethod
+    def checked(cls, name: str, value: Any) -> Any:
+        """One value, as the field of this name has it.
+
+        Raises:
+            ValueError: there is no such field, or the value is not as expected.
+        """
+        kinds = cls.kinds()
+        if name not in kinds:
+            raise ValueError(f"unknown setting {name!r}")
+        return _checked(name, value, *kinds[name])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for json and YAML: paths as text, tuples as lists."""
         return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from detection.config import LARGEST_SIDE
 from sppnet.settings.base import Settings, option
 from sppnet.settings.detector import ModelNameSettings, ProposalSettings, ViewSettings
 from sppnet.settings.shared import (
@@ -66,7 +67,7 @@ class DetectSettings(InferenceSettings, WeightsSettings, DeviceSettings, EngineS
     )
     classes: tuple[str, ...] | None = option(None, "keep only these classes", metavar="NAME")
     scales: tuple[int, ...] | None = option(
-        None, "short sides in pixels (default: those of the training)", metavar="N", minimum=1
+        None, "short sides in pixels (default: those of the training)", metavar="N", minimum=1, maximum=LARGEST_SIDE
     )
 
     def __post_init__(self) -> None:
@@ -205,7 +206,7 @@ class ServeSettings(InferenceSettings, WeightsSettings, DeviceSettings, SeedSett
         None, "with --label-studio: convolutions, as in `sppnet train` (default: lite0)", metavar="NAME"
     )
     scales: tuple[int, ...] | None = option(
-        None, "with --label-studio: short sides in pixels (default: 688)", metavar="N", minimum=1
+        None, "with --label-studio: short sides in pixels (default: 688)", metavar="N", minimum=1, maximum=LARGEST_SIDE
     )
     label_studio_url: str | None = option(
         None, "with --label-studio: its address, if it does not state the right one itself", metavar="URL"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from detection.config import PHOTO_AND_MIRROR_IMAGE, View
+from detection.config import LARGEST_SIDE, MOST_BINS, PHOTO_AND_MIRROR_IMAGE, View
 from sppnet.settings.base import Settings, option
 from sppnet.settings.shared import (
     DeviceSettings,
@@ -70,7 +70,7 @@ class NetworkSettings(Settings):
         None, "constants of the paper or of the authors' program (default: paper, or what the features have)"
     )
     scales: tuple[int, ...] | None = option(
-        None, "short sides in pixels (default: the preset's five)", metavar="N", minimum=1
+        None, "short sides in pixels (default: the preset's five)", metavar="N", minimum=1, maximum=LARGEST_SIDE
     )
     precision: Precision | None = option(
         None, "precision of the convolutions (default: fp32, or what the features have)"
@@ -82,7 +82,7 @@ class PyramidSettings(Settings):
     """The spatial pyramid."""
 
     levels: tuple[int, ...] | None = option(
-        None, "bins per side of each pyramid level (default: 1 2 3 6)", metavar="N", minimum=1
+        None, "bins per side of each pyramid level (default: 1 2 3 6)", metavar="N", minimum=1, maximum=MOST_BINS
     )
     context: tuple[float, ...] | None = option(
         None,
@@ -365,6 +365,6 @@ class TestSettings(
         "union", "several models: suppress over the union of their windows, or average scores of the same windows"
     )
     scales: tuple[int, ...] | None = option(
-        None, "short sides in pixels (default: those of the training)", metavar="N", minimum=1
+        None, "short sides in pixels (default: those of the training)", metavar="N", minimum=1, maximum=LARGEST_SIDE
     )
     pictures: int = option(0, "draw the detections of N images", metavar="N", minimum=0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from detection.config import PAPER
+from detection.config import LARGEST_SIDE, PAPER
 from sppnet.settings.base import option
 from sppnet.settings.detector import Features, FeatureSettings, FinetuneSettings, SVMSettings
 from sppnet.settings.shared import Inference, MetricSettings, PathSettings, Precision
@@ -40,6 +40,7 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
         "short sides in pixels (default: 688, or 864 or 1200 if the objects of a class are small)",
         metavar="N",
         minimum=1,
+        maximum=LARGEST_SIDE,
     )
     cost: float | None = option(
         None,
@@ -147,6 +148,8 @@ class DemoSettings(TrainSettings):
     features: Features | None = option("pool5", "what the SVMs learn from, as in `sppnet train`")
     precision: Precision | None = option("fp32", "precision of the convolutions")
     proposals: str | None = option("ss", "windows, as in `sppnet train`", metavar="SOURCE|FILE")
-    scales: tuple[int, ...] | None = option((688,), "short sides in pixels", metavar="N", minimum=1)
+    scales: tuple[int, ...] | None = option(
+        (688,), "short sides in pixels", metavar="N", minimum=1, maximum=LARGEST_SIDE
+    )
     cost: float | None = option(PAPER.svm.cost, "cost of a violated margin, C of the SVMs", metavar="C", above=0)
     inference: Inference | None = option("paper", "how the detector is used and tested, as in `sppnet detect`")

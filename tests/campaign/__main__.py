@@ -57,7 +57,7 @@ def _inputs(options: argparse.Namespace, seconds: float) -> int:
     counts: dict[str, Counter[Verdict]] = defaultdict(Counter)
     told: set[str] = set()
     tries = fuzz.attempts(options.seed, options.inputs, seconds, options.only)
-    for found in itertools.chain(fuzz.replayed(), tries):
+    for found in itertools.chain(fuzz.replayed(options.only), tries):
         counts[found.subject][found.outcome.verdict] += 1
         line = f"{found.subject}, {found.file}: {found.outcome.verdict.value}: {found.outcome.reason}"
         if found.outcome.verdict.good or line in told:

@@ -13,11 +13,13 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from tests.campaign import finished
 from tests.campaign.mutation import mutate
 from tests.campaign.subjects import SUBJECTS
 from tests.campaign.verdicts import Outcome, Verdict, judged
 
 CORPUS = Path(__file__).with_name("corpus")
+PLACE = b"{FINISHED}"  # stands for the temporary folder of finished runs in the corpus
 
 
 class Try(NamedTuple):
@@ -52,6 +54,8 @@ def attempts(seed: int, count: int | None = None, seconds: float | None = None, 
 
 def attempt(subject: str, folder: Path, path: Path, data: bytes) -> Try:
     """Read a folder with other contents of one of its files, which is restored afterwards."""
+    if SUBJECTS[subject].writes:
+        return _attempt_in_copy(subject, folder, path, data)
     sound, before = path.read_bytes(), _listing(folder)
     path.write_bytes(data)
     try:
@@ -63,20 +67,34 @@ def attempt(subject: str, folder: Path, path: Path, data: bytes) -> Try:
     return Try(subject, str(path.relative_to(folder)), data, outcome)
 
 
-def replayed() -> Iterator[Try]:
+def _attempt_in_copy(subject: str, folder: Path, path: Path, data: bytes) -> Try:
+    """The same in a copy of the folder, which is deleted afterwards."""
+    file = path.relative_to(folder)
+    with tempfile.TemporaryDirectory() as top:
+        copy = Path(top).resolve() / folder.name
+        shutil.copytree(folder, copy)
+        (copy / file).write_bytes(data)
+        outcome = judged(partial(SUBJECTS[subject].read, copy), (path.name, path.stem, folder.name), copy)
+    return Try(subject, str(file), data, outcome)
+
+
+def replayed(only: str = "") -> Iterator[Try]:
     """Read every file of the corpus: what once was a fault."""
     for path in sorted(CORPUS.glob("*/*/*")):
         subject, file = path.parent.parent.name, path.parent.name.replace("__", "/")
+        if only not in subject:
+            continue
         with tempfile.TemporaryDirectory() as top:
             folder, _ = _made(Path(top), subject)
-            yield attempt(subject, folder, folder / file, path.read_bytes())
+            data = path.read_bytes().replace(PLACE, finished.TOP.encode())
+            yield attempt(subject, folder, folder / file, data)
 
 
 def keep(found: Try) -> Path:
     """Add a fault to the corpus."""
     path = CORPUS / found.subject / found.file.replace("/", "__") / sha256(found.data).hexdigest()[:12]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(found.data)
+    path.write_bytes(found.data.replace(finished.TOP.encode(), PLACE))
     return path
 
 

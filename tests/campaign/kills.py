@@ -25,7 +25,7 @@ from detection.weights.state_dict import write_state
 ROOT = Path(__file__).parents[2]
 COMPARED = ("proposals", "features", "mirrored-features", "head", "model", "detections", "results")
 TIMED = (".json", ".lock")  # ends of names of files that state times, or are empty
-SECONDS = re.compile(r'"svm_seconds": [0-9.]+,?')
+SECONDS = re.compile(r'"svm_seconds": [0-9.]+,?|"digest": "[0-9a-f]+"')  # in model.json, the digest contains them
 LEFTOVERS = ("*.tmp", "*.parts", "*.old", "*.new", "checkpoint*", "*.partial")
 SETTINGS = (
     *(

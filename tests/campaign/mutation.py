@@ -196,7 +196,9 @@ def _in_npz(data: bytes, rng: Random) -> bytes:
         arrays = dict(archive)
     name = rng.choice(list(arrays))
     array, kind = np.array(arrays[name]), rng.randrange(9)
-    if kind == 0:
+    if array.dtype == np.uint8 and array.tobytes()[:1] in (b"{", b"[") and kind > 2:
+        arrays[name] = np.frombuffer(_in_json(array.tobytes(), rng), np.uint8)
+    elif kind == 0:
         del arrays[name]
     elif kind == 1:
         arrays[name] = array.astype(rng.choice(("f8", "f2", "i1", "u8", "U3", "c8", "?")), casting="unsafe")

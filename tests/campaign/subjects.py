@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +20,26 @@ from detection.detection_table import load_npz, save_npz
 from detection.detections import Detections
 from detection.evaluation.results import read_comp4, write_comp4
 from detection.files import parse_json
+from detection.model_settings import MODEL
 from detection.networks.fc_head import FcHead
 from detection.photo_record import PhotoRecord
 from detection.training import checkpoint, svm_checkpoint
 from detection.training.solver import SharedState
+from detection.value_digest import DIGEST
 from detection.weights.state_dict import read_state, write_state
 from proposals import io as proposal_io
 from sppnet.cli import main
 from sppnet.labelling import payloads
+from sppnet.labelling.label_config import LabelConfig
+from sppnet.labelling.regions import read_regions
 from sppnet.server.errors import RequestRefused
+from tests.campaign import run_subjects
+from tests.campaign.subject import Subject
 from tests.data import tools
 from tests.detection.conftest import trained
 
 CLASSES = ("cat", "dog", "größe")
 SIZE = (48, 64)  # (H, W) of the photos
-
-
-@dataclass(frozen=True)
-class Subject:
-    """One kind of file.
-
-    Attributes:
-        make: writes sound files into an empty folder and returns those that are to be damaged, one at a time.
-        read: reads the folder as users do; returns None, or what is wrong with what it accepted.
-    """
-
-    make: Callable[[Path], list[Path]]
-    read: Callable[[Path], str | None]
 
 
 def records(folder: Path) -> tuple[ImageRecord, ...]:
@@ -221,10 +213,12 @@ def _model(folder: Path) -> list[Path]:
 
 
 def _check_model(folder: Path) -> str | None:
-    """A loaded model scores its windows with finite numbers; its tensors are the saved ones."""
+    """A loaded model has finite numbers; its tensors and, where it has a digest, its values are the saved ones."""
     found, sound = model.load(folder / "model"), trained(_BODY)
     if not (np.isfinite(found.svms.weights).all() and np.abs(found.svms.weights - sound.svms.weights).max() < 1e-3):
         return "other weights"
+    if DIGEST in json.loads((folder / "model" / MODEL).read_bytes()) and found.summary() != sound.summary():
+        return f"other values: {found.summary()}"
     return None if len(found.classes) == len(found.svms.weights) else f"{len(found.classes)} classes"
 
 
@@ -341,7 +335,9 @@ def _check_body(folder: Path) -> str | None:
         raise ValueError(f"body.json: {error}") from None
     name = payloads.image_id(task.id, task.url("image"))
     plain = name and Path(name).name == name and not name.startswith(".") and "\0" not in name
-    return None if plain and isinstance(annotation.regions, list) else f"name {name!r}"
+    objects = read_regions(annotation.regions, LabelConfig("label", "image", "image", CLASSES), SIZE)
+    inside = all(0 <= x0 <= x1 < SIZE[1] and 0 <= y0 <= y1 < SIZE[0] for x0, y0, x1, y1 in objects.boxes)
+    return None if plain and inside and isinstance(annotation.regions, list) else f"name {name!r}, {objects}"
 
 
 def _command(folder: Path) -> list[Path]:
@@ -376,4 +372,5 @@ SUBJECTS = {
     "SVM checkpoint": Subject(_svm_checkpoint, _check_svm_checkpoint),
     "Label Studio's requests": Subject(_bodies, _check_body),
     "command": Subject(_command, _check_command),
+    **run_subjects.SUBJECTS,
 }

@@ -1,5 +1,8 @@
 """A seeded slice of the campaign, and proof that it notices faults."""
 
+import contextlib
+import io
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +11,7 @@ import time
 from pathlib import Path
 from random import Random
 
+import numpy as np
 import pytest
 
 from tests.campaign import fuzz
@@ -86,6 +90,29 @@ def test_verdicts(tmp_path, monkeypatch, read, verdict):
     assert judged(lambda: read(tmp_path), ["a.xml"]).verdict is verdict
 
 
+@forks
+def test_a_reader_may_write_into_its_own_folder_only(tmp_path):
+    own = tmp_path.resolve() / "own"
+    own.mkdir()
+    assert judged(lambda: write_a_file(own), ["a.xml"], own).verdict is Verdict.READ
+    assert (own / "new").is_file()
+    assert judged(lambda: write_a_file(own / ".."), ["a.xml"], own).verdict is Verdict.ACTED
+
+
+def test_json_within_an_archive_is_damaged_as_values_too():
+    buffer = io.BytesIO()
+    header = np.frombuffer(json.dumps({"ids": ["a", "b"], "meta": {"classes": ["c"]}}).encode(), np.uint8)
+    np.savez(buffer, header=header)
+    changed = set()
+    for seed in range(200):
+        with (
+            contextlib.suppress(Exception),
+            np.load(io.BytesIO(mutate(buffer.getvalue(), ".npz", Random(seed)))) as made,
+        ):
+            changed.add(json.dumps(json.loads(made["header"].tobytes())))
+    assert len(changed) > 20
+
+
 @pytest.mark.parametrize("suffix", [".json", ".yaml", ".xml", ".csv", ".jpg"])
 def test_damage_is_repeatable_and_never_none(suffix):
     data = {".json": b'{"a": [1, 2]}', ".yaml": b"a: [1, 2]", ".xml": b"<a><b>1</b></a>"}.get(suffix, b"a,b\n1,2\n")
@@ -98,3 +125,4 @@ def test_damage_is_repeatable_and_never_none(suffix):
 def test_every_fault_of_the_corpus_has_a_reader():
     for path in fuzz.CORPUS.glob("*"):
         assert path.name in fuzz.SUBJECTS
+    assert len(list(fuzz.CORPUS.glob("*/*/*"))) > 40

@@ -48,12 +48,13 @@ class Outcome(NamedTuple):
     reason: str
 
 
-def judged(read: Callable[[], str | None], names: Sequence[str]) -> Outcome:
-    """Call `read` in a child process, which may write nowhere, start no program and connect to nothing.
+def judged(read: Callable[[], str | None], names: Sequence[str], own: Path | None = None) -> Outcome:
+    """Call `read` in a child process, which may write only into a folder, start no program and connect to nothing.
 
     Args:
         read: returns None, or what is wrong with what it accepted; expected errors are refusals.
         names: one of them must be in the message of a refusal.
+        own: the folder; None: it may write nowhere.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -63,7 +64,7 @@ def judged(read: Callable[[], str | None], names: Sequence[str]) -> Outcome:
         child = os.fork()
     if child == 0:
         os.close(receiving)
-        _child(read, names, sending)
+        _child(read, names, sending, own)
     os.close(sending)
     return _outcome(child, receiving)
 
@@ -83,7 +84,7 @@ def _outcome(child: int, receiving: int) -> Outcome:
     return Outcome(Verdict[name], reason) if name else Outcome(Verdict.CRASH, "the process died")
 
 
-def _child(read: Callable[[], str | None], names: Sequence[str], sending: int) -> None:
+def _child(read: Callable[[], str | None], names: Sequence[str], sending: int, own: Path | None) -> None:
     """Report the verdict of `read` and end."""
     acted: list[str] = []
     try:
@@ -93,7 +94,7 @@ def _child(read: Callable[[], str | None], names: Sequence[str], sending: int) -
         soft = LARGEST + int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (soft, soft))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        sys.addaudithook(_watch(acted))
+        sys.addaudithook(_watch(acted, own))
         warnings.simplefilter("ignore")
         outcome = _call(read, names)
     except BaseException as error:  # whatever it is, the parent is told
@@ -117,19 +118,22 @@ def _call(read: Callable[[], str | None], names: Sequence[str]) -> Outcome:
     return Outcome(Verdict.WRONG, wrong) if wrong else Outcome(Verdict.READ, "")
 
 
-def _watch(acted: list[str]) -> Callable[[str, tuple[Any, ...]], None]:
+def _watch(acted: list[str], own: Path | None) -> Callable[[str, tuple[Any, ...]], None]:
     """An audit hook that notes started programs, connections and files opened for writing."""
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in FORBIDDEN or (event == "socket.connect"):
             acted.append(f"{event} {arguments!r}"[:300])
-        if event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITING and not _ours(arguments[0]):
+        writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & WRITING
+        if writes and not _ours(arguments[0], own):
             acted.append(f"writes {arguments[0]!r}"[:300])
 
     return hook
 
 
-def _ours(path: Any) -> bool:
-    """Whether a process may write there: devices, and caches of compiled code."""
+def _ours(path: Any, own: Path | None) -> bool:
+    """Whether a process may write there: its own folder, devices, and caches of compiled code."""
     name = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
+    if own is not None and Path(os.path.realpath(name)).is_relative_to(own):
+        return True
     return not name or name.startswith("/dev/") or "__pycache__" in name or name.endswith((".nbi", ".nbc", ".pyc"))

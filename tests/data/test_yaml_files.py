@@ -43,7 +43,7 @@ def test_the_file_is_named(tmp_path, text, message):
 @each
 def test_the_report_leaves_such_a_file_out(tmp_path, caplog, text, message):
     write(tmp_path / "train.yaml", text)
-    assert recorded(tmp_path) == {}
+    assert recorded(tmp_path) == ({}, None)
     assert "train.yaml: ignored, it cannot be read" in caplog.text
 
 

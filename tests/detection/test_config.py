@@ -22,7 +22,7 @@ from sppnet.settings import shared
     ],
 )
 def test_configurations_survive_json(config):
-    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+    assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == Config.from_dict(config.to_dict()) == config
 
 
 def test_presets_differ_as_published():

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -88,6 +90,18 @@ class TestNpz:
         arrays[name].flat[1] = value
         np.savez(path, **arrays)
         with pytest.raises(ValueError, match=r"d\.npz: not a detections file"):
+            load_npz(path)
+
+    @pytest.mark.parametrize("ids", [5, "ab", [None, "b"], [["a"], "b"], ["a", "a"], [1.5, "b"], {"a": 1, "b": 2}])
+    def test_other_ids_are_refused(self, tmp_path, ids):
+        path = tmp_path / "d.npz"
+        save_npz(path, {"a": make([1]), "b": make([2])})
+        assert load_npz(path)[0].ids == ("a", "b")
+        with np.load(path) as archive:
+            arrays = dict(archive)
+        header = json.loads(arrays["header"].tobytes()) | {"ids": ids}
+        np.savez(path, **arrays | {"header": np.frombuffer(json.dumps(header).encode(), np.uint8)})
+        with pytest.raises(ValueError, match=r"d\.npz: not a detections file of this program, or damaged \(ids"):
             load_npz(path)
 
     def test_a_missing_file_is_a_file_not_found(self, tmp_path):

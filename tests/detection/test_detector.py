@@ -214,5 +214,5 @@ def test_detections_have_the_probabilities_of_their_model(body, photo, tmp_path,
     (tmp_path / "model" / "model.json").write_text(
         (tmp_path / "model" / "model.json").read_text().replace('"slopes"', '"slope"')
     )
-    with pytest.raises(ValueError, match=r"damaged model \(calibration: expected slopes"):
+    with pytest.raises(ValueError, match=r"calibration: expected only slopes, .*, got 'slope'"):
         SPPDetector.from_pretrained(tmp_path / "model")

@@ -14,8 +14,10 @@ from detection.detector import SPPDetector
 from detection.ensemble import Evidence, detect_windows
 from detection.features import compute_pyramid, place
 from detection.linear_detectors import LinearDetectors
+from detection.model_settings import MODEL
 from detection.networks.fc_head import FcFeatures, FcHead
 from detection.weights import half_precision
+from tests.damage import write_model_settings
 from tests.detection.conftest import trained, windows
 
 
@@ -110,12 +112,12 @@ def test_a_damaged_model_is_an_error_that_names_it(body, tmp_path, name, damage)
 @pytest.mark.parametrize("part", [None, "sha256", "classes", "config", *("pooling", "finetune", "svm", "bbox", "test")])
 def test_a_value_of_another_kind_is_an_error_that_names_the_model(body, tmp_path, part, value):
     trained(body).save(tmp_path)
-    settings = json.loads((tmp_path / model.MODEL).read_text())
+    settings = json.loads((tmp_path / MODEL).read_text())
     if part in settings:
         settings[part] = value
     elif part:
         settings["config"][part] = value
-    (tmp_path / model.MODEL).write_text(json.dumps(settings if part else value))
+    (tmp_path / MODEL).write_text(json.dumps(settings if part else value))
     with pytest.raises(ValueError, match=rf"{tmp_path}: damaged model"):
         model.load(tmp_path)
 
@@ -123,19 +125,19 @@ def test_a_value_of_another_kind_is_an_error_that_names_the_model(body, tmp_path
 @pytest.mark.parametrize("classes", [["a", "b"], ["a", "b", "c", "d"], ["a", "b", "b"]])
 def test_other_names_than_there_are_svms_are_an_error(body, tmp_path, classes):
     trained(body).save(tmp_path)
-    settings = json.loads((tmp_path / model.MODEL).read_text())
-    (tmp_path / model.MODEL).write_text(json.dumps(settings | {"classes": classes}))
-    with pytest.raises(ValueError, match=r"damaged model \((svms.*not those of \d classes|classes: .*different)"):
+    settings = json.loads((tmp_path / MODEL).read_text())
+    write_model_settings(tmp_path, settings | {"classes": classes})
+    with pytest.raises(ValueError, match=r"damaged model \((svms.*not those of \d classes|model.*different)"):
         model.load(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["", "..", "../other.safetensors", "model.json"])
 def test_other_files_are_not_read(body, tmp_path, name):
     trained(body).save(tmp_path)
-    settings = json.loads((tmp_path / model.MODEL).read_text())
+    settings = json.loads((tmp_path / MODEL).read_text())
     settings["sha256"][name] = "0"
-    (tmp_path / model.MODEL).write_text(json.dumps(settings))
-    with pytest.raises(ValueError, match=r"damaged model \(sha256: expected only svms\.safetensors"):
+    (tmp_path / MODEL).write_text(json.dumps(settings))
+    with pytest.raises(ValueError, match=r"damaged model \(model\.json: sha256: expected svms\.safetensors, .* only"):
         model.load(tmp_path)
 
 

@@ -27,6 +27,7 @@ def test_a_folder_is_small_and_its_card_describes_its_model(name):
     folder = zoo.HERE / name
     assert sum(file.stat().st_size for file in folder.iterdir()) < MEGABYTES * 1e6
     card, trained = json.loads((folder / "card.json").read_text()), model.load(folder)
+    assert card["bytes"] == sum(file.stat().st_size for file in folder.iterdir() if file.name != "card.json")
     assert (card["network"], card["weights_sha256"]) == (trained.network, trained.weights_hash)
     assert tuple(card["classes"]) == trained.classes == voc.VOC_CLASSES
     assert card["scores"]["regressed"]["voc07_map"] > 0.3

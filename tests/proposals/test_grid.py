@@ -67,8 +67,30 @@ def test_no_object_to_learn_from_is_an_error():
 
 @pytest.mark.parametrize("wrong", [Grid.from_meta, lambda meta: Grid((), 0.5), lambda meta: Grid(((0.1, -1.0),), 0.5)])
 def test_a_grid_of_other_values_is_refused(wrong):
-    with pytest.raises(ValueError, match="grid: expected shapes and"):
+    with pytest.raises(ValueError, match=r"grid(\.\w+)?: expected "):
         wrong({"shapes": 5})
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"step": 0.5}, "grid.shapes: expected a list of .* missing"),
+        ({"shapes": [], "step": 0.5}, "grid.shapes: expected a list of 1 to 1000 values"),
+        ({"shapes": [[0.1, "0.1"]], "step": 0.5}, r"grid.shapes\[0\]\[1\]: expected a number above 0"),
+        ({"shapes": [[0.1]], "step": 0.5}, r"grid.shapes\[0\]: expected a list of 2 values"),
+        ({"shapes": [[0.1, float("nan")]], "step": 0.5}, r"grid.shapes\[0\]\[1\]: .* got nan"),
+        ({"shapes": [[0.1, 0.1]], "step": 1e-9}, "grid.step: expected a number from 0.001 to 1000, got 1e-09"),
+        ({"shapes": [[0.1, 0.1]], "step": 0.5, "more": 1}, "grid: expected only shapes, step, got 'more'"),
+    ],
+)
+def test_values_of_a_grid_are_refused_by_name(values, message):
+    with pytest.raises(ValueError, match=message):
+        Grid.from_meta(values)
+
+
+def test_a_grid_lays_no_more_windows_than_memory_holds():
+    with pytest.raises(ValueError, match=r"grid: lays [\d,]{10,} windows on a photo of 800 x 600 pixels, at most"):
+        Grid(((1e-6, 1e-6),), 0.001).windows((600, 800))
 
 
 def test_a_grid_is_a_source_of_proposals_and_part_of_their_settings():

@@ -62,6 +62,25 @@ def test_a_file_states_the_edge_detector_and_another_one_is_refused():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
+        ({"source": 5}, "proposals.source: expected text, got 5"),
+        ({"source": "slow"}, "source: expected one of ss, "),
+        ({"max_boxes": "5"}, "proposals.max_boxes: expected an integer from 0 to 1000000000 or null, got '5'"),
+        ({"max_boxes": 1.5}, "proposals.max_boxes: expected an integer"),
+        ({"max_side": [1000]}, r"proposals.max_side: .* got \[1000\]"),
+        ({"min_side": -1}, "proposals.min_side: expected an integer from 0 to 32768, got -1"),
+        ({"seed": float("nan")}, "proposals.seed: expected an integer"),
+        ({"seeds": 1}, "proposals: expected only source, .*, got 'seeds'"),
+        ({"grid": {"shapes": 5, "step": 1}}, "proposals.grid.shapes: expected a list"),
+    ],
+)
+def test_other_values_in_a_file_are_named(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        ProposalSettings.from_meta(ProposalSettings().meta | wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
         ({"source": "slow"}, "source: expected one of ss, "),
         ({"max_boxes": -1}, "max_boxes: expected 0 or more, got -1"),
         ({"max_side": 0}, "max_side: expected 1 to 32768, got 0"),

@@ -29,8 +29,8 @@ def test_values_are_converted_to_what_the_field_declares():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"scales": "688"}, "scales: expected one or more values, each an integer, at least 1, got '688'"),
-        ({"scales": (0,)}, "scales: expected one or more values, each an integer, at least 1, got (0,)"),
+        ({"scales": "688"}, "each an integer, at least 1 and at most 8192, got '688'"),
+        ({"scales": (0,)}, "each an integer, at least 1 and at most 8192, got (0,)"),
         ({"scales": ()}, "scales: expected one or more values"),
         ({"seed": -1}, "seed: expected an integer, at least 0 and at most 4294967295, got -1"),
         ({"seed": True}, "seed: expected an integer"),

@@ -24,6 +24,8 @@ def resolve(settings: ReportSettings) -> ReportSettings:
         FileNotFoundError: there is no such run.
         ValueError: nothing names the data set.
     """
+    from data import datasets
+    from sppnet.errors import one_line
     from sppnet.report.run_files import DATA
     from sppnet.run import DataSource, Run
 
@@ -35,19 +37,27 @@ def resolve(settings: ReportSettings) -> ReportSettings:
     folder = s.folder or s.run or Path("runs") / DataSource.of(s).name
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such run; train one with `sppnet train`, or check the path")
-    s = _completed(replace(s, folder=None, run=folder))
-    run = Run.open(s, s.split)
+    s, source = _completed(replace(s, folder=None, run=folder))
+    try:
+        run = Run.open(s, s.split)
+        if source is not None:
+            datasets.splits(run.source.root, run.source.year, run.source.images)
+    except (OSError, ValueError) as error:
+        if source is None:
+            raise
+        where = "name the data set with --data, --devkit or --voc2007"
+        raise ValueError(f"{source}: {one_line(error)}; {where}") from error
     return replace(run.resolved(s), split=run.test_split, metric=s.metric or MetricSettings.metric)
 
 
-def _completed(settings: ReportSettings) -> ReportSettings:
-    """The settings, with values that are not given as the run's files record them."""
+def _completed(settings: ReportSettings) -> tuple[ReportSettings, Path | None]:
+    """The settings, with values that are not given as the run's files record them; and the file that names the data."""
     from sppnet.progress import log
     from sppnet.report.run_files import DATA, recorded
 
     s = settings
     assert s.run is not None
-    known = recorded(s.run)
+    known, source = recorded(s.run)
     taken: dict[str, Any] = {n: known[n] for n in ("split", "metric") if n in known and getattr(s, n) is None}
     if not any(getattr(s, name) for name in DATA):
         if not known:
@@ -55,8 +65,8 @@ def _completed(settings: ReportSettings) -> ReportSettings:
             raise ValueError(f"{s.run}: no json or YAML file in it names its data set; {where}")
         taken |= {name: known[name] for name in (*DATA, "data_root", "images") if name in known}
     for name, value in taken.items():
-        log.info("from the files of the run: %s %s", name.replace("_", "-"), value)
-    return replace(s, **taken)
+        log.info("from %s: %s %s", source, name.replace("_", "-"), value)
+    return replace(s, **taken), source if set(DATA) & taken.keys() else None
 
 
 def run(settings: ReportSettings) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from classification import SPPClassifier
 from classification.views import View
+from detection.value_digest import with_digest
 from tests.sppnet.classifier.helpers import classify, network_flags, put, show_errors, train_network
 
 
@@ -145,13 +146,14 @@ def test_a_classifier_that_lacks_a_setting_is_reported(trained, folder, tmp_path
     settings = json.loads(file.read_text())
     file.write_text(json.dumps({name: value for name, value in settings.items() if name != key}))
     assert classify([folder / "down", "--model", file.parent]) == 1
-    assert f"damaged classifier ('{key}')" in capsys.readouterr().err
-    file.write_text(json.dumps(settings | {"classes": ["down"]}))
+    assert f"damaged classifier ({key}" in capsys.readouterr().err
+    file.write_text(json.dumps(with_digest(settings | {"classes": ["down"]})))
     assert classify([folder / "down", "--model", file.parent]) == 1
     assert "damaged classifier (1 classes, but weights for 2)" in capsys.readouterr().err
     file.write_text("{}")
     assert train_network(network_flags(folder, tmp_path)) == 1
-    assert "damaged classifier ('format'); give --overwrite, or another --run" in capsys.readouterr().err
+    expected = "damaged classifier (format: expected 1, but it is missing); give --overwrite, or another --run"
+    assert expected in capsys.readouterr().err
 
 
 def test_weights_for_a_classifier_with_its_own_convolutions_are_refused(trained, folder, weights, capsys):

@@ -13,6 +13,7 @@ from PIL import Image
 from classification import SPPClassifier
 from classification.training import Training
 from detection import network
+from detection.value_digest import with_digest
 from detection.weights.state_dict import write_state
 from sppnet.classifier import network_training, training_record
 from tests.classification.conftest import picture
@@ -125,7 +126,7 @@ def test_a_training_from_before_places_did_not_count_is_known(trained, folder, t
         assert train_network(["--data", folder, "--run", run, *QUICK]) == 0
     settings = json.loads((run / "classifier" / "classifier.json").read_text())
     settings["notes"]["training"] = record["training"] = keys[0]["training_with_places"]
-    (run / "classifier" / "classifier.json").write_text(json.dumps(settings))
+    (run / "classifier" / "classifier.json").write_text(json.dumps(with_digest(settings)))
     (run / "training.json").write_text(json.dumps(record))
     capsys.readouterr()
     assert train_network(["--data", folder, "--run", run, *QUICK]) == 0

@@ -10,7 +10,7 @@ from PIL import Image
 
 from data.records import Dataset, ImageRecord
 from sppnet.detector import choice_rules
-from sppnet.detector.choices import FILE, choose, keep
+from sppnet.detector.choices import FILE, _earlier, choose, keep
 from sppnet.run import Run
 from sppnet.settings import TrainSettings
 
@@ -150,3 +150,26 @@ def test_a_damaged_file_of_choices_is_not_used(photo, tmp_path, monkeypatch, cap
         assert choose(run, replace(TrainSettings(), proposals="ss")).settings.cost == 0.02
         assert "damaged" in caplog.text
         caplog.clear()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"value": "688"}, {"value": [0]}, {"value": [688.5]}, {"value": {}}, {"value": [10**9]}, {"reason": 5}),
+        *({"setting": None}, {"setting": ["scales"]}, {"more": 1}),
+    ],
+)
+def test_choices_of_another_kind_are_told_and_made_anew(tmp_path, caplog, wrong):
+    right = {"setting": "scales", "value": [864], "reason": "x"}
+    (tmp_path / FILE).write_text(json.dumps([right | wrong]))
+    assert _earlier(tmp_path / FILE) == {}
+    assert f"{tmp_path / FILE}: damaged (" in caplog.text
+    (tmp_path / FILE).write_text(json.dumps([right, {**right, "setting": "of another version"}]))
+    assert {name: choice.value for name, choice in _earlier(tmp_path / FILE).items()} == {"scales": (864,)}
+
+
+@pytest.mark.parametrize("text", ["{}", "5", "[[]]", "[null]", "[", '["x"]'])
+def test_another_file_of_choices_is_told(tmp_path, caplog, text):
+    (tmp_path / FILE).write_text(text)
+    assert _earlier(tmp_path / FILE) == {}
+    assert f"{tmp_path / FILE}: damaged (" in caplog.text

@@ -7,6 +7,7 @@ import pytest
 
 from detection.files import write_atomically
 from sppnet.detector import finetuning
+from sppnet.detector.head_files import read_notes
 from tests import commands
 from tests.damage import flip_bits, without_checksum
 
@@ -98,10 +99,35 @@ def test_damaged_settings_of_layers_are_one_line_that_says_what_to_do(tuned, cap
     assert commands.finetune(tuned.tune) == 0
 
 
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"validation": 0.3}, "its values do not match its digest"),
+        ({"validation": 7}, "validation: expected a number above 0, at most 1, got 7"),
+        ({"seed": "0"}, "seed: expected an integer from 0 to .*, got '0'"),
+        ({"block": None}, "block: expected an integer"),
+        ({"mirror": 1}, "mirror: expected true or false or null, got 1"),
+        ({"classes": [1]}, r"classes\[0\]: expected text, got 1"),
+        ({"finetune": {"schedule": 5}}, "finetune.positives: expected an integer .* missing"),
+        ({"curve": None}, "curve: expected a list"),
+        ({"subspace": 1.5}, "subspace: expected an integer"),
+        ({"sha256": []}, "sha256: expected names with values"),
+    ],
+)
+def test_values_of_another_kind_are_refused_by_name(tuned_run, tmp_path, wrong, message):
+    notes = json.loads((tuned_run / "head" / "finetune.json").read_text())
+    (tmp_path / "finetune.json").write_text(json.dumps(notes | wrong))
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/finetune\.json: damaged \({message}"):
+        read_notes(tmp_path)
+    del notes["digest"]
+    (tmp_path / "finetune.json").write_text(json.dumps(notes))
+    assert read_notes(tmp_path)["validation"] == notes["validation"]
+
+
 def test_layers_of_earlier_versions_have_no_checksums_and_are_used(tuned, capsys):
     path = tuned.run / "head" / "finetune.json"
     notes = json.loads(path.read_text())
-    del notes["sha256"]
+    del notes["sha256"], notes["digest"]
     write_atomically(path, [json.dumps(notes).encode()])
     assert commands.finetune(tuned.tune) == 0
     assert "fine-tuned already" in capsys.readouterr().err

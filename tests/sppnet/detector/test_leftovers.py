@@ -116,7 +116,7 @@ def test_a_damaged_model_does_not_keep_another_one_from_its_box_regressors(work,
     (other,) = put(work.run / "another" / "model.json")
     other.write_bytes(content)
     assert commands.train_svms([*work.data, "--model-name", "second"]) == 0
-    assert f"{other}: damaged, its box regressors are not used" in caplog.text
+    assert f"box regressors are not used: {other.parent}: damaged model" in caplog.text
     assert len(load(work.run / "second").regressors) == 6
 
 

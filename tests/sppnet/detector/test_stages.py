@@ -20,9 +20,11 @@ from detection.networks.low_rank import LowRankLinear
 from detection.networks.softmax import SoftmaxClassifier
 from detection.training import mining
 from detection.training.batches import WindowBatches
+from detection.value_digest import with_digest
 from proposals.io import load as load_boxes
 from sppnet.detector import calibrating, finetuning
 from tests import commands
+from tests.damage import write_model_settings
 
 CALIBRATION = Calibration((1.0,) * 6, (0.0,) * 6, (0.5,) * 6)
 
@@ -505,7 +507,8 @@ def test_a_class_without_windows_is_named(work, capsys, caplog, monkeypatch):
 def test_softmax_of_other_classes_is_refused(work, capsys):
     assert commands.finetune([*work.data, "--schedule", "2:1e-3", "--width", "8", "--block", "2"]) == 0
     settings = work.run / "head" / "finetune.json"
-    settings.write_text(settings.read_text().replace('"cat"', '"dog"'))
+    notes = json.loads(settings.read_text().replace('"cat"', '"dog"'))
+    settings.write_text(json.dumps(with_digest(notes)))
     assert commands.test_net([*work.data, "--scores", "softmax"]) == 1
     assert "fine-tuned for other classes than the model" in capsys.readouterr().err
 
@@ -540,6 +543,6 @@ def test_models_of_other_classes_do_not_score_together(work, tmp_path, capsys):
     shutil.copytree(work.run, other.parent)
     settings = json.loads((other / "model.json").read_text())
     settings["classes"][0] = "unicorn"
-    (other / "model.json").write_text(json.dumps(settings))
+    write_model_settings(other, settings)
     assert commands.test_net([*work.data, "--model", str(work.run / "model"), "--model", str(other)]) == 1
     assert "expected models of the same classes" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """The learner of a project: restarts, trainings from the beginning, other detectors, `sppnet train` afterwards."""
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -18,6 +19,7 @@ from sppnet.labelling.learner import Learner
 from sppnet.labelling.regions import LabelledBoxes
 from sppnet.settings.commands import ServeSettings
 from tests import commands
+from tests.damage import flip_bits, without_checksum, write_model_settings
 from tests.sppnet.labelling.helpers import LIMITS
 
 
@@ -111,6 +113,47 @@ def test_damaged_files_of_an_earlier_time_cost_only_time(base, records, classes,
     catch_up(again)
     catch_up(learner)
     np.testing.assert_array_equal(again.detector.model.svms.weights, learner.detector.model.svms.weights)
+
+
+@pytest.mark.parametrize("damage", [flip_bits, without_checksum, lambda path: path.write_bytes(b"torn")])
+def test_windows_that_were_damaged_are_searched_again(base, records, classes, tmp_path, caplog, damage):
+    learner = learner_in(tmp_path, base, classes)
+    learn(learner, records[:2], classes)
+    path = tmp_path / "live" / "windows" / f"{records[0].id}.npy"
+    sound = path.read_bytes()
+    damage(path)
+    again = learner_in(tmp_path, base, classes)
+    assert f"{path}: " in caplog.text
+    assert "searching the photo again" in caplog.text
+    assert path.read_bytes() == sound
+    for record in records[:2]:
+        windows = (one.detector.images.proposals[record.id] for one in (again, learner))
+        np.testing.assert_array_equal(*windows)
+
+
+def test_a_damaged_list_of_labelled_photos_loses_only_those_that_it_does_not_name(
+    base, records, classes, tmp_path, caplog
+):
+    learn(learner_in(tmp_path, base, classes), records[:3], classes)
+    path = tmp_path / "data" / "ImageSets" / "Main" / "labelled.txt"
+    first, second, third = (record.id for record in records[:3])
+    path.write_bytes(f"{first}\n".encode() + b"\xff\xfe" + f"{second}\n../../{third}\n{third}\n{third}\n".encode())
+    again = learner_in(tmp_path, base, classes)
+    assert again.labelled.ids == [first, third]
+    assert [record.id for record in again.detector.images.records] == [first, third]
+    assert f"{path}: left out 2 photos without annotation: " in caplog.text
+
+
+def test_a_model_of_other_levels_is_not_taken_up(base, records, classes, tmp_path):
+    learner = learner_in(tmp_path, base, classes)
+    learn(learner, records[:2], classes)
+    learner.keep()
+    values = json.loads((tmp_path / "live" / "model.json").read_text())
+    values["config"]["pooling"]["levels"] = [1, 2]
+    write_model_settings(tmp_path / "live", values)
+    again = learner_in(tmp_path, base, classes)
+    assert again.detector.model.config.pooling.levels == base.config.pooling.levels
+    again.detect(records[0].id, None)
 
 
 def test_a_photo_is_convolved_once(base, records, classes, tmp_path, monkeypatch):

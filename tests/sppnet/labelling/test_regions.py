@@ -69,6 +69,13 @@ def test_what_cannot_be_learned_is_counted():
     }
 
 
+@pytest.mark.parametrize("value", ["text", None, 5, [], True, {"rectanglelabels": "cat"}, {"rectanglelabels": [1]}])
+def test_a_value_of_another_kind_is_a_damaged_region_beside_right_ones(value):
+    right = region((20, 30, 59, 79), "dog", SIZE)
+    found = read_regions([right | {"value": value}, right], CONFIG, SIZE)
+    assert (found.boxes, found.left_out) == (((20, 30, 59, 79),), {"damaged": 1})
+
+
 def test_regions_of_other_tags_are_none_of_ours():
     others = [
         {"type": "choices", "from_name": "kind", "value": {"choices": ["day"]}},

@@ -41,7 +41,26 @@ def test_a_damaged_file_is_left_out_with_a_warning(tmp_path, caplog):
     (tmp_path / "6.json").write_text('{"id": 6')
     (tmp_path / "7.json").write_text(json.dumps({"id": 7, "url": "/a", "annotations": []}))
     assert list(TaskBook(tmp_path)) == [5]
-    assert caplog.text.count("damaged; left out until the task is annotated again") == 2
+    assert caplog.text.count("left out until the task is annotated again") == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"id": "5"}, {"id": 5.0}, {"id": 6}, {"id": None}, {"url": 5}, {"url": None}, {"annotations": None}),
+        *({"annotations": {"x": []}}, {"annotations": {"11": "text"}}, {"annotations": {"11": None}}, {"more": 1}),
+    ],
+)
+def test_values_of_another_kind_are_left_out_by_name(tmp_path, caplog, wrong):
+    book = TaskBook(tmp_path)
+    book.annotate(5, "/a.jpg", 11, [{"type": "x"}])
+    book.annotate(6, "/b.jpg", 12, [])
+    right = json.loads((tmp_path / "5.json").read_text())
+    (tmp_path / "5.json").write_text(json.dumps(right | wrong))
+    assert list(TaskBook(tmp_path)) == [6]
+    assert f"{tmp_path / '5.json'}: damaged (" in caplog.text
+    (tmp_path / "5.json").write_text(json.dumps(right))
+    assert TaskBook(tmp_path)[5].annotations == {11: [{"type": "x"}]}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from sppnet.report.render import write_html
 from sppnet.report.run_files import recorded
 from sppnet.report.tested_run import TestedRun
 from sppnet.run import DataSource, Run
+from tests.damage import write_model_settings
 from tests.sppnet.report.helpers import STAGES, report, text
 
 
@@ -49,16 +50,45 @@ def test_settings_come_from_the_newest_file_that_names_data_and_test_split(tmp_p
         path.write_text(json.dumps({"settings": settings}) if path.suffix == ".json" else yaml.safe_dump(settings))
         os.utime(path, (10_000 - age, 10_000 - age))
 
-    assert recorded(tmp_path) == {}
+    assert recorded(tmp_path) == ({}, None)
     write("train.json", {"data": "photos", "test_split": "test", "metric": "area", "voc2007": False}, age=9)
-    assert recorded(tmp_path) == {"data": "photos", "metric": "area", "split": "test"}
+    taken = {"data": "photos", "metric": "area", "split": "test"}
+    assert recorded(tmp_path) == (taken, tmp_path / "train.json")
     write("stage-test-net.yaml", {"devkit": "kit", "test_split": "val", "metric": "voc07", "data": None}, age=5)
-    assert recorded(tmp_path) == {"devkit": "kit", "metric": "voc07", "split": "val"}
+    taken = {"devkit": "kit", "metric": "voc07", "split": "val"}
+    assert recorded(tmp_path) == (taken, tmp_path / "stage-test-net.yaml")
     write("stage-train-svms.yaml", {"data": "elsewhere", "train_split": "train"}, age=3)
     write("report.yaml", {"data": "elsewhere", "split": "train"}, age=2)
     (tmp_path / "notes.json").write_text("{damaged")
     (tmp_path / "notes.yaml").write_text("a: [")
-    assert recorded(tmp_path) == {"devkit": "kit", "metric": "voc07", "split": "val"}
+    assert recorded(tmp_path)[0] == taken
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"devkit": 5}, {"devkit": ["kit"]}, {"test_split": 1}, {"test_split": ["val"]}, {"metric": "voc12"}),
+        *({"data": {}}, {"images": 1}, {"data_root": False}, {"voc2007": "yes"}),
+    ],
+)
+def test_settings_of_another_kind_are_told_and_an_older_file_is_used(tmp_path, caplog, wrong):
+    right = {"devkit": "kit", "test_split": "val", "metric": "voc07"}
+    for name, settings, age in (("new.yaml", right | wrong, 1), ("old.yaml", right, 5)):
+        (tmp_path / name).write_text(yaml.safe_dump(settings))
+        os.utime(tmp_path / name, (10_000 - age, 10_000 - age))
+    taken = {"devkit": "kit", "metric": "voc07", "split": "val"}
+    assert recorded(tmp_path) == (taken, tmp_path / "old.yaml")
+    assert f"{tmp_path / 'new.yaml'}: ignored, damaged (settings." in caplog.text
+
+
+def test_data_that_moved_are_an_error_that_names_the_file_which_names_them(work, capsys):
+    forget_settings(work.run)
+    settings = {"devkit": str(work.run / "absent"), "test_split": "test"}
+    (work.run / "train.json").write_text(json.dumps({"settings": settings}))
+    assert report(work.run) == 1
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert line.startswith(f"error: {work.run / 'train.json'}: {work.run / 'absent'}")
+    assert line.endswith("; name the data set with --data, --devkit or --voc2007")
 
 
 def test_flags_win_over_the_files_of_the_run(work):
@@ -158,7 +188,7 @@ def test_detections_are_not_changed(work):
 def test_detections_of_any_way_of_inference_have_their_model(work, name, model):
     shutil.copytree(work.run / "model", work.run / "packed")
     settings = json.loads((work.run / "packed" / "model.json").read_text())
-    (work.run / "packed" / "model.json").write_text(json.dumps(settings | {"notes": "packed"}))
+    write_model_settings(work.run / "packed", settings | {"notes": {"data": "packed"}})
     for stage in STAGES:
         (work.run / "detections" / f"test-{stage}.npz").rename(work.run / "detections" / f"test-{name}-{stage}.npz")
     found = TestedRun.of(Run(work.run, DataSource(work.devkit, None, False, "minivoc")), name)

@@ -9,6 +9,7 @@ import pytest
 
 from detection import model
 from detection.calibration import Calibration
+from detection.detection_table import load_npz, save_npz
 from detection.detections import Detections
 from sppnet.report.page_context import class_rows, reliability
 from sppnet.report.tested_run import Scores, TestedRun
@@ -134,3 +135,39 @@ def test_probabilities_of_a_calibrated_model_are_compared_with_what_happened(wor
     assert page.read_text().count("% correct</title>") == len(right.bars) > 1
     assert [row.shown for row in class_rows(tested, Scores.of(tested, "voc07"))] == list(learned.thresholds)
     assert errors_of(chromium, page) == []
+
+
+def test_a_damaged_model_is_an_error_as_only_it_knows_the_classes_of_the_detections(work, capsys):
+    path = work.run / "model" / "model.json"
+    path.write_text(path.read_text().replace('"cost": 0.001', '"cost": "much"'))
+    assert report(work.run) == 1
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert line.startswith(f"error: {work.run / 'model'}: damaged model (model.json: config.svm.cost: expected a")
+
+
+def test_detections_of_unknown_classes_are_an_error_that_names_their_file(work, capsys):
+    replace_detections(work, lambda found: {i: replace(d, labels=d.labels + 100) for i, d in found.items()})
+    assert report(work.run) == 1
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert line.startswith(f"error: {work.run / 'detections' / 'test-windows.npz'}: has detections of class number 10")
+    assert "the 6 known ones are car, cat" in line
+
+
+@pytest.mark.parametrize("images", [5, [], {"a": 5}, {"a": [5]}, {"a": [[5]]}, {"a": "x"}])
+def test_other_notes_on_detections_are_an_error_that_names_their_file(work, capsys, images):
+    path = work.run / "detections" / "test-windows.npz"
+    table, meta = load_npz(path)
+    save_npz(path, dict(table), meta | {"images": images})
+    assert report(work.run) == 1
+    assert f"error: {path}: damaged (images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("value", ["NaN", "-1", "1e400", '"x"', "[]", "null", "true"])
+def test_times_that_are_none_are_left_out(work, value):
+    for path in work.run.rglob("*.seconds.json"):
+        path.write_text(f'{{"seconds_per_image": {value}, "images": 4}}')
+    (work.run / "more.json").write_text(f'{{"versions": {{}}, "seconds": {value}, "peak_memory_bytes": 5}}')
+    assert report(work.run) == 0
+    shown = text(work.run / "report.html")
+    assert "more.json" not in shown
+    assert "nan" not in shown

@@ -1,11 +1,14 @@
 """The page of the report, in a browser."""
 
 import json
+import re
 
 import pytest
 
 from sppnet.report import examples
 from tests import browser
+from tests.browser import HOSTILE, INLINE
+from tests.damage import write_model_settings
 from tests.sppnet.report.helpers import report, text
 
 SECTIONS = ("ap", "curves", "errors", "scores", "examples", "proposals", "time", "settings")
@@ -115,20 +118,42 @@ def test_the_background_follows_the_color_scheme(chromium, written):
     assert shades == ["rgb(255, 255, 255)", "rgb(21, 23, 26)"]
 
 
-def test_names_of_classes_and_folders_are_escaped(work, devkit_copy, chromium):
-    bad = "<img src=x onerror=document.title='owned'>&\"'"
+@pytest.mark.parametrize("bad", HOSTILE)
+def test_names_of_classes_photos_and_folders_are_shown_as_text_and_run_nothing(bad, work, devkit_copy, chromium):
     escaped = bad.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     for path in devkit_copy.rglob("*.xml"):
         path.write_text(path.read_text().replace("<name>car</name>", f"<name>{escaped}</name>"))
-    model = json.loads((work.run / "model" / "model.json").read_text())
-    model["classes"][model["classes"].index("car")] = bad
-    (work.run / "model" / "model.json").write_text(json.dumps(model))
-    run = work.run.rename(work.run.with_name("<u>run & co"))
+    values = json.loads((work.run / "model" / "model.json").read_text())
+    values["classes"][values["classes"].index("car")] = bad
+    values["notes"]["data"] = bad
+    write_model_settings(work.run / "model", values)
+    run = work.run.rename(work.run.with_name(bad.replace("/", "|")))
     assert report(run, "--devkit", devkit_copy) == 0
     watched = browser.watch(chromium)
-    watched.page.goto((run / "report.html").as_uri())
-    assert watched.page.locator("h1").inner_text() == "<u>run & co"
-    assert bad in [name.strip() for name in watched.page.locator("#ap-table th[scope=row]").all_inner_texts()]
-    assert "owned" not in watched.page.title()
-    assert watched.page.locator("img[src=x]").count() == 0
+    page = watched.page
+    page.goto((run / "report.html").as_uri())
+    page.click("#open-all")
+    assert page.locator("h1").inner_text() == run.name
+    assert page.title() == f"{run.name}: {page.locator('header .quiet').inner_text()[19:].partition('. Report')[0]}"
+    assert bad in [name.strip() for name in page.locator("#ap-table th[scope=row]").all_text_contents()]
+    assert bad in page.locator("#settings td").all_text_contents()
+    assert page.locator("img[src=x]").count() == 0
+    assert page.evaluate("[document.ran ?? null, document.scripts.length]") == [None, 1]
     assert watched.errors == []
+
+
+def test_what_gets_into_the_report_does_not_run(chromium, written):
+    watched = browser.watch(chromium)
+    watched.page.goto(written.as_uri())
+    ran, styled, blocked = watched.page.evaluate(INLINE)
+    assert (ran, styled) == (None, False)
+    assert {"require-trusted-types-for", "style-src-elem", "style-src-attr", "sink"} <= set(blocked)
+
+
+def test_the_policy_allows_the_one_script_and_style_and_data_only(written):
+    page = written.read_text("utf-8")
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="(.*?)">', page)
+    assert policy.startswith("default-src &#39;none&#39;; img-src data:;")
+    assert "unsafe" not in policy
+    assert policy.count("sha256-") == 2
+    assert not re.search(r"\s(style|on\w+)=", page)

@@ -77,6 +77,20 @@ class WaitingDetector:
         )
 
 
+class OneOfEach(WaitingDetector):
+    """A detector that finds one object of each class in every photo, at once."""
+
+    def __init__(self, classes):
+        super().__init__()
+        self.classes = classes
+        self.go_on.set()
+
+    def detect(self, photo, proposals):
+        count = len(self.classes)
+        boxes = np.tile(np.float32([5, 5, 40, 40]), (count, 1))
+        return Detections(boxes, np.linspace(1, 0.5, count, dtype=np.float32), np.arange(count), self.classes)
+
+
 def until(condition):
     """Wait until a condition holds."""
     deadline = time.monotonic() + 20

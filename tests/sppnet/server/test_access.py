@@ -39,12 +39,23 @@ def test_pages_of_other_sites_cannot_send_photos(headers, client, photo):
     assert "access-control-allow-origin" not in reply.headers
 
 
+@pytest.mark.parametrize(
+    ("path", "kind"), [("/page.js", "javascript"), ("/api.js", "javascript"), ("/page.css", "css"), ("/api.css", "css")]
+)
+def test_scripts_and_styles_are_files_of_the_server(path, kind, client):
+    reply = client.get(path)
+    assert (reply.status_code, reply.headers["content-type"]) == (200, f"text/{kind}; charset=utf-8")
+    assert reply.headers["x-content-type-options"] == "nosniff"
+    assert reply.headers["cross-origin-resource-policy"] == "same-origin"
+
+
 @pytest.mark.parametrize("path", ["/", "/docs"])
 def test_pages_may_contact_this_server_only(path, client):
     reply = client.get(path)
     policy = reply.headers["content-security-policy"]
     assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
-    assert policy.count("sha256-") == 2
+    assert "script-src 'self'; style-src 'self';" in policy
+    assert not re.search("unsafe|sha256|nonce|https?:|[*]", policy)
+    assert re.search(r"<style|<script>|\son\w+=|\sstyle=", reply.text) is None
     assert reply.headers["x-content-type-options"] == "nosniff"
     assert [a for a in re.findall(r"https?://[^\s'\"]+", reply.text) if a != "http://www.w3.org/2000/svg"] == []

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import pytest
 
 from sppnet.cli import main
 from sppnet.server import offered_detectors
+from sppnet.server.offered_detectors import OfferedDetector
 from tests.sppnet.server.helpers import ask
 
 ROOT = Path(__file__).parents[3]
@@ -34,7 +36,7 @@ def test_a_taken_port_is_reported_before_anything_is_loaded(capsys, monkeypatch)
     [
         (["--model", "nobody"], "nobody: neither a folder nor a bundled detector"),
         (["--model", "{empty}"], "model.json: no such model"),
-        (["--model", "{damaged}"], "model.json: damaged"),
+        (["--model", "{damaged}"], "damaged: damaged model (model.json: format: expected one of 2, 3, 4, but"),
         (["--weights", "w.safetensors"], "--weights w.safetensors: for which model? give --model as well"),
         (["--host", "203.0.113.7"], "203.0.113.7, port 0: "),
         (["--port", "99999"], "127.0.0.1, port 99999: "),
@@ -78,3 +80,24 @@ def test_a_signal_ends_it_cleanly(sign, name, weights, photo, tmp_path):
     assert (process.returncode, output) == (0, "stopped\n")
     assert len(log.splitlines()) == 1  # of the photo
     assert json.loads(report.read_text())["result"] == {"served": 1}
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [
+        ([], "expected names with values"),
+        ({"scores": 5}, "scores: expected names with values or null, got 5"),
+        ({"scores": {"regressed": [1]}}, r"scores.regressed: expected names with values or null"),
+        ({"scores": {"regressed": {"voc07_map": "x"}}}, "scores.regressed.voc07_map: expected a number from 0 to 1"),
+        ({"seconds_per_image": float("nan")}, "seconds_per_image: expected a number from 0 .* got nan"),
+    ],
+)
+def test_a_card_of_another_kind_is_refused_by_name(name, tmp_path, card, message):
+    shutil.copytree(name, tmp_path / "m")
+    for values, expected in (({"seconds_per_image": 0.2}, 0.2), ({"more": [1], "scores": None}, None)):
+        (tmp_path / "m" / "card.json").write_text(json.dumps(values))
+        found = OfferedDetector.of(str(tmp_path / "m")).description
+        assert (found["seconds"], found["map"]) == (expected, None)
+    (tmp_path / "m" / "card.json").write_text(json.dumps(card))
+    with pytest.raises(ValueError, match=rf"m/card\.json: damaged \({message}"):
+        OfferedDetector.of(str(tmp_path / "m"))

@@ -18,7 +18,8 @@ from detection.model import load
 from sppnet.server.detector_queue import DetectorQueue
 from sppnet.server.offered_detectors import offered_detectors
 from tests import browser
-from tests.sppnet.server.helpers import LIMITS, WaitingDetector, ask, encoded, site
+from tests.browser import HOSTILE, INLINE
+from tests.sppnet.server.helpers import LIMITS, OneOfEach, WaitingDetector, ask, encoded, site
 
 DROP = """(zone, [bytes, name]) => {
   const data = Uint8Array.from(atob(bytes), c => c.charCodeAt(0));
@@ -84,7 +85,8 @@ def test_a_dropped_photo_is_boxed_listed_and_filtered(width, dark, chromium, cli
     assert re.fullmatch(r"\d+\.\d\d s", page.locator("#total").inner_text())
     assert watched.errors == []
     asked = [r for r in watched.requests if not r.startswith("blob:")]
-    assert {r.partition("?")[0] for r in asked} == {f"{client.base_url}{p}" for p in ("/", "/models", "/detect")}
+    own = ("/", "/page.css", "/page.js", "/models", "/detect")
+    assert {r.partition("?")[0] for r in asked} == {f"{client.base_url}{p}" for p in own}
 
 
 def test_a_calibrated_model_shows_the_likely_objects_of_each_class_until_the_slider_moves(
@@ -258,4 +260,38 @@ def test_the_page_of_the_api_lists_it_without_other_requests(chromium, client):
     assert "score_threshold" in watched.page.locator("main").inner_text()
     assert watched.page.evaluate("document.documentElement.scrollWidth") <= 375
     assert watched.errors == []
-    assert watched.requests == [f"{client.base_url}{path}" for path in ("/docs", "/openapi.json")]
+    own = ("/docs", "/api.css", "/api.js", "/openapi.json")
+    assert watched.requests == [f"{client.base_url}{path}" for path in own]
+
+
+def test_hostile_names_are_shown_as_text_and_run_nothing(chromium, name, weights, tmp_path):
+    folder = tmp_path / HOSTILE[0].replace("/", "") / "m"
+    model = load(Path(name))
+    classes = (*HOSTILE, *model.classes[len(HOSTILE) :])
+    replace(model, classes=classes).save(folder)
+    with DetectorQueue(offered_detectors([str(folder)], weights), LIMITS, "cpu") as queue, site(queue) as client:
+        queue.loaded[str(folder)] = OneOfEach(classes)
+        watched = opened(chromium, client)
+        page = watched.page
+        for hostile in HOSTILE:
+            drop(page, encoded(90, 60), f"{hostile}.png")
+        page.wait_for_selector("#found:not([hidden])")
+        expect(page.locator("#strip button").last).not_to_have_attribute("aria-label", re.compile("waiting"))
+        assert page.locator("#classes").text_content() == ", ".join(classes)
+        assert page.locator("#model option").first.text_content() == str(folder)
+        assert page.locator("#detections th").all_text_contents() == list(classes)
+        labels = [b.get_attribute("aria-label") for b in page.locator("#strip button").all()]
+        assert all(f"{hostile}.png: " in label for hostile, label in zip(HOSTILE, labels, strict=True))
+        page.locator("#detections tr").first.hover()
+        assert page.evaluate("[document.ran ?? null, document.scripts.length, document.images.length]") == [None, 1, 0]
+        assert watched.errors == []
+        page.goto("about:blank")
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_what_gets_into_a_page_does_not_run(path, chromium, client):
+    watched = browser.watch(chromium)
+    watched.page.goto(f"{client.base_url}{path}")
+    ran, styled, blocked = watched.page.evaluate(INLINE)
+    assert (ran, styled) == (None, False)
+    assert {"require-trusted-types-for", "style-src-elem", "style-src-attr", "sink"} <= set(blocked)
