@@ -29,12 +29,12 @@ class Calibration:
     Attributes:
         slopes: K factors on the margin, positive.
         intercepts: K values.
-        thresholds: K probabilities; detections of a class with this probability or more are shown.
+        thresholds: K probabilities; detections of a class with this probability or more are shown, above 1 none.
     """
 
     slopes: tuple[Annotated[float, Limits(0, 1e9, above=True)], ...]
     intercepts: tuple[Annotated[float, Limits(-1e9, 1e9)], ...]
-    thresholds: tuple[Annotated[float, Limits(0, 1)], ...]
+    thresholds: tuple[Annotated[float, Limits(0, 1e9)], ...]
 
     def probabilities(self, scores: ArrayLike, labels: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return the probability that each detection is correct: float32 (N,).

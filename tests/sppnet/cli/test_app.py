@@ -71,7 +71,7 @@ def test_an_unknown_flag_and_a_wrong_value_are_usage_errors(capsys):
         with pytest.raises(SystemExit) as left:
             main(words)
         assert left.value.code == 2
-    assert "--scales: expected an integer, at least 1, got '0'" in capsys.readouterr().err
+    assert "--scales: expected an integer, at least 1 and at most 8192, got '0'" in capsys.readouterr().err
 
 
 def test_version_and_module_entry():

@@ -9,7 +9,7 @@ from sppnet.report import examples
 from tests import browser
 from tests.browser import HOSTILE, INLINE
 from tests.damage import write_model_settings
-from tests.sppnet.report.helpers import report, text
+from tests.sppnet.report.helpers import replace_detections, report, text
 
 SECTIONS = ("ap", "curves", "errors", "scores", "examples", "proposals", "time", "settings")
 
@@ -139,6 +139,26 @@ def test_names_of_classes_photos_and_folders_are_shown_as_text_and_run_nothing(b
     assert bad in page.locator("#settings td").all_text_contents()
     assert page.locator("img[src=x]").count() == 0
     assert page.evaluate("[document.ran ?? null, document.scripts.length]") == [None, 1]
+    assert watched.errors == []
+
+
+def test_names_of_photos_are_shown_as_text_and_run_nothing(work, devkit_copy, chromium):
+    bad = '"onmouseover="document.ran=1"\'><b>&lt;'
+    old = next(devkit_copy.rglob("Main/test.txt")).read_text().split()[0]
+    for path in [*devkit_copy.rglob(f"{old}.*")]:
+        path.rename(path.with_name(bad + path.suffix))
+    for path in devkit_copy.rglob("Main/*.txt"):
+        path.write_text(path.read_text().replace(old, bad))
+    replace_detections(work, lambda found: {bad if i == old else i: d for i, d in found.items()})
+    assert report(work.run, "--devkit", devkit_copy) == 0
+    watched = browser.watch(chromium)
+    page = watched.page
+    page.goto((work.run / "report.html").as_uri())
+    page.click("#open-all")
+    assert bad in page.locator("figcaption .id").all_text_contents()
+    for picture in page.locator("figure").all()[:40]:
+        picture.hover()
+    assert page.evaluate("document.ran ?? null") is None
     assert watched.errors == []
 
 
