@@ -179,7 +179,8 @@ class _Crew:
     def hire(self) -> None:
         """Start an actor as soon as the cluster has room."""
         actor = self.actor.remote()
-        self.hands.append(_Hand(actor, actor.start.remote(str(workers.ROOT), self.code, self.made, self.cpus)))
+        given = str(workers.ROOT), os.getcwd(), self.code, self.made, self.cpus
+        self.hands.append(_Hand(actor, actor.start.remote(*given)))
 
     def dismiss(self) -> None:
         """End all actors, and tell what each node has done."""
@@ -262,13 +263,17 @@ def _actor_class() -> type:
     """
 
     class Worker:
-        def start(self, root: str, code: str, made: bytes, cpus: int) -> tuple[str, str]:
-            """Get ready; return the name of the node, and why it cannot, or an empty text."""
+        def start(self, root: str, folder: str, code: str, made: bytes, cpus: int) -> tuple[str, str]:
+            """Get ready, in the caller's working folder; return the node's name, and why it cannot or no text."""
+            import contextlib
+            import os
             import pickle
             import platform
             import sys
 
             node = platform.node()
+            with contextlib.suppress(OSError):  # without it, relative paths are missing by name, and absolute ones work
+                os.chdir(folder)
             sys.path.insert(0, root)
             try:
                 from detection.engines import workers

@@ -29,6 +29,9 @@ def main() -> int:
     flags.add_argument("--inputs", type=int, help="so many damaged inputs (default: as many as the time allows)")
     flags.add_argument("--kills", type=int, default=MOST, help="so many kills (default: as many as the time allows)")
     flags.add_argument("--uploads", type=int, default=3000, help="(%(default)s)")
+    flags.add_argument(
+        "--ends-within", type=float, default=crowd.ENDS_WITHIN, help="seconds after SIGTERM (%(default)s)"
+    )
     flags.add_argument("--parts", nargs="+", choices=[*SHARES, "server"], default=[*SHARES, "server"])
     flags.add_argument("--seed", type=int, default=int(time.time()), help="(default: the clock)")
     flags.add_argument("--only", default="", help="inputs: only readers with this in their name")
@@ -45,7 +48,7 @@ def main() -> int:
     if "conditions" in options.parts:
         faults += _counted("training", conditions.tried(options.seed, seconds["conditions"]))
     if "server" in options.parts:
-        wrong = crowd.crowded(options.seed, options.uploads)
+        wrong = crowd.crowded(options.seed, options.uploads, options.ends_within)
         print("\n".join(wrong))
         faults += len(wrong)
     print(f"{faults} faults")

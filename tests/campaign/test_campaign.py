@@ -46,7 +46,7 @@ def test_a_killed_training_ends_with_the_same_files():
 @forks
 @pytest.mark.slow
 def test_the_server_survives_a_crowd():
-    done = campaign("--parts", "server", "--uploads", 192, "--seed", 4)
+    done = campaign("--parts", "server", "--uploads", 192, "--seed", 4, "--ends-within", 12)  # beside other tests
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
 
 

@@ -101,6 +101,13 @@ def test_an_item_that_kills_its_workers_is_named_and_the_others_are_unharmed(wit
         found[5].result()
 
 
+def test_workers_have_the_working_folder_of_the_caller(engine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here").write_text("found")
+    found = dict(engine.map(lambda: lambda name: Path(name).read_text(), ["here"]))
+    assert found["here"].result() == "found"
+
+
 def broken():
     raise OSError("no weights")
 

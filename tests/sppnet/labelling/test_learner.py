@@ -159,7 +159,7 @@ def test_a_model_of_other_levels_is_not_taken_up(base, records, classes, tmp_pat
 def test_a_photo_is_convolved_once(base, records, classes, tmp_path, monkeypatch):
     learner = learner_in(tmp_path, base, classes)
     learner.detect(records[0].id, records[0].path.read_bytes)
-    monkeypatch.setattr("sppnet.detector.convolving._convolve", None)
+    monkeypatch.setattr("sppnet.detector.convolving._convolve", pytest.fail)
     learn(learner, records[:1], classes)
     learner.detect(records[0].id, None)
     again = learner_in(tmp_path, base, classes)
@@ -235,7 +235,7 @@ def test_train_goes_on_with_the_folder(base, weights, records, classes, tmp_path
     learner.keep()
     learner.hand_over()
     shutil.rmtree(tmp_path / "p" / "live")
-    monkeypatch.setattr("sppnet.detector.convolving._convolve", None)
+    monkeypatch.setattr("sppnet.detector.convolving._convolve", pytest.fail)
     monkeypatch.setattr("proposals.batch.search_file", None)
     flags = ["--data", str(tmp_path / "p" / "data"), "--run", str(tmp_path / "p"), "--backbone", "alexnet"]
     flags += ["--features", "pool5"]
