@@ -1,8 +1,10 @@
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -23,10 +25,20 @@ def bfloat16(monkeypatch):
     monkeypatch.setattr("detection.networks.bfloat16.has_bfloat16", lambda device: True)
 
 
-@pytest.fixture(scope="session")
-def ray():
-    """The module ray, connected to a cluster on this machine."""
+_one_at_a_time = FileLock(Path(tempfile.gettempdir()) / "sppnet-tests-ray.lock")
+
+
+@pytest.fixture(scope="module")
+def ray_turn():
+    """Tests that start Ray take turns, whichever process runs them: clusters that start at once choose equal ports."""
     pytest.importorskip("ray", reason="needs Ray; install the extra cluster")
+    with _one_at_a_time:
+        yield
+
+
+@pytest.fixture(scope="module")
+def ray(ray_turn):
+    """The module ray, connected to a cluster on this machine."""
     from detection.engines import ray_cluster
 
     module = ray_cluster.connected(None, 2)

@@ -78,7 +78,9 @@ def run(words):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p)], ids=lambda p: str(p.relative_to(ROOT)))
-def test_every_command_and_example_of_a_page_works(desk, page):
+def test_every_command_and_example_of_a_page_works(desk, page, request):
+    if "--engine ray" in page.read_text("utf-8"):
+        request.getfixturevalue("ray")
     for line in BEFORE.get(str(page.relative_to(ROOT)), ()):
         assert run(["sppnet", "stage", *line.split()]) == 0
     for kind, text in blocks(page):

@@ -58,8 +58,7 @@ print("done")
 
 
 @pytest.mark.slow
-def test_a_node_that_dies_loses_nothing(tmp_path):
-    pytest.importorskip("ray", reason="needs Ray; install the extra cluster")
+def test_a_node_that_dies_loses_nothing(ray_turn, tmp_path):
     done = subprocess.run([sys.executable, "-c", NODE_DIES, tmp_path], capture_output=True, text=True, timeout=180)
     assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["done"]), done.stderr[-2000:]
     times = [len((tmp_path / str(i)).read_text().splitlines()) for i in range(80)]
@@ -102,8 +101,7 @@ def ray_processes(session):
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/cmdline").exists(), reason="reads /proc")
-def test_workers_end_with_a_killed_driver():
-    pytest.importorskip("ray", reason="needs Ray; install the extra cluster")
+def test_workers_end_with_a_killed_driver(ray_turn):
     folder = tempfile.mkdtemp(prefix="r")  # short: Ray's sockets are in it
     environment = {**os.environ, "RAY_TMPDIR": folder}
     command = [sys.executable, "-c", DRIVER]

@@ -64,7 +64,8 @@ def test_detections_are_the_same(work, finished, engine):
 
 
 @pytest.mark.slow
-def test_a_photo_that_cannot_be_read_is_named_or_left_out(work, engine, capsys):
+def test_a_photo_that_cannot_be_read_is_named_or_left_out(work, capsys):
+    engine = ["--engine", "processes", "-j", "2"]
     shutil.rmtree(work.run / "proposals")
     shutil.rmtree(work.run / "features")
     photo = sorted(work.devkit.rglob("*.jpg"))[0]
@@ -82,13 +83,10 @@ def test_a_photo_that_cannot_be_read_is_named_or_left_out(work, engine, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["processes", "ray"])
-def test_after_a_kill_the_same_command_does_the_rest_only(work, finished, name):
-    if name == "ray":
-        pytest.importorskip("ray", reason="needs Ray; install the extra cluster")
+def test_after_a_kill_the_same_command_does_the_rest_only(work, finished, ray_turn):
     shutil.rmtree(work.run / "features")
     given = [flag for flag in work.extract if flag not in ("-j", "1")]
-    command = [sys.executable, "-m", "sppnet", "stage", "extract-features", *given, "--engine", name, "-j", "2"]
+    command = [sys.executable, "-m", "sppnet", "stage", "extract-features", *given, "--engine", "ray", "-j", "2"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while not list(work.run.rglob("features/*/*.maps")) and process.poll() is None:
         time.sleep(0.005)
