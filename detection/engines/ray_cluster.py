@@ -74,7 +74,7 @@ def connected(address: str | None, cpus: int | None) -> Any:
 
     Args:
         address: see `RayCluster`.
-        cpus: cores of a cluster that is started here; None: all.
+        cpus: cores that a cluster which is started here has at least; it has all of this machine.
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
@@ -95,7 +95,8 @@ def connected(address: str | None, cpus: int | None) -> Any:
         return ray
     _check_answers(address)
     logging.getLogger("ray").setLevel(logging.ERROR)
-    started = {"num_cpus": cpus, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    cores = max(cpus or 1, os.cpu_count() or 1)  # later work may want more workers
+    started = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
     given = {"address": address} if address else {"address": "local", **started}
     try:
         ray.init(**given, log_to_driver=False, configure_logging=False)
