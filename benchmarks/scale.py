@@ -2,8 +2,9 @@
 
     python benchmarks/scale.py --nodes 1 10 100 --cores 16
 
-Seconds and bytes per photo are those measured on this project's machine, see `Costs`; give others by flags. The sheet
-is arithmetic, not a measurement: work on photos is divided evenly, nothing else runs on the machines.
+Seconds and bytes per photo are rounded from docs/results.md (5,008 photos of VOC 2007, two cores); what storage and
+networks give, the price, and how training grows with the classes are assumptions. Give others by flags. The sheet is
+arithmetic, not a measurement: work on photos is divided evenly, nothing else runs on the machines.
 """
 
 from __future__ import annotations
@@ -19,30 +20,30 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class Costs:
-    """What was measured, on one core unless it says otherwise.
+    """What was measured or is assumed, on one core unless it says otherwise.
 
     Attributes:
         windows: seconds per photo of selective search.
         features: seconds per photo of Lite0 at a short side of 688.
         detection: seconds per photo from stored features to detections of `best` inference.
         training: seconds per photo of fine-tuning, SVMs, box regressors and probabilities of 20 classes, one machine.
-        training_classes: share of it that grows with the classes.
+        training_classes: share of it that grows with the classes, assumed.
         map_bytes: bytes per photo of stored maps.
         photo_bytes: bytes per photo file.
         hand_out: seconds per photo of the program that hands out the work.
-        storage: bytes per second that the shared storage gives to all machines together.
-        link: bytes per second of a machine's network.
-        price: money per core and hour.
+        storage: bytes per second that the shared storage gives to all machines together, assumed.
+        link: bytes per second of a machine's network, assumed.
+        price: money per core and hour, assumed.
     """
 
-    windows: float = 0.13
-    features: float = 0.18
-    detection: float = 0.25
+    windows: float = 0.17
+    features: float = 0.17
+    detection: float = 0.55
     training: float = 0.56
     training_classes: float = 0.6
-    map_bytes: float = 0.25e6
+    map_bytes: float = 1.1e6
     photo_bytes: float = 0.1e6
-    hand_out: float = 0.7e-3
+    hand_out: float = 0.5e-3
     storage: float = 1 * GB
     link: float = 1.25 * GB
     price: float = 0.05

@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Container, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,14 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from detection.checked_file import read_checked, write_checked
 from detection.engines.engine import Engine, WorkerLost
 from detection.engines.processes import Processes
 from detection.engines.this_process import ThisProcess
 from detection.files import parse_json, write_atomically
 from detection.image import read
 from detection.photo_record import PhotoRecord
-from proposals.io import load, save
+from proposals.io import load, load_one, save, save_one
 from proposals.sources import ProposalSettings, propose
 
 if TYPE_CHECKING:
@@ -173,9 +171,7 @@ def _search(task: _Task) -> _Done:
     except (OSError, ValueError) as error:
         return _Done((str(error).splitlines() or [type(error).__name__])[0], 0.0)
     seconds = time.process_time() - started
-    buffer = BytesIO()
-    np.save(buffer, boxes, allow_pickle=False)
-    write_checked(task.part, buffer.getbuffer())
+    save_one(task.part, boxes)
     return _Done(None, seconds)
 
 
@@ -248,10 +244,9 @@ def _check_meta(meta: Any, settings: ProposalSettings, path: Path) -> None:
 def _load_part(part: Path) -> NDArray[np.float32] | None:
     """Load the boxes of a finished image; None if the part is missing or damaged."""
     try:
-        boxes = np.load(BytesIO(read_checked(part)), allow_pickle=False)
-    except (FileNotFoundError, ValueError, EOFError):
+        return load_one(part)
+    except (FileNotFoundError, ValueError):
         return None
-    return boxes if boxes.dtype == np.float32 and boxes.ndim == 2 and boxes.shape[1] == 4 else None
 
 
 def _merge(

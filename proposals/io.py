@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from detection.boxes import as_boxes
+from detection.checked_file import read_checked, write_checked
 from detection.files import parse_json, write_atomically
 from detection.npz_file import read_npz
 from proposals import mat
@@ -87,6 +88,33 @@ def load(
     if path.suffix.lower() == ".mat":
         return mat.load(path, order)
     return (_load_json(path, names or {}), {}) if path.suffix.lower() == ".json" else _load_npz(path)
+
+
+def save_one(path: Path, boxes: NDArray[np.float32]) -> None:
+    """Write the boxes of one image, float32 (R, 4), as a .npy file with a checksum, atomically.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    buffer = BytesIO()
+    np.save(buffer, boxes, allow_pickle=False)
+    write_checked(path, buffer.getbuffer())
+
+
+def load_one(path: Path) -> NDArray[np.float32]:
+    """Read what `save_one` wrote: float32 (R, 4).
+
+    Raises:
+        ValueError: the file is damaged, without checksum, or holds something else.
+        OSError: it cannot be read.
+    """
+    try:
+        boxes: NDArray[np.float32] = np.load(BytesIO(read_checked(path)), allow_pickle=False)
+    except EOFError as error:
+        raise ValueError(str(error)) from error
+    if boxes.dtype != np.float32 or boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(f"expected float32 (R, 4), got {boxes.dtype} {boxes.shape}")
+    return boxes
 
 
 def _load_npz(path: Path) -> tuple[mat.Proposals, dict[str, Any]]:

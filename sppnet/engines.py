@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from detection.engines.engine import Engine, WorkerLost
+from detection.engines.engine import Engine
 from sppnet.settings.shared import EngineSettings
 
 
@@ -26,8 +26,3 @@ def engine_of(settings: EngineSettings, device: str = "cpu") -> Engine | None:
         workers = s.workers or cores
         return Processes(workers, max(1, cores // workers))
     return None
-
-
-def named(error: WorkerLost, image_id: str) -> WorkerLost:
-    """The same error for users: which image, and what to do."""
-    return WorkerLost(f"image {image_id}: {error}; leave it out with --skip-bad, or use fewer workers (-j)")

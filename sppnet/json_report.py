@@ -109,10 +109,8 @@ class CommandReport:
         if self._file is None:
             return
         seconds = round(time.monotonic() - self._started, 2)
-        report = {"result": self._template, "unfinished": True, "settings": self.settings, "seconds": seconds}
-        report |= _circumstances() if finished else self._fixed
-        if finished:
-            del report["unfinished"]
+        state = _circumstances() if finished else {"unfinished": True, **self._fixed}
+        report = {"result": self._template, "settings": self.settings, "seconds": seconds} | state
         head, ending = (_json(report, 1) + "\n").split(_json(ITEMS))
         if self._separator is None:
             text = head + text

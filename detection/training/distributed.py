@@ -58,7 +58,7 @@ class ProcessGroup:
         """Return a module that averages gradients, and batch statistics, over all processes."""
         if self.size == 1:
             return module
-        _synchronize(module)
+        self.synchronize(module)
         return nn.parallel.DistributedDataParallel(module, [device] if device.type == "cuda" else None)
 
 

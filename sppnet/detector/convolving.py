@@ -14,7 +14,6 @@ from detection import features, network, parallel
 from detection import image as pixels
 from detection.cache import FeatureCache
 from detection.engines.engine import WorkerLost
-from sppnet.engines import named
 
 
 class Convolver:
@@ -86,5 +85,6 @@ def reason_of(record: ImageRecord, outcome: Future[str | None], skip_bad: bool) 
         return outcome.result()
     except WorkerLost as error:
         if not skip_bad:
-            raise named(error, record.id) from error
+            advice = "leave it out with --skip-bad, or use fewer workers (-j)"
+            raise WorkerLost(f"image {record.id}: {error}; {advice}") from error
         return str(error)

@@ -17,7 +17,6 @@ from detection.engines.this_process import ThisProcess
 from detection.ensemble import Combine, Evidence, detect_windows
 from detection.model import Model
 from detection.networks.softmax import SoftmaxClassifier
-from sppnet.engines import named
 
 Task = tuple[str, list[NDArray[np.float32]]]  # id of an image, and each model's windows, (R, 4)
 
@@ -79,4 +78,4 @@ def detect_each(
             try:
                 yield image_id, outcome.result()
             except WorkerLost as error:
-                raise named(error, image_id) from error
+                raise WorkerLost(f"image {image_id}: {error}; use fewer workers (-j)") from error

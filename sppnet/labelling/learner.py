@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from data import photo_files
 from detection import detection_table, features, model
 from detection.cache import FeatureCache
-from detection.checked_file import read_checked, write_checked
 from detection.detections import Detections
 from detection.image import read
 from detection.model_settings import MODEL
@@ -171,9 +170,7 @@ class Learner:
             return found
         photo = read(path)
         windows = propose(photo, self.base.windows, thread_count())
-        buffer = io.BytesIO()
-        np.save(buffer, windows, allow_pickle=False)
-        write_checked(file, buffer.getbuffer())
+        proposal_files.save_one(file, windows)
         pyramid = features.compute_pyramid(photo, self.base.body, self.base.config.pooling.scales)
         features.store_pyramid(self.cache, image_id, pyramid)
         return windows
@@ -196,10 +193,9 @@ class Learner:
 def _windows(path: Path) -> NDArray[np.float32] | None:
     """The windows of a photo, float32 (R, 4); None if there are none yet or, with a warning, if they are damaged."""
     try:
-        found: NDArray[np.float32] = np.load(io.BytesIO(read_checked(path)), allow_pickle=False)
+        return proposal_files.load_one(path)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
         log.warning("%s: %s; searching the photo again", path, one_line(error))
         return None
-    return found

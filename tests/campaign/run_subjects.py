@@ -20,7 +20,6 @@ from classification.views import View
 from detection import model, network
 from detection.bbox_regression import BoxRegressor
 from detection.calibration import Calibration
-from detection.checked_file import write_checked
 from detection.config import PAPER
 from detection.config import View as PhotoView
 from detection.detector import SPPDetector
@@ -188,9 +187,7 @@ def _parts(folder: Path) -> list[Path]:
     proposal_io.save(output, {"c": WINDOWS}, settings.meta)
     parts = batch._open_parts(output, settings)
     for name, boxes in MADE.items():
-        buffer = batch.BytesIO()
-        np.save(buffer, boxes, allow_pickle=False)
-        write_checked(parts / f"{name}.npy", buffer.getvalue())
+        proposal_io.save_one(parts / f"{name}.npy", boxes)
     return [output, *sorted(parts.iterdir())]
 
 
