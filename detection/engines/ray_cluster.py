@@ -20,7 +20,7 @@ from detection.engines.engine import Make, R, T, WorkerLost, failed, settled
 log = logging.getLogger(__name__)
 
 QUEUE = 2  # items per actor: the one at work and the next
-ATTEMPTS = 3  # actors that an item may end before it is given up
+ATTEMPTS = 2  # actors with one item alone that may die before it is given up
 TOKEN = Path.home() / ".ray" / "auth_token"
 ANSWER_SECONDS = 10.0  # to connect to a cluster
 PATIENCE = 30.0  # seconds without news after which a line says what is waited for
@@ -134,9 +134,10 @@ def _no_answer(address: str | None) -> str:
 
 @dataclass(eq=False)
 class _Task:
-    """An item, and the number of actors that died of it."""
+    """An item, whether an actor that had it died, and how many died that had nothing else."""
 
     item: Any
+    suspect: bool = False
     deaths: int = 0
 
 
@@ -205,13 +206,13 @@ class _Crew:
                 yield from self._finished(awaited[reference], reference)
 
     def _hand_out(self) -> bool:
-        """Give items to actors that have started, evenly; return whether there are none left."""
+        """Give items to actors that have started, evenly, suspects alone; return whether there are none left."""
         for length in range(QUEUE):
             for hand in self.hands:
-                if hand.ready and len(hand.tasks) == length:
-                    task = self.again.popleft() if self.again else next(self.waiting, None)
+                if hand.ready and len(hand.tasks) == length and not any(task.suspect for task, _ in hand.tasks):
+                    task = self.again.popleft() if self.again and not length else next(self.waiting, None)
                     if task is None:
-                        return True
+                        return not self.again
                     hand.tasks.append((task, hand.actor.do.remote(task.item)))
         return False
 
@@ -244,10 +245,11 @@ class _Crew:
         if self.false_starts > ATTEMPTS * (len(self.hands) + 1):
             raise RuntimeError(f"Ray workers die while they start: {reason}")
         tasks = [task for task, _ in hand.tasks]
-        if tasks:  # an actor works in order, so it died of the first, or with it
-            tasks[0].deaths += 1
-            if tasks[0].deaths == ATTEMPTS:
-                yield tasks.pop(0).item, failed(WorkerLost(f"{ATTEMPTS} workers died of it; the last: {reason[:300]}"))
+        for task in tasks:  # any of them: the result of a finished one may be lost with the actor
+            task.suspect = True
+            task.deaths += len(tasks) == 1
+        if tasks and tasks[0].deaths == ATTEMPTS:
+            yield tasks.pop().item, failed(WorkerLost(f"{ATTEMPTS} workers died of it; the last: {reason[:300]}"))
         self.again.extend(tasks)
         self.hire()
 
