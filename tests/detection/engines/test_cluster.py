@@ -107,10 +107,12 @@ def test_workers_end_with_a_killed_driver(ray_turn):
     command = [sys.executable, "-c", DRIVER]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
-    assert process.stdout.readline() == "0\n"
-    assert ray_processes(folder)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    try:
+        assert process.stdout.readline().strip().isdigit()  # items come as they are done, in any order
+        assert ray_processes(folder)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
     deadline = time.monotonic() + 60
     while ray_processes(folder) and time.monotonic() < deadline:
         time.sleep(0.5)
