@@ -12,7 +12,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from errno import ENOSPC
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from detection.files import parse_json, write_atomically
 from detection.map_file import FORMAT, Maps, pack, unpack
+from detection.storage import mounts
 from detection.temporary import temporary_path
 
 MANIFEST, PHOTOS = "manifest.json", "photos.json"
@@ -74,11 +75,11 @@ class FeatureCache:
 
     def __contains__(self, image_id: str) -> bool:
         """Tell whether the image has a file; only `read` checks that it is complete."""
-        return self.path(image_id).is_file()
+        return mounts.is_file(self.path(image_id))
 
     def ids(self) -> list[str]:
         """Return the ids of the images in the folder, sorted."""
-        return sorted(unquote(path.name.removesuffix(SUFFIX)) for path in self._files())
+        return sorted(unquote(name.removesuffix(SUFFIX)) for name in mounts.names(self.root) if name.endswith(SUFFIX))
 
     def write(self, image_id: str, arrays: Sequence[NDArray[Any]], meta: Mapping[str, Any] | None = None) -> None:
         """Write the maps of one image, replacing existing ones.
@@ -95,6 +96,7 @@ class FeatureCache:
         path = self.path(image_id)
         notes = {"key": self._key, "id": image_id, "meta": dict(meta or {})}
         write_atomically(path, pack(arrays, notes, str(path)))
+        mounts.publish(path)
 
     def read(self, image_id: str) -> tuple[Maps, dict[str, Any]]:
         """Read the maps of one image.
@@ -108,6 +110,7 @@ class FeatureCache:
         """
         path = self.path(image_id)
         try:
+            mounts.bring(path)
             data = path.read_bytes()
         except FileNotFoundError:
             raise FileNotFoundError(
@@ -127,18 +130,13 @@ class FeatureCache:
         Raises:
             OSError: the file cannot be deleted.
         """
-        self.path(image_id).unlink(missing_ok=True)
+        mounts.remove(self.path(image_id))
 
     def bytes_per_image(self, sample: int = 100) -> float:
         """Return the mean size in bytes of up to `sample` of the files; 0 if there is none."""
-        sizes = [path.stat().st_size for path in itertools.islice(self._files(), sample)]
+        files = self.root.glob("*" + SUFFIX)
+        sizes = [path.stat().st_size for path in itertools.islice(files, sample)]
         return sum(sizes) / max(len(sizes), 1)
-
-    def _files(self) -> Iterator[Path]:
-        with os.scandir(self.root) as entries:
-            for entry in entries:
-                if entry.name.endswith(SUFFIX):
-                    yield Path(entry.path)
 
 
 def clear(root: str | os.PathLike[str]) -> None:
@@ -148,9 +146,9 @@ def clear(root: str | os.PathLike[str]) -> None:
         OSError: a file cannot be deleted.
     """
     folder = Path(root)
-    ours = (folder / MANIFEST, *folder.glob("*" + SUFFIX), *folder.glob(f".*{SUFFIX}.*.tmp"), folder / PHOTOS)
-    for path in ours[1:] + ours[:1]:  # the manifest last, so that no files are left without one
-        path.unlink(missing_ok=True)
+    maps = [folder / name for name in mounts.names(folder) if name.endswith(SUFFIX)] if folder.is_dir() else []
+    for path in (*maps, *folder.glob(f".*{SUFFIX}.*.tmp"), folder / PHOTOS, folder / MANIFEST):
+        mounts.remove(path)  # the manifest last, so that no files are left without one
 
 
 def estimate(bytes_per_image: float, n: int) -> str:
@@ -170,7 +168,7 @@ def check_space(root: str | os.PathLike[str], bytes_per_image: float, n: int) ->
         OSError: the free space is too small.
     """
     free = shutil.disk_usage(root).free
-    if bytes_per_image * n > free:
+    if bytes_per_image * n > free and mounts.mount_of(Path(root)) is None:  # there, the disk only keeps copies
         reason = (
             f"{estimate(bytes_per_image, n)} needed, {free / 1e9:.1f} GB free; make room, choose another --run "
             "folder, or use fewer --scales"

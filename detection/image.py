@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import cv2
@@ -20,6 +21,7 @@ from data.photo_files import PhotoFile, one_line, open_photo
 from detection import bit_depth, forks
 from detection.jpeg_scans import count_scans
 from detection.plain_values import Limits
+from detection.storage import mounts
 
 if TYPE_CHECKING:  # proposals do not need torch, and start faster without it
     import torch
@@ -78,6 +80,7 @@ def read(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> N
             unknown range, or another size than annotated.
     """
     name = os.fspath(path)
+    mounts.bring(Path(name))
     if os.path.isfile(name) and os.path.getsize(name) == 0:
         raise ValueError(f"{name}: the file is empty (0 bytes), expected an image")
     with open(name, "rb") as file:

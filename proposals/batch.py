@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Task:
-    """One image to search, and the file for its boxes."""
+    """One image to search, and the file for its boxes, which this process writes: workers may not see its folder."""
 
     id: str
     path: Path
@@ -49,10 +49,11 @@ class _Task:
 
 
 class _Done(NamedTuple):
-    """Outcome of a task: the reason if the image cannot be read, and processor seconds."""
+    """Outcome of a task: the reason if the image cannot be read, else its boxes; and processor seconds."""
 
     reason: str | None
     seconds: float
+    boxes: NDArray[np.float32] | None = None
 
 
 def search_file(
@@ -130,9 +131,11 @@ def compute(
     with bar, closing(engine.map(_searcher, tasks)) as results:
         for task, outcome in results:
             try:
-                reason, seconds = outcome.result()
+                reason, seconds, boxes = outcome.result()
             except WorkerLost as error:
-                reason, seconds = str(error), 0.0
+                reason, seconds, boxes = str(error), 0.0, None
+            if boxes is not None:
+                save_one(task.part, boxes)
             if reason is not None and not skip_bad:
                 raise ValueError(f"image {task.id}: {reason}")
             if reason is not None:
@@ -164,15 +167,14 @@ def _searcher() -> Callable[[_Task], _Done]:
 
 
 def _search(task: _Task) -> _Done:
-    """Search one image and write its boxes to its part."""
+    """Search one image."""
     started = time.process_time()
     try:
         boxes = search_file(task.path, task.settings, task.size)
     except (OSError, ValueError) as error:
         return _Done((str(error).splitlines() or [type(error).__name__])[0], 0.0)
     seconds = time.process_time() - started
-    save_one(task.part, boxes)
-    return _Done(None, seconds)
+    return _Done(None, seconds, boxes)
 
 
 def _finished(output: Path, settings: ProposalSettings) -> dict[str, NDArray[np.float32]]:

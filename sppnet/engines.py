@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from detection.engines.engine import Engine
+from detection.storage.mounts import Mounting
 from sppnet.settings.shared import EngineSettings
 
 
@@ -19,10 +20,10 @@ def engine_of(settings: EngineSettings, device: str = "cpu") -> Engine | None:
     if s.engine == "ray":
         from detection.engines.ray_cluster import RayCluster
 
-        return RayCluster(s.ray_address, s.workers, gpus=1 if device.startswith("cuda") else 0)
+        return Mounting(RayCluster(s.ray_address, s.workers, gpus=1 if device.startswith("cuda") else 0))
     if s.engine == "processes":
         from detection.engines.processes import Processes
 
         workers = s.workers or cores
-        return Processes(workers, max(1, cores // workers))
+        return Mounting(Processes(workers, max(1, cores // workers)))
     return None

@@ -31,6 +31,7 @@ from sppnet.output_files import check_file
 from sppnet.progress import log
 from sppnet.settings.base import MissingSetting, Settings, suggestion
 from sppnet.settings.shared import OverwriteSettings
+from sppnet.storage import Copies, on_this_machine
 
 OUTPUT_FLAGS = ("config", "json", "debug", "quiet", "log_level", "log_format")
 EXPECTED = (OSError, ValueError, RuntimeError, MemoryError)
@@ -119,12 +120,17 @@ def _leave(code: int) -> NoReturn:
 
 
 def _work(command: ModuleType, prog: str, given: dict[str, Any], output: dict[str, Any]) -> int:
+    with on_this_machine(merge(command.SETTINGS, given, output["config"])) as (settings, copies):
+        return _run_here(command, prog, settings, copies, output)
+
+
+def _run_here(command: ModuleType, prog: str, settings: Settings, copies: Copies, output: dict[str, Any]) -> int:
+    """Run a command with settings that name folders of this machine."""
     report, started = CommandReport(output["json"]), time.time()
-    settings = merge(command.SETTINGS, given, output["config"])
     check_outputs(settings, output["json"], output["config"])
     if hasattr(command, "resolve"):
         settings = command.resolve(settings)
-    report.settings = settings.to_dict()
+    report.settings = copies.restored(settings.to_dict())
     record = _record(prog, settings)
     problem = None
     try:

@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
+from detection.storage.urls import url_of
+
 S = TypeVar("S", bound="Settings")
 
 
@@ -37,6 +39,7 @@ class Option:
         positional: given without a flag on the command line.
         required: there is no default.
         writes: "file" or "folder" if the command writes what the setting names; None: it is read.
+        url: "read" or "write" if it may name a folder at a URL; see `sppnet.storage`.
     """
 
     help: str
@@ -49,6 +52,7 @@ class Option:
     positional: bool = False
     required: bool = False
     writes: Literal["file", "folder"] | None = None
+    url: Literal["read", "write"] | None = None
 
 
 def option(default: Any, help: str, **details: Any) -> Any:
@@ -92,7 +96,8 @@ class Kind:
         if self.choices:
             what = f"one of {', '.join(map(str, self.choices))}"
         else:
-            names = {bool: "true or false", int: "an integer", float: "a number", str: "text", Path: "a path"}
+            names = {bool: "true or false", int: "an integer", float: "a number", str: "text"}
+            names[Path] = "a path or URL" if option.url else "a path of this machine"
             what = names[self.item] + _limits(option)
         if self.count == 0:
             return what
@@ -110,6 +115,8 @@ class Kind:
                 raise ValueError
             return text
         if self.item is Path and isinstance(value, str | os.PathLike):
+            if option.url is None and url_of(value):
+                raise ValueError
             return Path(value).expanduser()
         numeric = isinstance(value, int | float) and not isinstance(value, bool)
         if self.item is float and numeric:
@@ -240,4 +247,4 @@ def suggestion(name: str, known: typing.Iterable[str]) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(v) for v in value]
-    return os.fspath(value) if isinstance(value, Path) else value
+    return url_of(value) or os.fspath(value) if isinstance(value, Path) else value

@@ -37,10 +37,17 @@ class PhotoSettings(OverwriteSettings):
     """Which photos, and the folder that keeps the work on them."""
 
     data: Path | None = option(
-        None, "a folder with one folder of photos per class; or train and test folders of such folders", metavar="DIR"
+        None,
+        "a folder with one folder of photos per class; or train and test folders of such folders",
+        metavar="DIR|URL",
+        url="read",
     )
     run: Path | None = option(
-        None, "folder of this run's files (default: runs/NAME-classification)", metavar="DIR", writes="folder"
+        None,
+        "folder of this run's files (default: runs/NAME-classification)",
+        metavar="DIR|URL",
+        writes="folder",
+        url="write",
     )
     limit: int | None = option(None, "use only the first N photos per class", metavar="N", minimum=1)
 

@@ -43,7 +43,7 @@ class DetectSettings(InferenceSettings, WeightsSettings, DeviceSettings, EngineS
         positional=True,
         required=True,
     )
-    model: str = option(BUNDLED, "a bundled detector or a model folder", metavar="NAME|DIR")
+    model: str = option(BUNDLED, "a bundled detector, or a model folder or its URL", metavar="NAME|DIR|URL", url="read")
     save: Path | None = option(
         None, "write photos and videos with boxes drawn into this folder", metavar="DIR", writes="folder"
     )
@@ -84,7 +84,9 @@ class EvaluateSettings(DatasetSettings, InferenceSettings, WeightsSettings, Devi
 
     MAIN: ClassVar = ("model", "comp4", "data", "voc2007", "split")
 
-    model: str | None = option(None, "evaluate this bundled detector or model folder", metavar="NAME|DIR")
+    model: str | None = option(
+        None, "evaluate this bundled detector or model folder", metavar="NAME|DIR|URL", url="read"
+    )
     comp4: Path | None = option(
         None, "evaluate the result files comp4_det_SPLIT_CLASS.txt in this folder", metavar="DIR"
     )
@@ -168,7 +170,7 @@ class ReportSettings(RunSettings):
     HIDDEN: ClassVar = ("skip_bad",)  # a report always goes on, and names what it left out
 
     folder: Path | None = option(
-        None, "folder of a tested run (default: that of the data set)", metavar="RUN", positional=True
+        None, "folder of a tested run (default: that of the data set)", metavar="RUN", positional=True, url="write"
     )
     split: str | None = option(None, "split of the test (default: the run's, test, or val)", metavar="NAME")
     detections: str | None = option(

@@ -84,12 +84,15 @@ class DatasetSettings(Settings):
     data: Path | None = option(
         None,
         "labelled photos: a folder or file in the format of VOC, COCO, YOLO, CSV or a labelling tool",
-        metavar="PATH",
+        metavar="PATH|URL",
+        url="read",
     )
-    images: Path | None = option(None, "folder of the photos, if they are not in the data set", metavar="DIR")
+    images: Path | None = option(
+        None, "folder of the photos, if they are not in the data set", metavar="DIR", url="read"
+    )
     voc2007: bool = option(False, "use Pascal VOC 2007; the run folder is then runs/voc2007")
     devkit: Path | None = option(
-        None, "a VOCdevkit, or a folder with Annotations, ImageSets and JPEGImages", metavar="DIR"
+        None, "a VOCdevkit, or a folder with Annotations, ImageSets and JPEGImages", metavar="DIR", url="read"
     )
     data_root: Path = option(Path("datasets"), "folder that holds downloaded data sets", metavar="DIR")
     download: bool = option(False, "download VOC 2007 into the data root if it is missing")
@@ -99,7 +102,7 @@ class DatasetSettings(Settings):
 class PathSettings(DatasetSettings):
     """Labelled photos that are named without a flag."""
 
-    path: Path | None = option(None, "labelled photos, as for --data", metavar="DATA", positional=True)
+    path: Path | None = option(None, "labelled photos, as for --data", metavar="DATA", positional=True, url="read")
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,14 @@ class RunSettings(DatasetSettings):
     """Which labelled photos, and the folder that keeps the work on them."""
 
     run: Path | None = option(
-        None, "folder of this run's files (default: runs/NAME of the data set)", metavar="DIR", writes="folder"
+        None,
+        "folder of this run's files, or its URL, for example s3://BUCKET/RUN (default: runs/NAME of the data set)",
+        metavar="DIR|URL",
+        writes="folder",
+        url="write",
+    )
+    disk_cache: float | None = option(
+        None, "gigabytes that copies of the maps of a run at a URL may take here (default: any)", metavar="GB", above=0
     )
     limit: int | None = option(None, "use only the first N images of each split", metavar="N", minimum=1)
     skip_bad: bool = option(False, "leave out unusable images and list them at the end, instead of stopping")

@@ -1,0 +1,1 @@
+"""Folders at a URL, such as s3://bucket/run, worked on through a copy on this machine."""
