@@ -17,6 +17,7 @@ from detection.evaluation.voc import EvaluationResult
 from sppnet.run import DataSource, Run
 from sppnet.settings import ClassifierSettings, NetworkTrainingSettings, TrainSettings
 from sppnet.settings.shared import DatasetSettings, Metric
+from sppnet.storage import on_this_machine
 
 if TYPE_CHECKING:
     from classification.classifier import SPPClassifier
@@ -30,9 +31,9 @@ def train_detector(
     """Train a detector on labelled photos and test it. Finished stages of the run folder are not repeated.
 
     Args:
-        data: labelled photos: a folder or file in the format of VOC, COCO, YOLO, CSV or a labelling tool. Data without
-            splits is split automatically.
-        run: folder that keeps everything; None: that of the settings, or else runs/NAME of the data set.
+        data: labelled photos: a folder or file in the format of VOC, COCO, YOLO, CSV or a labelling tool, or the URL of
+            a folder. Data without splits is split automatically.
+        run: folder that keeps everything, or its URL; None: that of the settings, or else runs/NAME of the data set.
         settings: of all stages; None: the defaults of `sppnet train`.
         images: folder of the photos; None: that of the settings, or else the data set.
 
@@ -54,8 +55,9 @@ def train_detector(
     chosen = replace(settings or TrainSettings(), path=None, data=Path(data), voc2007=False, devkit=None)
     chosen = chosen if run is None else replace(chosen, run=Path(run))
     chosen = resolve_precision(chosen if images is None else replace(chosen, images=Path(images)))
-    training = train_and_test(Run.open(chosen), chosen)
-    detector = SPPDetector.from_pretrained(training.model, device=chosen.device, weights=chosen.weights or "pretrained")
+    with on_this_machine(chosen) as (here, _):
+        training = train_and_test(Run.open(here), here)
+        detector = SPPDetector.from_pretrained(training.model, device=here.device, weights=here.weights or "pretrained")
     detector.scores = MappingProxyType(training.scores.summary())
     return detector
 
@@ -84,7 +86,8 @@ def train_classifier(
     from sppnet.classifier.training import train_and_test
 
     chosen = replace(settings or ClassifierSettings(), data=Path(data))
-    return train_and_test(chosen if run is None else replace(chosen, run=Path(run)))
+    with on_this_machine(chosen if run is None else replace(chosen, run=Path(run))) as (here, _):
+        return train_and_test(here)
 
 
 def evaluate(
@@ -117,8 +120,13 @@ def evaluate(
         ValueError: a `Dataset` has other classes or another order of classes than the detector, or a photo cannot be
             read.
     """
-    classes = _classes_of(detector)
-    dataset = data if isinstance(data, Dataset) else _load(data, images, split, classes)
+    if not isinstance(data, Dataset):
+        named = DatasetSettings(data=Path(data), images=None if images is None else Path(images))
+        with on_this_machine(named) as (here, _):
+            source = DataSource.of(here)
+            dataset = source.load(split or source.usual_split("test"), _classes_of(detector))
+            return evaluate(detector, dataset, metric=metric, iou_threshold=iou_threshold)
+    classes, dataset = _classes_of(detector), data
     if classes and dataset.classes != classes:
         raise ValueError(
             f"{dataset.name}: classes {', '.join(dataset.classes)}; expected those of the detector, "
@@ -147,8 +155,3 @@ def _classes_of(detector: SPPDetector | Mapping[str, Detections]) -> tuple[str, 
     if isinstance(detector, SPPDetector):
         return detector.classes
     return next((found.classes for found in detector.values() if found.classes), None)
-
-
-def _load(data: Data, images: Data | None, split: str | None, classes: tuple[str, ...] | None) -> Dataset:
-    source = DataSource.of(DatasetSettings(data=Path(data), images=None if images is None else Path(images)))
-    return source.load(split or source.usual_split("test"), classes)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from sppnet.settings.base import Settings
 
@@ -100,9 +102,25 @@ def _copied(url: str, folder: Path, written: bool, disk: float | None) -> Iterat
         yield
 
 
+class _Naming(io.TextIOBase):
+    """A text stream that names URLs in what is printed."""
+
+    def __init__(self, stream: TextIO, copies: Copies) -> None:
+        self._stream, self._copies = stream, copies
+
+    def write(self, text: str) -> int:
+        """Print a text."""
+        self._stream.write(self._copies.named(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush the stream."""
+        self._stream.flush()
+
+
 @contextmanager
 def _told(copies: Copies) -> Iterator[None]:
-    """Name URLs in what is logged and raised within the block."""
+    """Name URLs in what is printed, logged and raised within the block."""
 
     def rename(record: logging.LogRecord) -> bool:
         record.msg, record.args = copies.named(record.getMessage()), ()
@@ -112,7 +130,8 @@ def _told(copies: Copies) -> Iterator[None]:
     for handler in handlers:
         handler.addFilter(rename)
     try:
-        yield
+        with redirect_stdout(_Naming(sys.stdout, copies)):
+            yield
     except (OSError, ValueError, RuntimeError) as error:
         error.args = tuple(copies.named(a) if isinstance(a, str) else a for a in error.args)
         if isinstance(error, OSError) and isinstance(error.filename, str):

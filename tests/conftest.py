@@ -1,10 +1,13 @@
 import os
+import secrets
 import signal
 import tempfile
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+
+from tests import storage_server
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -44,3 +47,23 @@ def ray(ray_turn):
     module = ray_cluster.connected(None, 2)
     yield module
     module.shutdown()
+
+
+@pytest.fixture(scope="session")
+def _s3_port():
+    for name in ("s3fs", "moto", "flask"):
+        pytest.importorskip(name, reason="needs an S3 server; install the extra dev")
+    with storage_server.running() as port:
+        yield port
+
+
+@pytest.fixture
+def s3(_s3_port, monkeypatch):
+    """URL of a new bucket on a server of S3's protocol, which the environment names."""
+    import fsspec
+
+    for name, value in storage_server.environment(_s3_port).items():
+        monkeypatch.setenv(name, value)
+    bucket = f"bucket-{secrets.token_hex(4)}"
+    fsspec.filesystem("s3", use_listings_cache=False).mkdir(bucket)
+    return f"s3://{bucket}"

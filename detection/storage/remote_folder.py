@@ -14,6 +14,7 @@ from typing import Any
 
 from detection.temporary import temporary_path
 
+CONNECT = {"use_listings_cache": False}  # other processes write too
 OBJECT_STORES = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "memory"}  # an object appears as a whole
 PACKAGES = {"s3": "sppnet[s3]", "s3a": "sppnet[s3]", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 
@@ -144,7 +145,7 @@ def _connected(url: str) -> tuple[Any, str]:
 
     scheme = url.partition(":")[0]
     try:
-        fs, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        fs, root = fsspec.core.url_to_fs(url, **CONNECT)
         return fs, str(root)
     except ImportError as error:
         package = PACKAGES.get(scheme)

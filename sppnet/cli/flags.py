@@ -9,6 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from detection.storage.urls import url_of
 from sppnet.settings.base import Kind, Option, Settings
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -131,11 +132,18 @@ def _default_text(kind: Kind, default: Any) -> str:
     return f" (default: {shown})"
 
 
+def _path(text: str) -> Path:
+    """A path of this machine."""
+    if url_of(text):
+        raise argparse.ArgumentTypeError(f"expected a path of this machine, got {text!r}")
+    return Path(text)
+
+
 def add_output_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that every command has."""
     group = parser.add_argument_group("configuration and output")
-    group.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings; flags override it")
-    group.add_argument("--json", type=Path, metavar="FILE", help="write result, settings, versions and time")
+    group.add_argument("--config", type=_path, metavar="FILE", help="YAML file of settings; flags override it")
+    group.add_argument("--json", type=_path, metavar="FILE", help="write result, settings, versions and time")
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
     group.add_argument("--quiet", action="store_true", help="no progress bars, only warnings and errors")
     group.add_argument("--log-level", choices=LOG_LEVELS, help="lowest level of log lines (default: info)")
