@@ -95,6 +95,7 @@ class FeatureCache:
         """
         path = self.path(image_id)
         notes = {"key": self._key, "id": image_id, "meta": dict(meta or {})}
+        mounts.make_folder(self.root)
         write_atomically(path, pack(arrays, notes, str(path)))
         mounts.publish(path)
 

@@ -145,6 +145,12 @@ def is_file(path: Path) -> bool:
     return mount is not None and path.name in mount.names(path.parent)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder in a mount, which is there at the URL but perhaps not here; others are there already."""
+    if mount_of(folder) is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def publish(path: Path) -> None:
     """Copy a file that was written in a mount to its URL.
 

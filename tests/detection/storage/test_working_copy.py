@@ -1,9 +1,12 @@
+import copy
 import os
 import threading
 import time
 
+import numpy as np
 import pytest
 
+from detection.cache import FeatureCache
 from detection.storage import lease as leases
 from detection.storage import mounts
 from detection.storage.follower import Follower
@@ -183,6 +186,34 @@ def test_large_files_come_when_they_are_read(remote, open_copy):
         mounts.remove(path)
         assert not mounts.is_file(path)
     assert list(there(remote)) == ["features/manifest.json"]
+
+
+def test_a_worker_on_another_machine_writes_maps_into_a_cache_that_it_has_not_seen(remote, open_copy, tmp_path):
+    first = open_copy("a")
+    maps = [np.ones((2, 3, 4), np.float32)]
+    with first.held(), mounted(first.mount):
+        cache = FeatureCache(first.mount.local / "features", {"network": "tiny"})
+        there = Mount(tmp_path / "b" / "run", RemoteFolder(remote.url), ".maps", number=first.mount.number)
+        there.join()
+        elsewhere = copy.copy(cache)
+        elsewhere.root = there.local / "features"
+        with mounted(there):
+            elsewhere.write("1", maps)
+        assert not cache.path("1").exists()
+        assert "1" in cache
+        assert cache.ids() == ["1"]
+        assert (cache.read("1")[0][0] == 1).all()
+
+
+def test_a_worker_throws_maps_from_before_the_lease_away(remote, tmp_path):
+    mount = Mount(tmp_path / "b" / "run", remote, ".maps", number=3)
+    mount.local.mkdir(parents=True)
+    (mount.local / "old.maps").write_text("old")
+    mount.join()
+    assert not (mount.local / "old.maps").exists()
+    (mount.local / "new.maps").write_text("new")
+    mount.join()  # the second worker of the machine
+    assert (mount.local / "new.maps").exists()
 
 
 def test_copies_of_large_files_take_no_more_disk_than_allowed(open_copy, monkeypatch):
