@@ -34,7 +34,7 @@ class Mount:
         remote: the folder at the URL.
         suffix: of the files that come when they are read; all others are here already. "" for all files.
         disk: bytes that these files may take; None: any number.
-        number: of the lease that the folder at the URL is held under; 0 if it is only read.
+        number: of the lease that the folder at the URL is held under; of what is there, if it is only read.
     """
 
     local: Path
@@ -80,12 +80,13 @@ class Mount:
             self._lists[path.parent][1].discard(path.name)
 
     def join(self) -> None:
-        """Prepare the folder in a worker, perhaps on another machine: copies from before the lease go."""
+        """Prepare the folder in a worker, perhaps on another machine: copies of what was there before go."""
         self.local.mkdir(parents=True, exist_ok=True)
         with lock(self.local):
-            if self.number and read_mark(self.local)[0] != self.number:
+            if read_mark(self.local)[0] != self.number:
                 for path in self.local.rglob(f"*{self.suffix}"):
-                    path.unlink(missing_ok=True)
+                    if not path.is_dir():
+                        path.unlink(missing_ok=True)
                 write_mark(self.local, self.number, READER)
 
     def _sweep(self) -> None:

@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -39,6 +40,9 @@ def place_of(url: str, folder: Path) -> Path:
 def refresh(mount: Mount) -> None:
     """Make a folder of this machine the same as a folder at a URL that is only read.
 
+    Args:
+        mount: the folders; gets a number that says what is there.
+
     Raises:
         FileNotFoundError: there is nothing at the URL.
         OSError: the storage cannot be reached.
@@ -56,6 +60,8 @@ def refresh(mount: Mount) -> None:
         new = [name for name, v in there.items() if known.get(name) != v or not (local / name).is_file()]
         _download(remote, new, local)
         _write_index(local, there)
+        mount.number = int(hashlib.sha256(json.dumps(there, sort_keys=True).encode()).hexdigest()[:15], 16)
+        write_mark(local, mount.number, HOLDER)
 
 
 class WorkingCopy:
@@ -144,13 +150,16 @@ class WorkingCopy:
         self.push()
 
     def _push_often(self) -> None:
-        while not self._ended.wait(PUSH):
+        pause = PUSH
+        while not self._ended.wait(pause):
+            started = time.monotonic()
             try:
                 self.push()
             except RuntimeError:
                 return  # told at the end
             except OSError as error:
                 log.warning("%s; trying again", error)
+            pause = max(PUSH, 10 * (time.monotonic() - started))  # looking at very many files takes long
 
 
 def download_small(mount: Mount) -> None:

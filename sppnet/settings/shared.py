@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from detection.storage.urls import url_of
 from sppnet.settings.base import Settings, option
 
 Precision = Literal["fp32", "bf16"]
@@ -94,8 +95,13 @@ class DatasetSettings(Settings):
     devkit: Path | None = option(
         None, "a VOCdevkit, or a folder with Annotations, ImageSets and JPEGImages", metavar="DIR", url="read"
     )
-    data_root: Path = option(Path("datasets"), "folder that holds downloaded data sets", metavar="DIR")
+    data_root: Path = option(Path("datasets"), "folder that holds downloaded data sets", metavar="DIR", url="read")
     download: bool = option(False, "download VOC 2007 into the data root if it is missing")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.download and url_of(self.data_root):
+            raise ValueError("download: goes into a data_root of this machine; copy the data set to the URL afterwards")
 
 
 @dataclass(frozen=True)

@@ -299,6 +299,22 @@ def test_a_folder_that_is_read_is_the_same_here(remote, tmp_path):
     assert {path.name: path.read_bytes() for path in mount.local.rglob("*.jpg")} == {"2.jpg": b"22"}
 
 
+def test_a_worker_does_not_use_a_photo_that_was_replaced_since(remote, tmp_path):
+    def seen():
+        driver = Mount(tmp_path / "a" / "data", remote)
+        refresh(driver)
+        worker = Mount(tmp_path / "b" / "data", remote, number=driver.number)
+        worker.join()
+        worker.bring(worker.local / "photos" / "1.jpg")
+        worker.join()
+        return (worker.local / "photos" / "1.jpg").read_bytes()
+
+    remote.write("photos/1.jpg", b"old")
+    assert seen() == b"old"
+    remote.write("photos/1.jpg", b"new")
+    assert seen() == b"new"
+
+
 def test_a_folder_that_is_not_there_is_told(remote, tmp_path):
     mount = Mount(tmp_path / "copy", remote)
     with pytest.raises(FileNotFoundError, match=rf"{remote.url}: there is nothing here"):
