@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data import coco_masks
-from data.json_files import COCO, DAMAGED, format_of, load_json
+from data.json_files import COCO, DAMAGED, class_name, format_of, load_json
 from data.records import FileId
 
 ROBOFLOW = "_annotations.coco.json"
@@ -44,6 +44,8 @@ def read(path: Path) -> dict[str, list[Entry]]:
         if not all({"id", "name"} <= c.keys() for c in content["categories"]):
             raise ValueError("a category without id or name")
         _check_ids(content["images"], "file_name")
+        for category in content["categories"]:
+            category["name"] = class_name(category["name"], f"category {category['id']!r}")
         _check_ids(content["categories"], "name")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not a detection data set in COCO format ({error})") from None
@@ -121,7 +123,8 @@ class Categories:
         of_name: dict[str, list[FileId]] = {}
         for category, name in names.items():
             of_name.setdefault(name, []).append(category)
-        above = {str(c.get("supercategory")) for c in listed if str(c.get("supercategory")) != str(c["name"])}
+        parents = [(str(c.get("supercategory")).strip(), c["name"]) for c in listed]
+        above = {parent for parent, name in parents if parent != name}
         groups = [name for name, ids in of_name.items() if name in above and used.isdisjoint(ids)]
         merged = {name: ids for name, ids in of_name.items() if len(ids) > 1}
         return cls(

@@ -60,6 +60,17 @@ def test_one_id_for_two_things_is_refused(tmp_path, images, categories):
         coco.load(write(tmp_path, images, [], categories), "all")
 
 
+@pytest.mark.parametrize("name", [" ", "", [], None, True])
+def test_a_category_without_a_name_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=r"boxes\.json: .*category 3"):
+        coco.load(write(tmp_path, [(1, "a.png")], [(1, 1, A)], [(1, "cat"), (3, name)]), "all")
+
+
+def test_spaces_around_names_of_categories_do_not_count(tmp_path):
+    found = coco.load(write(tmp_path, [(1, "a.png")], [(1, 1, A), (1, 3, B)], [(1, "cat "), (3, 7)]), "all")
+    assert found.classes == ("cat", "7")
+
+
 def test_annotations_without_a_photo_are_counted_and_named(tmp_path, caplog):
     found = coco.load(write(tmp_path, [(1, "a.png")], [(1, 1, A), (9, 1, A)]), "all")
     assert len(found[0].boxes) == 1
