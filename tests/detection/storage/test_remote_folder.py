@@ -1,5 +1,7 @@
+import os
 import pickle
 import secrets
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -96,6 +98,24 @@ def test_what_cannot_be_reached_is_one_line(s3, monkeypatch):
     monkeypatch.setattr(remote_folder, "CONNECT", {"skip_instance_cache": True})
     with pytest.raises(OSError, match=r"s3://bucket/run: Could not connect .*; check the address"):
         RemoteFolder("s3://bucket/run").versions()
+
+
+def test_a_bucket_without_permission_is_one_line(s3):
+    folder = RemoteFolder(f"{s3}/run")
+    folder.write("a", b"1")
+
+    def unchecked_requests(number):
+        url = f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset-auth"
+        urllib.request.urlopen(urllib.request.Request(url, number, {"Content-Type": "text/plain"})).close()
+
+    unchecked_requests(b"0")
+    try:
+        expected = rf"^{s3}/run[^ ]*: .+; check the address, the network and your permission$"
+        for refused in (folder.versions, lambda: folder.read("a"), lambda: folder.write("b", b"")):
+            with pytest.raises(OSError, match=expected):
+                refused()
+    finally:
+        unchecked_requests(b"inf")
 
 
 def test_kinds_of_storage_that_are_not_there_are_told():
