@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
+import itertools
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -13,7 +14,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from hashlib import sha256
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from random import Random
 
@@ -21,11 +24,31 @@ from data import minivoc
 from detection import network
 from detection.detection_table import load_npz
 from detection.weights.state_dict import write_state
+from sppnet.cli import main
 
 ROOT = Path(__file__).parents[2]
 COMPARED = ("proposals", "features", "mirrored-features", "head", "model", "detections", "results")
 TIMED = (".json", ".lock")  # ends of names of files that state times, or are empty
 SECONDS = re.compile(r'"svm_seconds": [0-9.]+,?|"digest": "[0-9a-f]+"')  # in model.json, the digest contains them
+MOST_KILLS = 6  # of one training
+AT_ONCE = 2  # trainings
+PRELOADED = [  # what a training imports
+    *(
+        "sppnet.cli.execution",
+        "sppnet.cli.commands.train",
+        "sppnet.detector.training",
+        "sppnet.report.render",
+        __name__,
+    ),
+    *(
+        "detection.detector",
+        "detection.finetune",
+        "detection.svm",
+        "proposals.batch",
+        "sklearn.svm",
+        "matplotlib.pyplot",
+    ),
+]
 LEFTOVERS = ("*.tmp", "*.parts", "*.old", "*.new", "checkpoint*", "*.partial")
 SETTINGS = (
     *(
@@ -72,12 +95,16 @@ class Training:
         self.weights = top / "alexnet.safetensors"
         write_state(self.weights, network.build("alexnet", weights=None).state_dict())
 
+    def words(self, run: Path) -> list[str]:
+        """Command and settings."""
+        return ["train", "--devkit", str(self.data), "--run", str(run), "--weights", str(self.weights), *SETTINGS]
+
     def start(self, run: Path, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
         """Begin the training in a process of its own, which calls `before` first."""
-        words = [sys.executable, "-m", "sppnet", "train", "--devkit", str(self.data), "--run", str(run)]
+        words = [sys.executable, "-m", "sppnet", *self.words(run)]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
         return subprocess.Popen(
-            [*words, "--weights", str(self.weights), *SETTINGS],
+            words,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=self.top, env=environment,
             preexec_fn=before,
         )  # fmt: skip
@@ -140,8 +167,8 @@ def leftovers(run: Path) -> list[str]:
 def killed(seed: int, count: int, seconds: float) -> Iterator[str | None]:
     """Kill trainings `count` times; yield per kill None, or what differs after the training was given again.
 
-    A training is killed up to three times before it may end. Only its first process is killed; the workers end
-    themselves.
+    A training is killed up to `MOST_KILLS` times before it may end. Only its first process is killed; the workers end
+    themselves. Trainings start with their modules imported, which would take most of the time, and several run at once.
 
     Args:
         seed: of the moments.
@@ -149,35 +176,98 @@ def killed(seed: int, count: int, seconds: float) -> Iterator[str | None]:
         seconds: time after which no further training begins.
     """
     rng, until, done = Random(seed), time.monotonic() + seconds, 0
-    with tempfile.TemporaryDirectory() as top:
+    with tempfile.TemporaryDirectory() as top, ThreadPoolExecutor(AT_ONCE) as threads:
         training = Training(Path(top))
-        expected = training.finished()
-        while done < count and time.monotonic() < until:
-            run = Path(top) / f"run-{done}"
-            wanted = min(rng.choice((1, 1, 2, 3)), count - done)
-            kills = sum(_kill(training, run, rng.uniform(0, training.seconds)) for _ in range(wanted))
-            wrong = different(training, run, expected)
-            done += max(kills, 1)
-            yield from [None] * max(kills - 1, 0)
-            yield wrong
-            shutil.rmtree(run, ignore_errors=True)
+        expected, numbers = training.finished(), itertools.count()
+        whole = _seconds_of(training, Path(top) / "timed")
+
+        def disturbed(kills: int, seed: int) -> tuple[int, str | None]:
+            return _disturbed(training, Path(top) / f"run-{next(numbers)}", expected, (kills, seed, whole))
+
+        running: set[Future[tuple[int, str | None]]] = set()
+        while running or (done < count and time.monotonic() < until):
+            while len(running) < AT_ONCE and done + len(running) < count and time.monotonic() < until:
+                wanted = min(rng.randint(1, MOST_KILLS), count - done - len(running))
+                running.add(threads.submit(disturbed, wanted, rng.getrandbits(32)))
+            ended, running = wait(running, return_when=FIRST_COMPLETED)
+            for kills, wrong in (future.result() for future in ended):
+                done += max(kills, 1)
+                yield from [None] * max(kills - 1, 0)
+                yield wrong
 
 
-def _kill(training: Training, run: Path, after: float) -> bool:
-    """Start a training and kill it; return whether it still ran."""
-    process = training.start(run)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(after)
-    still = process.poll() is None
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    return still
+def _disturbed(
+    training: Training, run: Path, expected: dict[str, str], plan: tuple[int, int, float]
+) -> tuple[int, str | None]:
+    """Kill a training some times and let it end; return the number of kills that came before its end, and what differs.
+
+    Args:
+        training: what to train.
+        run: its folder, which is deleted.
+        expected: files of an undisturbed one.
+        plan: kills, seed of their moments, and seconds of an undisturbed one.
+    """
+    wanted, seed, whole = plan
+    rng, kills = Random(seed), 0
+    for _ in range(wanted):
+        process = _started(training, run, rng.choice((1, 2)))
+        process.join(rng.uniform(0, whole))
+        kills += process.is_alive()
+        process.kill()
+        process.join()
+    wrong = different(training, run, expected, lambda: _finished(training, run))
+    shutil.rmtree(run, ignore_errors=True)
+    return kills, wrong
 
 
-def different(training: Training, run: Path, expected: dict[str, str]) -> str | None:
-    """Let a training end; return how its files differ from those of an undisturbed one, None if they do not."""
+def _started(training: Training, run: Path, workers: int) -> ForkServerProcess:
+    """Start a training in a process with all modules."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    argv = [*training.words(run), "-j", str(workers)]
+    process = context.Process(target=_train, args=(argv, str(training.top), f"{run}.errors"))
+    process.start()
+    return process
+
+
+def _train(argv: list[str], folder: str, errors: str) -> None:
+    """Train as a command of its own would; the exit code is that of the process."""
+    os.chdir(folder)
+    for stream, path in ((1, os.devnull), (2, errors)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    sys.exit(main(argv))
+
+
+def _finished(training: Training, run: Path) -> None:
+    process = _started(training, run, 1)
+    process.join()
+    if process.exitcode:
+        raise RuntimeError(f"exit code {process.exitcode}: {Path(f'{run}.errors').read_text()[-500:]}")
+
+
+def _seconds_of(training: Training, run: Path) -> float:
+    """What an undisturbed training takes with its modules imported; the first one waits for the imports."""
+    for _ in range(2):
+        started = time.monotonic()
+        _finished(training, run)
+        shutil.rmtree(run)
+    return time.monotonic() - started
+
+
+def different(
+    training: Training, run: Path, expected: dict[str, str], finish: Callable[[], object] | None = None
+) -> str | None:
+    """Let a training end; return how its files differ from those of an undisturbed one, None if they do not.
+
+    Args:
+        training: what to train.
+        run: its folder.
+        expected: files of an undisturbed one.
+        finish: lets it end; None: as a command of its own.
+    """
     try:
-        training.finish(run)
+        (finish or (lambda: training.finish(run)))()
     except RuntimeError as error:
         return str(error)
     found = files_of(run)
