@@ -33,7 +33,7 @@ from sppnet.settings.base import MissingSetting, Settings, suggestion
 from sppnet.settings.shared import OverwriteSettings
 
 OUTPUT_FLAGS = ("config", "json", "debug", "quiet", "log_level", "log_format")
-EXPECTED = (OSError, ValueError, RuntimeError, MemoryError)
+EXPECTED = (OSError, ValueError, RuntimeError, MemoryError, ModuleNotFoundError)
 DONE, FAILED, INTERRUPTED = 0, 1, 130
 TERMINATED = 128 + signal.SIGTERM  # 143, what a shell reports of a process that the signal ended
 
