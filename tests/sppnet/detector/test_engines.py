@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -99,6 +100,36 @@ def test_after_a_kill_the_same_command_does_the_rest_only(work, finished, ray_tu
     made = files(work.run, "features/*/*.maps")
     assert len(made) == 12
     assert made == files(finished, "features/*/*.maps")
+
+
+@pytest.fixture
+def small_disk(work):
+    """The folder of features, on a disk that holds those of two photos."""
+    shutil.rmtree(work.run / "features")
+    (work.run / "features").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=68k", "tmpfs", str(work.run / "features")]
+    try:
+        done = subprocess.run(mount, capture_output=True).returncode
+    except OSError:
+        done = 1
+    if done:
+        pytest.skip("only root can mount a small disk")
+    yield work.run / "features"
+    subprocess.run(["umount", str(work.run / "features")], check=True)
+
+
+@pytest.mark.slow
+def test_a_worker_whose_disk_is_full_names_its_node_and_file(small_disk, work, ray, capsys):
+    given = [flag for flag in work.extract if flag not in ("-j", "1")]
+    assert commands.extract_features([*given, "--engine", "ray", "-j", "2"]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(rf"error: {small_disk}/\S+\.maps: Ray node \S+: No space left on device; ", last)
+    there = [path for path in small_disk.rglob("*") if path.is_file()]
+    assert not [path for path in there if ".tmp" in path.name]
+    cache = FeatureCache(next(small_disk.glob("*/manifest.json")).parent)
+    assert 0 < len(cache.ids()) < 12
+    for image_id in cache.ids():
+        cache.read(image_id)  # whole
 
 
 @pytest.mark.slow
