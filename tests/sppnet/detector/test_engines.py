@@ -171,6 +171,13 @@ def test_settings_name_the_engine():
         ExtractProposalsSettings(ray_address="auto")
 
 
+def test_without_ray_a_command_says_in_one_line_how_to_install_it(work, weights, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    photo = next(work.devkit.rglob("*.jpg"))
+    assert commands.detect([photo, "--model", work.run / "model", "--weights", weights, "--engine", "ray"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith("install it with: pip install 'sppnet[cluster]'")
+
+
 @pytest.mark.slow
 def test_an_address_where_no_cluster_listens_is_one_line(work):
     pytest.importorskip("ray", reason="needs Ray; install the extra cluster")
