@@ -32,7 +32,7 @@ def write_report(path: Path, result: Mapping[str, Any], settings: Mapping[str, A
         OSError: it cannot be written.
     """
     report = {"result": result, "settings": settings, "seconds": round(seconds, 2)}
-    write_text(path, _json(report | _circumstances(), 1) + "\n")
+    write_text(path, to_json(report | _circumstances(), 1) + "\n")
 
 
 class CommandReport:
@@ -73,7 +73,7 @@ class CommandReport:
             FileExistsError: there is a file that is not from sppnet.
             OSError: it cannot be written; the report stays as it was.
         """
-        self._append(_json(item))
+        self._append(to_json(item))
 
     @contextmanager
     def within(self, template: Mapping[str, Any]) -> Iterator[None]:
@@ -84,7 +84,7 @@ class CommandReport:
         Args:
             template: the item, with [ITEMS] in place of its list.
         """
-        head, ending = _json(template).split(_json(ITEMS))
+        head, ending = to_json(template).split(to_json(ITEMS))
         self._endings.append(ending)
         self._append(head)
         self._separator = ""
@@ -111,7 +111,7 @@ class CommandReport:
         seconds = round(time.monotonic() - self._started, 2)
         state = _circumstances() if finished else {"unfinished": True, **self._fixed}
         report = {"result": self._template, "settings": self.settings, "seconds": seconds} | state
-        head, ending = (_json(report, 1) + "\n").split(_json(ITEMS))
+        head, ending = (to_json(report, 1) + "\n").split(to_json(ITEMS))
         if self._separator is None:
             text = head + text
         elif separated:
@@ -133,7 +133,13 @@ def _circumstances() -> dict[str, Any]:
     }
 
 
-def _json(value: Any, indent: int | None = None) -> str:
+def to_json(value: Any, indent: int | None = None) -> str:
+    """Return plain values and paths as JSON, with file names that are not UTF-8 as `readable` writes them.
+
+    Args:
+        value: texts, numbers, paths, and lists and mappings of them.
+        indent: spaces per level; None: all in one line.
+    """
     return json.dumps(_plain(value), indent=indent, default=os.fspath)
 
 

@@ -1,8 +1,8 @@
 """Which files commands may write: those that do not exist yet, and those that a command wrote before.
 
 Everything else belongs to somebody: an existing file is replaced only if its content says that it is from sppnet, and
-never if it is an input of the same command. What commands write can be recognised: pictures, films, pages and
-settings hold `MARK`, json reports have their keys, tables their header and numbers.
+never if it is an input of the same command. What commands write can be recognised: pictures, films, pages,
+settings and Parquet files hold `MARK`, json reports and lines have their keys, tables their header and numbers.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ _TABLES = {  # header -> how a row ends
     f"{','.join(CLASS_COLUMNS)}\n".encode(): re.compile(rb",-?\d+\.\d{4}\n\Z"),
     f"{','.join(SUGGESTION_COLUMNS)}\n".encode(): re.compile(rb"(,(\d+\.\d{4})?){2}\n\Z"),
 }
+_LINE_START = re.compile(rb'\{"file": "([^"\\]|\\.)*(\\?\Z|", "(frame": \d+, "detections|detections|error)": )')
+_LINE_END = re.compile(rb'("error": "([^"\\]|\\.)*"|"detections": \[\]|"box": \[[-+\d., e]+\]\}\])\}\n\Z')
 _REPORT_START, _REPORT_KEY = b'{\n "result": ', b'\n "versions": {\n  "sppnet": '
 _SEARCHED = 4096  # bytes at either end of a file
 
@@ -42,7 +44,8 @@ def is_own(path: Path) -> bool:
     mark = MARK.encode()
     report = head.startswith(_REPORT_START) and _REPORT_KEY in tail
     table = any(head == h or (head.startswith(h) and row.search(tail)) for h, row in _TABLES.items())
-    return mark in head or mark in tail or report or table
+    lines = bool(_LINE_START.match(head) and _LINE_END.search(tail))
+    return mark in head or mark in tail or report or table or lines
 
 
 def identities(paths: Iterable[str | os.PathLike[str]]) -> frozenset[Identity]:

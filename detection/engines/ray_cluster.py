@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import os
-import socket
 import time
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from detection.engines import workers
 from detection.engines.engine import Make, R, T, WorkerLost, failed, settled
+from detection.engines.ray_connection import connected
 
 log = logging.getLogger(__name__)
 
 QUEUE = 2  # items per actor: the one at work and the next
 ATTEMPTS = 2  # actors with one item alone that may die before it is given up
-TOKEN = Path.home() / ".ray" / "auth_token"
-ANSWER_SECONDS = 10.0  # to connect to a cluster
 PATIENCE = 30.0  # seconds without news after which a line says what is waited for
-OBJECT_STORE = 1 << 28  # bytes of a cluster that is started here; items and results are small
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EROFS))  # what one node may lack and others have
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,8 @@ class RayCluster:
     """Does the work in actors of a Ray cluster, see `Engine`.
 
     Each actor holds what `make` returns, for example a network, and works on one item at a time. If an actor or its
-    node dies, another takes its place and its items; what it had finished stays.
+    node dies, another takes its place and its items; what it had finished stays. A node that cannot write, because its
+    disk is full for example, gets no further items as long as another node works; its items are tried there.
 
     Args:
         address: of a running cluster: "auto", "HOST:PORT" or "ray://HOST:PORT"; None: the one that this program is
@@ -69,69 +68,6 @@ class RayCluster:
         return max(1, int(min(room, there.get("GPU", 0) // self.gpus) if self.gpus else room))
 
 
-def connected(address: str | None, cpus: int | None) -> Any:
-    """Return the module ray, connected to a cluster.
-
-    Args:
-        address: see `RayCluster`.
-        cpus: cores that a cluster which is started here has at least; it has all of this machine.
-
-    Raises:
-        ModuleNotFoundError: Ray is not installed.
-        ValueError: this is no address.
-        ConnectionError: no cluster answers there.
-        RuntimeError: the cluster has another version of Ray or Python.
-    """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported unless the user wants it
-    if address and TOKEN.is_file():  # Ray by itself sends the token to "auto" only
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-    try:
-        import ray
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"Ray cannot be imported ({error}); install it with: pip install 'sppnet[cluster]'"
-        ) from error
-    if ray.is_initialized():
-        return ray
-    _check_answers(address)
-    logging.getLogger("ray").setLevel(logging.ERROR)
-    cores = max(cpus or 1, os.cpu_count() or 1)  # later work may want more workers
-    started = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": OBJECT_STORE}
-    given = {"address": address} if address else {"address": "local", **started}
-    try:
-        ray.init(**given, log_to_driver=False, configure_logging=False)
-    except ConnectionError as error:
-        raise ConnectionError(_no_answer(address)) from error
-    except RuntimeError as error:
-        raise RuntimeError(f"{address}: {' '.join(str(error).split())}") from error
-    return ray
-
-
-def _check_answers(address: str | None) -> None:
-    """Check that somebody listens at an address, which Ray itself takes minutes to give up.
-
-    Raises:
-        ValueError: the address has no port.
-        ConnectionError: nobody does.
-    """
-    if address in (None, "auto", "local"):
-        return
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host or not port.isdecimal():
-        raise ValueError(f"Ray address: expected auto, HOST:PORT or ray://HOST:PORT, got {address!r}")
-    try:
-        socket.create_connection((host, int(port)), ANSWER_SECONDS).close()
-    except (OSError, OverflowError) as error:
-        raise ConnectionError(_no_answer(address)) from error
-
-
-def _no_answer(address: str | None) -> str:
-    return (
-        f"{address}: no Ray cluster answers; start one with `ray start --head`, name another address, or copy the "
-        "cluster's ~/.ray/auth_token to this machine"
-    )
-
-
 @dataclass(eq=False)
 class _Task:
     """An item, whether an actor that had it died, and how many died that had nothing else."""
@@ -149,7 +85,8 @@ class _Hand:
     starting: Any  # reference to the result of its start
     tasks: deque[tuple[_Task, Any]] = field(default_factory=deque)  # with references to their results
     ready: bool = False
-    node: str = ""
+    node: str = ""  # name of its machine
+    node_id: str = ""  # Ray's, as several nodes may be on one machine
 
     @property
     def awaited(self) -> Any:
@@ -174,6 +111,7 @@ class _Crew:
         self.again: deque[_Task] = deque()  # of actors that died
         self.actor = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(_actor_class())
         self.hands: list[_Hand] = []
+        self.unable: set[str] = set()  # ids of nodes that cannot write
         self.code, self.false_starts = workers.code_digest(), 0
         self.finished: Counter[str] = Counter()  # items per node
         self.started = time.monotonic()
@@ -208,7 +146,7 @@ class _Crew:
     def _hand_out(self) -> bool:
         """Give items to actors that have started, evenly, suspects alone; return whether there are none left."""
         for length in range(QUEUE):
-            for hand in self.hands:
+            for hand in self._able():
                 if hand.ready and len(hand.tasks) == length and not any(task.suspect for task, _ in hand.tasks):
                     task = self.again.popleft() if self.again and not length else next(self.waiting, None)
                     if task is None:
@@ -223,7 +161,7 @@ class _Crew:
         except self.ray.exceptions.RayTaskError as error:
             if not hand.ready:  # the network cannot be loaded there, for example
                 raise error.cause from None
-            yield hand.tasks.popleft()[0].item, failed(error.cause)
+            yield from self._failed(hand, error.cause)
         except self.ray.exceptions.RayError as error:
             yield from self._replaced(hand, " ".join(str(error).split()))
         else:
@@ -231,14 +169,33 @@ class _Crew:
                 self.finished[hand.node] += 1
                 yield hand.tasks.popleft()[0].item, settled(lambda: result)
                 return
-            hand.node, problem = result
+            hand.node, hand.node_id, problem = result
             if problem:
                 raise RuntimeError(f"node {hand.node}: {problem}; install the same version there as here")
             hand.ready, self.false_starts = True, 0
 
+    def _able(self) -> list[_Hand]:
+        """Return the actors on nodes that can write, or may once they have started; all of them if there are none."""
+        young = time.monotonic() - self.started < PATIENCE
+        able = [hand for hand in self.hands if hand.node_id not in self.unable and (hand.ready or young)]
+        return able or self.hands
+
+    def _failed(self, hand: _Hand, error: Exception) -> Iterator[tuple[Any, Future[Any]]]:
+        """Pass on what the work on an item raised, unless another node may be able to do it."""
+        task = hand.tasks.popleft()[0]
+        if isinstance(error, OSError) and error.errno is not None:  # the operating system's, of one machine
+            error = OSError(error.errno, f"Ray node {hand.node}: {error.strerror or error}", error.filename)
+            if error.errno in NO_ROOM and any(other.node_id != hand.node_id for other in self._able()):
+                if hand.node_id not in self.unable:
+                    log.warning("%s: %s; other nodes do its work", error.filename, error.strerror)
+                self.unable.add(hand.node_id)
+                self.again.append(task)
+                return
+        yield task.item, failed(error)
+
     def _replaced(self, hand: _Hand, reason: str) -> Iterator[tuple[Any, Future[Any]]]:
         """Let another actor take the place and the items of one that died; give up the item that ended several."""
-        log.debug("a Ray worker died: %s", reason)
+        log.info("a Ray worker%s died, another takes its place: %s", f" on {hand.node}" * bool(hand.node), reason[:300])
         self.hands.remove(hand)
         self.ray.kill(hand.actor)
         self.false_starts += not hand.ready
@@ -266,15 +223,17 @@ def _actor_class() -> type:
     """
 
     class Worker:
-        def start(self, root: str, folder: str, code: str, made: bytes, cpus: int) -> tuple[str, str]:
-            """Get ready, in the caller's working folder; return the node's name, and why it cannot or no text."""
+        def start(self, root: str, folder: str, code: str, made: bytes, cpus: int) -> tuple[str, str, str]:
+            """Get ready, in the caller's working folder; return the node's name and id, and why it cannot or ""."""
             import contextlib
             import os
             import pickle
             import platform
             import sys
 
-            node = platform.node()
+            import ray
+
+            node, number = platform.node(), ray.get_runtime_context().get_node_id()
             with contextlib.suppress(OSError):  # without it, relative paths are missing by name, and absolute ones work
                 os.chdir(folder)
             sys.path.insert(0, root)
@@ -283,14 +242,14 @@ def _actor_class() -> type:
 
                 workers.import_packages()
             except ImportError as error:
-                return node, f"cannot import sppnet ({error})"
+                return node, number, f"cannot import sppnet ({error})"
             finally:
                 sys.path.remove(root)
             if workers.code_digest() != code:
-                return node, "has another version of sppnet"
+                return node, number, "has another version of sppnet"
             workers.use_threads(cpus)
             self.work = pickle.loads(made)()
-            return node, ""
+            return node, number, ""
 
         def do(self, item: Any) -> Any:
             return self.work(item)

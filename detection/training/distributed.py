@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.distributed.nn.functional import all_reduce
 from torch.nn.modules.batchnorm import _BatchNorm
+
+PORT = "sppnet-port"  # key in torchrun's store
+CONNECT = timedelta(seconds=2)  # to the first process
+PATIENCE = timedelta(minutes=30)  # with each other, as torch has it
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,12 @@ class ProcessGroup:
         if int(os.environ.get("WORLD_SIZE", 1)) == 1:
             return cls()
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+                rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+                dist.init_process_group(backend, store=_new_store(rank), rank=rank, world_size=size)
+            else:
+                dist.init_process_group(backend)
         return cls(dist.get_rank(), dist.get_world_size())
 
     def leave(self) -> None:
@@ -60,6 +70,35 @@ class ProcessGroup:
             return module
         self.synchronize(module)
         return nn.parallel.DistributedDataParallel(module, [device] if device.type == "cuda" else None)
+
+
+def _new_store(rank: int) -> dist.Store:
+    """Return a store through which processes find each other that torchrun has started, or started again.
+
+    torchrun's own store still holds the addresses of processes that were killed (torch 2.14), and those that are
+    started in their place wait for them. The first process makes another store, and leaves its port in torchrun's.
+
+    Args:
+        rank: rank of this process.
+    """
+    host = os.environ["MASTER_ADDR"]
+    shared = dist.TCPStore(host, int(os.environ["MASTER_PORT"]), is_master=False)
+    if rank == 0:
+        own = dist.TCPStore(host, 0, is_master=True, wait_for_workers=False)
+        shared.set(PORT, str(own.port))
+        return own
+    while True:
+        try:
+            found = dist.TCPStore(host, int(shared.get(PORT)), is_master=False, timeout=CONNECT, wait_for_workers=False)
+        except dist.DistNetworkError:  # the port of a first process that was killed
+            continue
+        found.set_timeout(PATIENCE)
+        return found
+
+
+def is_restarted() -> bool:
+    """Tell whether torchrun started this process in place of one that failed."""
+    return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0)) > 0
 
 
 def local_device(device: torch.device) -> torch.device:

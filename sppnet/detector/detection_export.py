@@ -139,5 +139,5 @@ def check_export(settings: DetectSettings, sources: Sequence[Source], json: Path
         return
     if video := next((source.path for source in sources if is_video(source.path)), None):
         raise ValueError(f"--export: {video} is a video, and labels are for photos; leave it out")
-    check_new_folder(s.export_to, s.sources, [s.save, s.crop, s.csv, json])
+    check_new_folder(s.export_to, s.sources, [s.save, s.crop, *s.tables, json])
     file_names({SPLIT: [_record(_id(source), source.path, Detections.empty(), (0, 0), "") for source in sources]})

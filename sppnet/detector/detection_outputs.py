@@ -1,4 +1,4 @@
-"""Detections of files and what is written of them: pictures, cut-out objects, labels, one table, one report."""
+"""Detections of files and what is written of them: pictures, cut-out objects, labels, tables, one report."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from detection.engines.engine import Engine, WorkerLost
 from detection.image import pixels_of
 from detection.pictures.video import VideoReader, VideoWriter
 from sppnet.detector.detection_export import DetectionExport
+from sppnet.detector.detection_tables import DetectionTables
 from sppnet.detector.output_paths import crop_path, is_video, picture_path
 from sppnet.detector.photo_detection import detect_files
 from sppnet.errors import one_line
-from sppnet.files import GrowingTable, write_picture
+from sppnet.files import write_picture
 from sppnet.json_report import ITEMS, CommandReport
-from sppnet.output_files import DETECTION_COLUMNS, check_name
+from sppnet.output_files import check_name
 from sppnet.progress import log, progress
 from sppnet.settings.commands import DetectSettings
 
 QUALITY = 92  # of JPEG files
-Records = list[dict[str, Any]]
 
 
 class DetectionOutputs:
-    """Detects in files and writes what settings ask for; rows of table and report are written as they come.
+    """Detects in files and writes what settings ask for; rows of tables and report are written as they come.
 
     Args:
         detector: finds the objects.
@@ -59,7 +59,7 @@ class DetectionOutputs:
     ) -> None:
         self.detector, self.settings, self.say, self.engine = detector, settings, say, engine
         self.bad: dict[str, str] = {}
-        self._table = GrowingTable(settings.csv, DETECTION_COLUMNS)
+        self._tables = DetectionTables(settings)
         self._report = report
         self._export = DetectionExport(settings, detector.classes)
         report.begin({"classes": list(detector.classes), "images": [ITEMS], "unreadable": self.bad})
@@ -70,11 +70,11 @@ class DetectionOutputs:
         Raises:
             OSError: a result cannot be written.
         """
-        self._photos([source for source in sources if not is_video(source.path)])
-        for source in sources:
-            if is_video(source.path):
-                self._video(source)
-        self._table.append()
+        with self._tables:
+            self._photos([source for source in sources if not is_video(source.path)])
+            for source in sources:
+                if is_video(source.path):
+                    self._video(source)
         if done := self._export.write():
             self.say(f"{readable(str(self.settings.export_to))}: {done.linked} photos linked, {done.copied} copied")
 
@@ -114,7 +114,7 @@ class DetectionOutputs:
     def _photo(self, source: Source, found: Detections) -> None:
         records = found.records()
         self._pictures(source.place, found)
-        self._tabulate(source.path, 0, records)
+        self._tables.add(source.path, records)
         self._report.add({"file": os.fspath(source.path), "detections": records})
         self.say(f"{readable(str(source.path))}: {_counted(Counter(found.sorted().names))}")
         self._export.add(source, found)
@@ -149,7 +149,7 @@ class DetectionOutputs:
                 if not number:
                     stack.enter_context(self._report.within(row))
                 records = found.records()
-                self._tabulate(source.path, number, records)
+                self._tables.add(source.path, records, number)
                 self._report.add(records)
                 number += 1
                 draw(found)
@@ -187,10 +187,6 @@ class DetectionOutputs:
         with VideoWriter(path, rate) as writer:
             yield draw
 
-    def _tabulate(self, path: Path, frame: int, records: Records) -> None:
-        name = readable(str(path))
-        self._table.append([name, frame, *_cells(d)] for d in records)
-
     def _kept(self, found: Detections) -> Detections:
         s = self.settings
         kept = found.shown(s.threshold) if s.score_threshold is None else found.filter(s.score_threshold)
@@ -199,13 +195,7 @@ class DetectionOutputs:
     def _bad(self, path: Path, error: Exception) -> None:
         self.bad[os.fspath(path)] = one_line(error)
         log.warning("left out: %s", self.bad[os.fspath(path)])
-
-
-def _cells(detection: dict[str, Any]) -> list[str]:
-    """A detection as cells of the table, from the class on."""
-    d = detection
-    probability = f"{d['probability']:.4f}" if "probability" in d else ""
-    return [d["class"], f"{d['score']:.4f}", probability, *(f"{v:.1f}" for v in d["box"])]
+        self._tables.add_bad(path, self.bad[os.fspath(path)])
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -22,7 +22,7 @@ from detection.network import resolve_device
 from detection.networks import fc_initialization
 from detection.training import checkpoint
 from detection.training.batches import WindowBatches
-from detection.training.distributed import ProcessGroup, local_device
+from detection.training.distributed import ProcessGroup, is_restarted, local_device
 from detection.training.fingerprint import changed_data, data_digests, fingerprint
 from detection.training.images import TrainingImages
 from detection.training.subspace import Subspace
@@ -61,6 +61,7 @@ def finetune(run: Run, settings: FinetuneSettings) -> dict[str, Any]:
     """
     if settings.subspace and settings.start != "random":
         raise ValueError("--subspace goes with --start random; other layers need all of pool5")
+    settings = replace(settings, overwrite=settings.overwrite and not is_restarted())
     processes = ProcessGroup.join(local_device(resolve_device(settings.device)))
     try:
         first = processes.rank == 0

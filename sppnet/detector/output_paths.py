@@ -42,18 +42,18 @@ def check_pictures(settings: DetectSettings, sources: Sequence[Source], json: Pa
     """Check that no output takes the place of an input or of a file that is not from sppnet, and all can be written.
 
     Args:
-        settings: name the folders of pictures and the table.
+        settings: name the folders of pictures and the tables.
         sources: photos and videos.
         json: the json report.
 
     Raises:
-        ValueError: a picture has the name of the table or the report.
+        ValueError: a picture has the name of a table or the report.
         FileExistsError: a file exists that must not be replaced.
         OSError: a folder cannot be written.
     """
     s = settings
     inputs = identities(source.path for source in sources)
-    tables = [path for path in (s.csv, json) if path]
+    tables = [*s.tables, *([json] if json else [])]
     pictures = [picture_path(s.save, source.place) for source in sources] if s.save else []
     if both := {path.absolute() for path in tables} & {path.absolute() for path in pictures}:
         raise ValueError(f"{both.pop()}: is the name of a picture in --save; choose another name")

@@ -48,6 +48,12 @@ class DetectSettings(InferenceSettings, WeightsSettings, DeviceSettings, EngineS
         None, "write photos and videos with boxes drawn into this folder", metavar="DIR", writes="folder"
     )
     csv: Path | None = option(None, "write one row per detection", metavar="FILE", writes="file")
+    jsonl: Path | None = option(
+        None, "write one line of JSON per photo or frame of a video", metavar="FILE", writes="file"
+    )
+    parquet: Path | None = option(
+        None, "write one row per detection as Parquet, for very many photos", metavar="FILE", writes="file"
+    )
     crop: Path | None = option(
         None, "write cut-out objects into this folder, one folder per class", metavar="DIR", writes="folder"
     )
@@ -76,6 +82,11 @@ class DetectSettings(InferenceSettings, WeightsSettings, DeviceSettings, EngineS
             raise ValueError("threshold: a probability goes without score_threshold, a margin; give one of them")
         if (self.export is None) != (self.export_to is None):
             raise ValueError("export: names a format, and export_to the folder; give both or none")
+
+    @property
+    def tables(self) -> list[Path]:
+        """The tables to write."""
+        return [path for path in (self.csv, self.jsonl, self.parquet) if path]
 
 
 @dataclass(frozen=True)

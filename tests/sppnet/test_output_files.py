@@ -9,7 +9,7 @@ import sppnet.files
 from detection.pictures.video import VideoReader, VideoWriter
 from proposals.pictures import recall_plot
 from sppnet.files import GrowingFile, GrowingTable, write_picture, write_text
-from sppnet.json_report import ITEMS, CommandReport, write_report
+from sppnet.json_report import ITEMS, CommandReport, to_json, write_report
 from sppnet.output_files import CLASS_COLUMNS, DETECTION_COLUMNS, check_file, check_folder, identities, is_own
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (200, 300, 3), np.uint8)  # files of more than 8 kB
@@ -29,6 +29,18 @@ def unfinished(path):
     report.add({"file": "a.jpg" * 2000})
 
 
+def lines(path, row):
+    file = GrowingFile(path)
+    for _ in range(500):
+        file.append(to_json({"file": 'größe "3".jpg', **row}) + "\n")
+
+
+LINES = {
+    "nothing": {"detections": []},
+    "one": {"detections": [{"class": "cat", "label": 0, "score": -1e-05, "box": [1.5, 2e-05, 30, 4e16]}]},
+    "frame": {"frame": 3, "detections": [{"class": "cat", "box": [0.0, 1.0, 2.0, 3.0]}] * 200},
+    "unreadable": {"error": 'not a "photo"'},
+}
 WRITERS = {
     "a.png": lambda path: write_picture(path, PIXELS),
     "a.jpg": lambda path: write_picture(path, PIXELS, quality=92),
@@ -38,6 +50,7 @@ WRITERS = {
     "part.json": unfinished,
     "detections.csv": lambda path: GrowingTable(path, DETECTION_COLUMNS).append(),
     "classes.csv": lambda path: GrowingTable(path, CLASS_COLUMNS).append([("a.jpg", "cat", "0.5000")]),
+    **{f"{name}.jsonl": lambda path, row=row: lines(path, row) for name, row in LINES.items()},
     "rows.csv": lambda path: GrowingTable(path, DETECTION_COLUMNS).append(ROWS),
     "probable.csv": lambda path: GrowingTable(path, DETECTION_COLUMNS).append([(*ROWS[0][:4], "0.7500", *ROWS[0][5:])]),
     **{
@@ -64,6 +77,9 @@ FOREIGN = {
     "text": b"my notes\n",
     "json": b'{"result": 1}',
     "csv": b"file,class\na,b\n",
+    "lines": b'{"file": "a.jpg", "boxes": []}\n',
+    "foreign lines": b'{"file": "a.jpg", "detections": [{"category": "1", "conf": 0.9}]}\n',
+    "parquet": b"PAR1 somebody's PAR1",
     "scores": b"file,class,score\na.jpg,cat,0.5\n",
     "picture": b"\x89PNG\r\n\x1a\n",
 }

@@ -1,4 +1,4 @@
-"""Find objects in photos, folders and videos: pictures with boxes, json, csv, cut-out objects.
+"""Find objects in photos, folders and videos: pictures with boxes, tables, json, cut-out objects.
 
 Results are written as they come. Files that are not from sppnet are never replaced. --export writes the photos with
 their detections as labels, to be corrected in a labelling tool; its folder appears at the end, whole or not at all.
@@ -31,8 +31,11 @@ def run(settings: DetectSettings, report: CommandReport) -> None:
     from sppnet.detector.photo_detection import load_detector
     from sppnet.engines import engine_of
     from sppnet.output_files import is_own
+    from sppnet.parquet_table import require_pyarrow
 
     s = settings
+    if s.parquet:
+        require_pyarrow()
     sources = media.find(s.sources, media.PHOTOS | video.SUFFIXES, is_own)
     check_pictures(s, sources, report.path)
     check_export(s, sources, report.path)

@@ -71,7 +71,7 @@ def test_every_option_that_names_an_output_says_so():
         if option.writes
     }
     files = {key for key, kind in outputs.items() if kind == "file"}
-    assert {s for _, s in files} == {"csv", "sheet", "out", "plot", "output"}
+    assert {s for _, s in files} == {"csv", "jsonl", "parquet", "sheet", "out", "plot", "output"}
     assert {s for (_, s), kind in outputs.items() if kind == "folder"} == {
         *("run", "save", "crop", "to", "folder", "devkit", "export_to", "copy_to"),
     }

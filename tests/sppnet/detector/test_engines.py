@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -101,6 +102,36 @@ def test_after_a_kill_the_same_command_does_the_rest_only(work, finished, ray_tu
     assert made == files(finished, "features/*/*.maps")
 
 
+@pytest.fixture
+def small_disk(work):
+    """The folder of features, on a disk that holds those of two photos."""
+    shutil.rmtree(work.run / "features")
+    (work.run / "features").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=68k", "tmpfs", str(work.run / "features")]
+    try:
+        done = subprocess.run(mount, capture_output=True).returncode
+    except OSError:
+        done = 1
+    if done:
+        pytest.skip("only root can mount a small disk")
+    yield work.run / "features"
+    subprocess.run(["umount", str(work.run / "features")], check=True)
+
+
+@pytest.mark.slow
+def test_a_worker_whose_disk_is_full_names_its_node_and_file(small_disk, work, ray, capsys):
+    given = [flag for flag in work.extract if flag not in ("-j", "1")]
+    assert commands.extract_features([*given, "--engine", "ray", "-j", "2"]) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert re.match(rf"error: {small_disk}/\S+\.maps: Ray node \S+: No space left on device; ", last)
+    there = [path for path in small_disk.rglob("*") if path.is_file()]
+    assert not [path for path in there if ".tmp" in path.name]
+    cache = FeatureCache(next(small_disk.glob("*/manifest.json")).parent)
+    assert 0 < len(cache.ids()) < 12
+    for image_id in cache.ids():
+        cache.read(image_id)  # whole
+
+
 @pytest.mark.slow
 def test_detect_writes_the_same(work, weights, engine, tmp_path):
     photos = sorted(work.devkit.rglob("*.jpg"))[:5]
@@ -138,6 +169,13 @@ def test_settings_name_the_engine():
     assert on_ray == RayCluster("10.0.0.1:6379", 3, gpus=1)
     with pytest.raises(ValueError, match="ray_address: goes with engine ray"):
         ExtractProposalsSettings(ray_address="auto")
+
+
+def test_without_ray_a_command_says_in_one_line_how_to_install_it(work, weights, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    photo = next(work.devkit.rglob("*.jpg"))
+    assert commands.detect([photo, "--model", work.run / "model", "--weights", weights, "--engine", "ray"]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith("install it with: pip install 'sppnet[cluster]'")
 
 
 @pytest.mark.slow

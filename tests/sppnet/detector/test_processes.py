@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,16 +18,17 @@ from tests import commands
 
 ROOT = Path(__file__).parents[3]
 FLAGS = ["--schedule", "30:5e-3", "--validate-every", "10", "--block", "7", "--width", "32", "--box-loss", "1"]
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+ONE_MACHINE = ["--standalone", "--nproc-per-node", "2"]
 
 
 def flags(work, run):
     return ["--devkit", str(work.devkit), "--run", str(run), *FLAGS]
 
 
-def two_processes(work, run, *more):
+def two_processes(work, run, *more, machine=ONE_MACHINE):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    command = [*TORCHRUN, "--", "tools/finetune.py", *flags(work, run), *map(str, more)]
+    command = [*TORCHRUN, *machine, "--", "tools/finetune.py", *flags(work, run), *map(str, more)]
     return subprocess.Popen(
         command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -55,17 +57,24 @@ def children(pid):
     return [int(p) for p in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def kill_one_after_a_validation(process, run):
+    while not (run / "head" / "finetune.pt").exists() and process.poll() is None:
+        time.sleep(0.01)
+    os.kill(children(process.pid)[-1], signal.SIGKILL)
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+@needs_proc
 def test_after_one_process_was_killed_the_same_command_continues(work, tmp_path):
     whole, killed = work.run, shutil.copytree(work.run, tmp_path / "killed")
     process = two_processes(work, whole)
     process.communicate(timeout=200)
     assert process.returncode == 0
     process = two_processes(work, killed)
-    while not (killed / "head" / "finetune.pt").exists() and process.poll() is None:
-        time.sleep(0.01)
-    os.kill(children(process.pid)[-1], signal.SIGKILL)
+    kill_one_after_a_validation(process, killed)
     process.communicate(timeout=200)
     assert process.returncode != 0
     again = two_processes(work, killed)
@@ -73,3 +82,54 @@ def test_after_one_process_was_killed_the_same_command_continues(work, tmp_path)
     assert again.returncode == 0, errors[-2000:]
     assert "resuming at iteration" in errors
     assert (killed / "head" / HEAD).read_bytes() == (whole / "head" / HEAD).read_bytes()
+
+
+@pytest.mark.slow
+@needs_proc
+def test_torchrun_starts_killed_processes_again_and_the_training_continues(work, tmp_path):
+    whole, killed = work.run, shutil.copytree(work.run, tmp_path / "killed")
+    process = two_processes(work, whole)
+    process.communicate(timeout=200)
+    assert process.returncode == 0
+    process = two_processes(work, killed, "--overwrite", machine=[*ONE_MACHINE, "--max-restarts", "1"])
+    kill_one_after_a_validation(process, killed)
+    out, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors[-2000:]
+    assert "resuming at iteration" in errors
+    assert out.count("validation AP") == 1
+    assert (killed / "head" / HEAD).read_bytes() == (whole / "head" / HEAD).read_bytes()
+
+
+@pytest.mark.slow
+@needs_proc
+def test_a_training_continues_without_a_machine_that_goes(work, tmp_path):
+    port = free_port()
+    machine = ["--nnodes", "1:2", "--nproc-per-node", "1", "--max-restarts", "3", "--rdzv-backend", "c10d"]
+    machine += ["--rdzv-endpoint", f"localhost:{port}", "--rdzv-id", tmp_path.name]
+    first = two_processes(work, work.run, machine=machine)
+    wait_for_port(port)
+    second = two_processes(work, work.run, machine=machine)
+    while not (work.run / "head" / "finetune.pt").exists() and first.poll() is None:
+        time.sleep(0.01)
+    for pid in [second.pid, *children(second.pid)]:
+        os.kill(pid, signal.SIGKILL)
+    second.communicate()
+    _, errors = first.communicate(timeout=230)
+    assert first.returncode == 0, errors[-2000:]
+    assert "resuming at iteration" in errors
+    assert [point["iteration"] for point in curve(work.run)] == [10, 20, 30]
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        return taken.getsockname()[1]
+
+
+def wait_for_port(port):
+    while True:
+        try:
+            socket.create_connection(("localhost", port), 1).close()
+            return
+        except OSError:
+            time.sleep(0.1)

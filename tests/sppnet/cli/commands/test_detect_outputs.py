@@ -261,7 +261,7 @@ def test_a_film_that_cannot_be_drawn_keeps_its_rows(photos, command, tmp_path, m
     assert list(out.iterdir()) == []
 
 
-@pytest.mark.parametrize("flag", ["--save", "--crop", "--csv", "--json"])
+@pytest.mark.parametrize("flag", ["--save", "--crop", "--csv", "--jsonl", "--parquet", "--json"])
 def test_a_place_that_cannot_be_written_is_noticed_before_the_work(
     flag, photos, command, tmp_path, capsys, monkeypatch
 ):
