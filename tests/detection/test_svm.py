@@ -169,7 +169,7 @@ def test_svms_without_some_images_are_those_of_the_other_images(tmp_path):
     trained = svm.train(images, config, options)
     parts = [[0, 3, 7], [], range(20)]
     without, same, nothing = svm.trained_without(parts, images, config, options)
-    others = images.subset_of([i for i in range(20) if i not in parts[0]])
+    others = images.subset([i for i in range(20) if i not in parts[0]])
     fresh = mining.Miner(others, config, options, trained.feature_scale, images.feature_length)
     for index in range(len(others)):
         fresh.add_positives(index)
