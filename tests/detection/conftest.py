@@ -102,7 +102,7 @@ class SyntheticImages(TrainingImages):
     def subset(self, places, proposals=None):
         records = [self.records[i] for i in places]
         kept = {r.id: self.proposals[r.id] for r in records} if proposals is None else proposals
-        images = SyntheticImages(records, kept, self.cache, self.pooling, self.n_classes)
+        images = SyntheticImages(records, kept, self.cache, self.pooling, self.n_classes, self.fc, self.mirrored)
         images.drawn_from = self.drawn_from if proposals is None else self.proposals
         return images
 
