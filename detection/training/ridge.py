@@ -74,9 +74,10 @@ class RidgeSystem:
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take a state that was pickled."""
+        """Take a state that was pickled; its arrays, as Ray gives them, cannot be written to."""
         vars(self).update(state)
         if (packed := state["_gram"]) is not None:
+            self._product = state["_product"].copy()
             n = math.isqrt(2 * len(packed))  # of n (n + 1) / 2 numbers
             self._gram = np.zeros((n, n), packed.dtype, order="F")
             for column, start in enumerate(np.cumsum(np.arange(n))):

@@ -98,7 +98,7 @@ class Learned:
         state = SharedState(
             held.labels.copy(), np.zeros_like(held.labels, np.float32), np.zeros(n), self.weights, self.bias_weights
         )
-        miner.windows.restore(held.image, held.box, state)
+        miner.windows.restore(held.image.copy(), held.box.copy(), state)  # what came through Ray cannot be written to
         return miner
 
 

@@ -1,4 +1,4 @@
-"""An engine whose results come in the reverse order and travel as between processes."""
+"""An engine whose results come in the reverse order, with items and results that travelled as with Ray."""
 
 import pickle
 
@@ -25,4 +25,7 @@ class Backwards:
 
 
 def _copy(value):
-    return pickle.loads(pickle.dumps(value))
+    """A value from another process; Ray's arrays cannot be written to."""
+    arrays = []
+    data = pickle.dumps(value, 5, buffer_callback=arrays.append)
+    return pickle.loads(data, buffers=[bytes(array.raw()) for array in arrays])

@@ -18,6 +18,8 @@ from tests.detection.training.backwards import Backwards
 
 ENGINES = [pytest.param(e, id=e.__name__) for e in (ThisProcess, Backwards)]
 
+WEAK = replace(PAPER.bbox, ridge=5.0)
+
 
 @pytest.fixture
 def many():
@@ -64,8 +66,8 @@ def test_classes_of_one_block_have_the_regressors_of_one_pass(many, tmp_path, en
 def test_classes_of_several_blocks_have_the_same_to_rounding(many, tmp_path, small, engine):
     assert {1, 3} <= set(blocks_of(many))
     finished = []
-    found = fitted(many, tmp_path, engine(), on_class=finished.append)
-    assert_same(found, bbox_regression.fit_all(many, PAPER.bbox, 0.7), 1e-6)
+    found = fitted(many, tmp_path, engine(), WEAK, on_class=finished.append)
+    assert_same(found, bbox_regression.fit_all(many, WEAK, 0.7), 1e-5)
     assert max(np.abs(r.weights).max() for r in found[:5]) > 1e-2
     assert sorted(finished) == list(range(6))
 
@@ -79,7 +81,7 @@ def test_windows_of_every_view_are_examples(tmp_path, small):
     images, mirrored = make_images(), make_images()
     mirrored.mirrored = True
     both = ViewedImages([images, mirrored])
-    assert_same(fitted(both, tmp_path, Backwards()), bbox_regression.fit_all(both, PAPER.bbox, 0.7), 1e-6)
+    assert_same(fitted(both, tmp_path, Backwards(), WEAK), bbox_regression.fit_all(both, WEAK, 0.7), 1e-5)
 
 
 def test_features_may_be_those_of_layers(many, tmp_path):
