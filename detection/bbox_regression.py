@@ -158,7 +158,7 @@ def fit(
             raise ValueError(f"features: expected {len(targets)} rows, one per box, got {len(block_features)}")
         if len(targets):
             system.add(block_features, targets)
-    return _solve(system)
+    return solve(system)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,9 +228,8 @@ def fit_all(
     Returns:
         K regressors; None for a class without windows.
     """
-    windows = [training_windows(images, index, config, difficult) for index in range(len(images))]
-    windows = windows if config.max_windows is None else _sample(windows, config.max_windows)
-    counts = np.bincount(np.concatenate([w.labels for w in windows]), minlength=images.n_classes)
+    windows = all_training_windows(images, config, difficult)
+    counts = count_windows(windows, images.n_classes)
     found = [parts.get(k) if parts else None for k in range(images.n_classes)]
     for k in range(images.n_classes):
         if found[k] is not None or not counts[k]:
@@ -239,13 +238,26 @@ def fit_all(
     groups = _groups({k: system_bytes(n, length) for k, n in enumerate(rows) if n and found[k] is None}, memory)
     for number, group in enumerate(groups, 1):
         log.info("box regression: pass %d of %d over the features, %d classes", number, len(groups), len(group))
-        systems = _build_systems(images, windows, group, config.ridge, feature_scale)
+        systems = build_systems(images, windows, group, config.ridge, feature_scale)
         for k in group:
-            found[k] = regressor = _solve(systems.pop(k))
+            found[k] = regressor = solve(systems.pop(k))
             if parts:
                 parts.put(k, regressor)
             on_class(k)
     return found
+
+
+def all_training_windows(
+    images: TrainingImages, config: BoxRegressionConfig, difficult: bool = True
+) -> list[TrainingWindows]:
+    """Select the windows of all images, at most `config.max_windows` per class; arguments as of `training_windows`."""
+    windows = [training_windows(images, index, config, difficult) for index in range(len(images))]
+    return windows if config.max_windows is None else _sample(windows, config.max_windows)
+
+
+def count_windows(windows: Sequence[TrainingWindows], n_classes: int) -> NDArray[np.int64]:
+    """Return the number of windows of each class: int64 (K,)."""
+    return np.bincount(np.concatenate([w.labels for w in windows]), minlength=n_classes)
 
 
 def _sample(windows: Sequence[TrainingWindows], most: int) -> list[TrainingWindows]:
@@ -279,10 +291,21 @@ def _groups(sizes: Mapping[int, int], memory: int) -> list[list[int]]:
     return groups
 
 
-def _build_systems(
+def build_systems(
     images: TrainingImages, windows: Sequence[TrainingWindows], group: Sequence[int], ridge: float, feature_scale: float
 ) -> dict[int, RidgeSystem]:
-    """Build the systems of a group of classes; the maps of each image are read once, its windows pooled together."""
+    """Build the systems of a group of classes; the maps of each image are read once, its windows pooled together.
+
+    Args:
+        images: images with their features.
+        windows: the windows of each image; those of other classes are not used.
+        group: classes.
+        ridge: weight of the squared norm of the coefficients.
+        feature_scale: factor on the features.
+
+    Returns:
+        class -> its system.
+    """
     systems = {k: RidgeSystem(ridge) for k in group}
     for index, w in enumerate(windows):
         used = np.flatnonzero(np.isin(w.labels, group))
@@ -298,8 +321,12 @@ def _build_systems(
     return systems
 
 
-def _solve(system: RidgeSystem) -> BoxRegressor:
-    """Train a regressor on the rows of a system, which cannot be used afterwards."""
+def solve(system: RidgeSystem) -> BoxRegressor:
+    """Train a regressor on the rows of a system, which cannot be used afterwards.
+
+    Raises:
+        ValueError: the system has no rows.
+    """
     if not system.targets:
         raise ValueError("boxes: expected at least one window to train box regression on, got none")
     targets = np.concatenate(system.targets)

@@ -3,7 +3,8 @@
 Positives are the ground-truth boxes; negatives are windows that overlap every object of the class by less than 0.3.
 The images are visited once, in order. Windows that score above the margin are added to the negatives of the class. A
 class with 2,000 new negatives is trained again, and the negatives that then score clearly below the margin are
-dropped. All classes share one copy of the windows.
+dropped. All classes share one copy of the windows. Where many workers share the images, these are visited in rounds
+instead, see `training.mining_rounds`.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from detection.config import SVMConfig
+from detection.engines.engine import Engine
+from detection.engines.this_process import ThisProcess
 from detection.linear_detectors import LinearDetectors
 from detection.training import svm_checkpoint
 from detection.training.images import TrainingImages
 from detection.training.mining import Miner, MiningOptions, mine
+from detection.training.mining_rounds import mine_in_rounds
 
 
 def train(
@@ -57,7 +61,10 @@ class Part:
 
 
 def train_together(
-    parts: Sequence[Part], config: SVMConfig, on_image: Callable[[int], None] = lambda done: None
+    parts: Sequence[Part],
+    config: SVMConfig,
+    on_image: Callable[[int], None] = lambda done: None,
+    engine: Engine | None = None,
 ) -> list[LinearDetectors]:
     """Train SVMs on several kinds of features of the same windows, which are pooled once for all.
 
@@ -65,22 +72,24 @@ def train_together(
     compute in bfloat16, windows are ranked by scores of that precision.
 
     Args:
-        parts: the trainings, with the same images in the same views.
+        parts: the trainings, with the same images in the same views; all mine in rounds, or none does.
         config: published constants.
         on_image: as of `train`.
+        engine: what mines in rounds; None: this process. The result is the same.
 
     Returns:
         the SVMs of each training.
 
     Raises:
         ValueError: no image has an object that can be a positive.
+        WorkerLost: images ended their workers.
     """
     miners = [Miner.resume(part.images, config, part.options) for part in parts]
     if len({miner.next_image for miner in miners}) > 1:  # interrupted between the checkpoints of one and the next
         for part in parts:
             svm_checkpoint.remove(part.options.folder)
         miners = [Miner.resume(part.images, config, part.options) for part in parts]
-    mine(miners, on_image)
+    _mine(miners, on_image, engine)
     return [miner.finish() for miner in miners]
 
 
@@ -107,7 +116,7 @@ def trained_without(
     miner = Miner.restored(images, config, options, file=svm_checkpoint.FINISHED)
     if miner is None:
         miner = Miner.resume(images, config, options)
-        mine([miner])
+        _mine([miner])
         miner.save(svm_checkpoint.FINISHED)
         svm_checkpoint.remove(options.folder)
     try:
@@ -115,3 +124,12 @@ def trained_without(
             yield miner.without(part)
     finally:
         miner.close()
+
+
+def _mine(
+    miners: Sequence[Miner], on_image: Callable[[int], None] = lambda done: None, engine: Engine | None = None
+) -> None:
+    if miners[0].options.rounds:
+        mine_in_rounds(miners, engine or ThisProcess(), on_image)
+    else:
+        mine(miners, on_image)

@@ -128,7 +128,7 @@ class _Crew:
             self.ray.kill(hand.actor)
         seconds = time.monotonic() - self.started
         for node, count in self.finished.most_common():
-            log.info("Ray node %s: %d images, %.3g per second", node, count, count / seconds)
+            log.info("Ray node %s: %d items, %.3g per second", node, count, count / seconds)
 
     def work(self) -> Generator[tuple[Any, Future[Any]], None, None]:
         """Yield the items with their futures."""

@@ -65,6 +65,11 @@ class HardWindows:
         self.state.labels[slots], self.state.alpha[slots] = labels, 0
         self._write(slots, features)
 
+    def negatives_of(self, image: int) -> NDArray[np.int64]:
+        """Return the slots, int64 (n,), of the windows of one image that some class holds as negatives."""
+        slots = np.flatnonzero(self.image == image)
+        return slots[(self.state.labels[slots] < 0).any(axis=1)]
+
     def evict(self, pairs: NDArray[np.bool_]) -> int:
         """Remove negatives from classes and free the windows that no class uses.
 

@@ -92,10 +92,19 @@ class TrainingImages:
         """The images in each view."""
         return (self,)
 
-    def subset(self, places: Sequence[int]) -> TrainingImages:
-        """Return some of the images, by their numbers."""
+    def subset(
+        self, places: Sequence[int], proposals: Mapping[str, NDArray[np.float32]] | None = None
+    ) -> TrainingImages:
+        """Return some of the images.
+
+        Args:
+            places: their numbers.
+            proposals: of these images; None: theirs, without those of the others.
+        """
         records = [self.records[i] for i in places]
-        return TrainingImages(records, self.proposals, self.cache, self.pooling, self.n_classes, self.fc, self.mirrored)
+        if proposals is None:
+            proposals = {record.id: self.proposals[record.id] for record in records}
+        return TrainingImages(records, proposals, self.cache, self.pooling, self.n_classes, self.fc, self.mirrored)
 
     def labelled_boxes(self, index: int) -> LabelledBoxes:
         """Return the windows of image `index` with their overlaps."""
@@ -165,9 +174,11 @@ class ViewedImages(TrainingImages):
         """The images in each view."""
         return self._views
 
-    def subset(self, places: Sequence[int]) -> TrainingImages:
-        """Return some of the images, by their numbers."""
-        return ViewedImages([view.subset(places) for view in self._views])
+    def subset(
+        self, places: Sequence[int], proposals: Mapping[str, NDArray[np.float32]] | None = None
+    ) -> TrainingImages:
+        """Return some of the images in all views; arguments as of `TrainingImages.subset`."""
+        return ViewedImages([view.subset(places, proposals) for view in self._views])
 
     @property
     def fc(self) -> FcFeatures | None:

@@ -44,6 +44,7 @@ class MiningOptions:
         tolerance: relative duality gap at which the last training of a class stops.
         mining_tolerance: relative duality gap at which earlier trainings stop; they only serve to find negatives.
         checkpoint_seconds: time between two checkpoints.
+        rounds: mine in rounds, see `mining_rounds`, instead of one image after the other.
     """
 
     folder: Path
@@ -54,6 +55,7 @@ class MiningOptions:
     tolerance: float = 1e-3
     mining_tolerance: float = 0.05
     checkpoint_seconds: float = 120.0
+    rounds: bool = False
 
 
 class Miner:
@@ -174,23 +176,33 @@ class Miner:
             placed: their positions, with this miner's features.
             scores: float32 (R, K); None before the first training.
         """
-        group = placed.group
+        group, slots, state = placed.group, self.windows.negatives_of(index), self.windows.state
         labels = np.zeros((group.max() + 1, self.images.n_classes), np.int8)
+        known = group[self.windows.box[slots]]  # positions whose windows are held
+        labels[known] = np.minimum(state.labels[slots], 0)
+        before = (labels < 0).sum(axis=0)
         classes = np.flatnonzero(self.trainable).tolist()
 
         def work(first: int, last: int) -> None:
             for k in classes[first:last]:
                 ranked = scores[:, k] if scores is not None and self.scored[k] else None
-                labels[group[self.hard_negatives(labelled, group, k, ranked)], k] = -1
+                labels[group[self.hard_negatives(labelled, group, k, ranked, labels[:, k] < 0)], k] = -1
 
         for_each_chunk(work, len(classes))
-        held = np.flatnonzero(labels.any(axis=1))
+        self.new += (labels < 0).sum(axis=0) - before
+        state.labels[slots] = np.where(labels[known] < 0, labels[known], state.labels[slots])
+        labels[known] = 0
+        fresh = np.flatnonzero(labels.any(axis=1))
         first_box = np.unique(group, return_index=True)[1]
-        self.windows.add(index, first_box[held], placed.rows(held), labels[held])
-        self.new += (labels < 0).sum(axis=0)
+        self.windows.add(index, first_box[fresh], placed.rows(fresh), labels[fresh])
 
     def hard_negatives(
-        self, labelled: LabelledBoxes, group: NDArray[np.int64], k: int, scores: NDArray[np.float32] | None
+        self,
+        labelled: LabelledBoxes,
+        group: NDArray[np.int64],
+        k: int,
+        scores: NDArray[np.float32] | None,
+        held: NDArray[np.bool_] | None = None,
     ) -> NDArray[np.int64]:
         """Return the rows of an image's windows that become negatives of class k, best first.
 
@@ -199,15 +211,20 @@ class Miner:
             group: int64 (R,), the position of each window; windows on the same cells are one negative.
             k: the class.
             scores: float32 (R,) of class k; None before the first training: all eligible windows are taken.
+            held: bool (U,), the positions whose windows are negatives already, which come before all others; None:
+                there are none.
         """
         eligible = np.flatnonzero(labelled.overlaps[:, k] < self.config.negative_iou)
         # The first window on the same cells is enough; after eligibility, or a positive could represent them.
         eligible = eligible[np.sort(np.unique(group[eligible], return_index=True)[1])]
+        known = np.zeros(len(eligible), np.bool_) if held is None else held[group[eligible]]
         if scores is None:
             priority = -np.arange(len(eligible), dtype=np.float32)  # proposals come best first
         else:
-            eligible = eligible[scores[eligible] > self.config.hard_threshold]
+            hard = known | (scores[eligible] > self.config.hard_threshold)
+            eligible, known = eligible[hard], known[hard]
             priority = scores[eligible]
+        priority = np.where(known, np.float32(np.inf), priority)
         if self.config.thinning_iou is not None:
             kept = nms(labelled.boxes[eligible], priority, self.config.thinning_iou)
         else:
@@ -374,16 +391,19 @@ class Miner:
         self.windows.rows.close()
 
 
-def mine(miners: Sequence[Miner], on_image: Callable[[int], None] = lambda done: None) -> None:
-    """Visit the images that remain, in order, and train every class.
+def mine(
+    miners: Sequence[Miner], on_image: Callable[[int], None] = lambda done: None, until: int | None = None
+) -> None:
+    """Visit the images that remain, in order, and train every class after the last one.
 
     Args:
         miners: of the same images with the features of different layers; all have seen the same images.
         on_image: called with the number of finished images; what it raises ends the training.
+        until: number of images after which to stop; None: all.
     """
     first, count, saved = miners[0].next_image, len(miners[0].images), time.monotonic()
-    on_image(first)
-    for index in range(first, count):
+    on_image(min(first, count))
+    for index in range(first, count if until is None else min(until, count)):
         visit_together(miners, index)
         last = index == count - 1
         for m in miners:
@@ -427,6 +447,8 @@ def training_key(
         options.mining_tolerance,
         options.seed,
     )
+    if options.rounds:
+        values += ("rounds",)
     if start is not None:
         digest = hashlib.sha256(start.weights.tobytes() + start.bias.tobytes()).hexdigest()
         values += (digest, start.feature_scale)

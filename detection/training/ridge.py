@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
@@ -45,6 +48,40 @@ class RidgeSystem:
         enough = features.shape[1] + 1 if self._gram is None else FOLD_ROWS
         if sum(map(len, self._buffer)) >= enough:
             self._fold()
+
+    def merge(self, other: RidgeSystem) -> None:
+        """Add the rows of another system, which cannot be used afterwards, after those of this one.
+
+        Both are brought into the primal form.
+        """
+        for system in (self, other):
+            if system._buffer:
+                system._fold()
+        if self._gram is None:
+            self._gram, self._product = other._gram, other._product
+        elif other._gram is not None:
+            assert self._product is not None
+            assert other._product is not None
+            self._gram += other._gram
+            self._product += other._product
+        self.targets += other.targets
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state to pickle: the upper triangle of the Gram matrix, which is half of it."""
+        state, gram = dict(vars(self)), self._gram
+        if gram is not None:
+            state["_gram"] = np.concatenate([gram[: column + 1, column] for column in range(len(gram))])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a state that was pickled; its arrays, as Ray gives them, cannot be written to."""
+        vars(self).update(state)
+        if (packed := state["_gram"]) is not None:
+            self._product = state["_product"].copy()
+            n = math.isqrt(2 * len(packed))  # of n (n + 1) / 2 numbers
+            self._gram = np.zeros((n, n), packed.dtype, order="F")
+            for column, start in enumerate(np.cumsum(np.arange(n))):
+                self._gram[: column + 1, column] = packed[start : start + column + 1]
 
     def _fold(self) -> None:
         x = np.concatenate(self._buffer)  # (n, D + 1)

@@ -5,30 +5,33 @@ from __future__ import annotations
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeAlias
 
 from detection import model
 from detection.bbox_regression import BoxRegressor, fit_all
-from detection.config import PRESETS, BoxRegressionConfig
+from detection.config import PRESETS, BoxRegressionConfig, Config
+from detection.engines.this_process import ThisProcess
 from detection.model_settings import MODEL, read_settings
 from detection.networks.fc_head import FcFeatures
 from detection.training import regressor_checkpoint
 from detection.training.fingerprint import fingerprint
 from detection.training.images import TrainingImages, mean_norm
+from detection.training.regression_blocks import fit_all_with
 from detection.training.regressor_checkpoint import RegressorParts
 from sppnet.detector.overwriting import saved_without
 from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs
 from sppnet.detector.training_images import training_images_of
+from sppnet.engines import engine_of
 from sppnet.errors import one_line
 from sppnet.progress import log, progress
 from sppnet.run import Run, exclusive
 from sppnet.settings.detector import BboxRegressorSettings, SVMSettings
 
+Settings: TypeAlias = BboxRegressorSettings | SVMSettings
 FC_MIN_IOU = 0.6  # smallest overlap of a training window where regressors see fully connected layers; chosen on `val`
 
 
-def train_bbox_regressors(
-    run: Run, settings: BboxRegressorSettings | SVMSettings, trained: TrainedSVMs | None = None
-) -> model.Model:
+def train_bbox_regressors(run: Run, settings: Settings, trained: TrainedSVMs | None = None) -> model.Model:
     """Train one regressor per class, or find them trained.
 
     Args:
@@ -66,9 +69,7 @@ def _without_regressors(found: model.Model) -> model.Model:
     return replace(found, regressors=(), bbox_feature_scale=1.0, bbox_on_fc=False, notes=notes)
 
 
-def _with_regressors(
-    run: Run, trained: model.Model, images: TrainingImages, settings: BboxRegressorSettings | SVMSettings
-) -> model.Model:
+def _with_regressors(run: Run, trained: model.Model, images: TrainingImages, settings: Settings) -> model.Model:
     """The model with regressors; those of another model of the run are used if they learned from the same features."""
     config = replace(trained.config, bbox=_bbox_config(trained, settings))
     scale = config.bbox.feature_norm / mean_norm(images.views[0])
@@ -78,16 +79,7 @@ def _with_regressors(
     parts = RegressorParts(run.model(settings.model_name) / CHECKPOINTS, key)
     regressors = [] if settings.overwrite else _regressors_of(run, key, before)
     if not regressors:
-        with progress(len(trained.classes), 0, "class", "box regression") as bar:
-            regressors = fit_all(
-                images,
-                config.bbox,
-                scale,
-                difficult=config.svm.difficult,
-                memory=int(settings.memory * 2**30),
-                parts=parts,
-                on_class=lambda k: bar.update(),
-            )
+        regressors = _fitted(images, config, scale, parts, settings)
     notes = trained.notes | {"regression": key}
     return replace(
         trained,
@@ -99,7 +91,24 @@ def _with_regressors(
     )
 
 
-def _bbox_config(trained: model.Model, settings: BboxRegressorSettings | SVMSettings) -> BoxRegressionConfig:
+def _fitted(
+    images: TrainingImages, config: Config, scale: float, parts: RegressorParts, settings: Settings
+) -> list[BoxRegressor | None]:
+    """Newly trained regressors, with the engine of the settings if they name one."""
+    difficult = config.svm.difficult
+    with progress(images.n_classes, 0, "class", "box regression") as bar:
+
+        def done(k: int) -> None:
+            bar.update()
+
+        if settings.engine is None:
+            memory = int(settings.memory * 2**30)
+            return fit_all(images, config.bbox, scale, difficult=difficult, memory=memory, parts=parts, on_class=done)
+        engine = engine_of(settings) or ThisProcess()
+        return fit_all_with(engine, images, config.bbox, scale, parts, difficult=difficult, on_class=done)
+
+
+def _bbox_config(trained: model.Model, settings: Settings) -> BoxRegressionConfig:
     """The constants of the model's preset with the windows that settings ask for."""
     published = PRESETS[trained.config.preset].bbox
     default = FC_MIN_IOU if settings.bbox_features == "fc" else published.min_iou
@@ -107,7 +116,7 @@ def _bbox_config(trained: model.Model, settings: BboxRegressorSettings | SVMSett
     return replace(published, min_iou=min_iou, max_windows=settings.bbox_windows)
 
 
-def _check_same(found: model.Model, settings: BboxRegressorSettings | SVMSettings, folder: Path) -> None:
+def _check_same(found: model.Model, settings: Settings, folder: Path) -> None:
     """Check that a model's regressors have learned from what settings say."""
     layer = "fc" if found.bbox_on_fc else "pool5"
     there, asked = found.config.bbox, _bbox_config(found, settings)
@@ -119,7 +128,7 @@ def _check_same(found: model.Model, settings: BboxRegressorSettings | SVMSetting
         )
 
 
-def _fc_features(trained: model.Model, settings: BboxRegressorSettings | SVMSettings) -> FcFeatures | None:
+def _fc_features(trained: model.Model, settings: Settings) -> FcFeatures | None:
     """The layers whose features the regressors see; None for pool5."""
     if settings.bbox_features == "pool5":
         return None

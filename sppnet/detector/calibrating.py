@@ -27,7 +27,7 @@ from sppnet.detector.features import open_features
 from sppnet.detector.finetuning import divide
 from sppnet.detector.head_files import read_notes
 from sppnet.detector.overwriting import saved_without
-from sppnet.detector.svms import CHECKPOINTS, TrainedSVMs, parts_of, together, with_softmax
+from sppnet.detector.svms import CHECKPOINTS, ROUNDS, TrainedSVMs, parts_of, together, with_softmax
 from sppnet.detector.training_images import training_images_of
 from sppnet.progress import log, progress
 from sppnet.run import Run, exclusive
@@ -185,7 +185,10 @@ def _options(found: Model, settings: CalibrateSettings | TrainSettings, folder: 
     """Options of the training of the model's SVMs."""
     notes = found.notes
     memory = int(settings.memory * 2**30)
-    return svm.MiningOptions(folder, memory, notes["solver"], notes["max_negatives_per_image"], notes["seed"])
+    rounds = notes.get("mining") == ROUNDS
+    return svm.MiningOptions(
+        folder, memory, notes["solver"], notes["max_negatives_per_image"], notes["seed"], rounds=rounds
+    )
 
 
 class _Looks:

@@ -25,14 +25,16 @@ from detection.training.images import TrainingImages, feature_sample
 from sppnet.detector.head_files import CLASSIFIER, HEAD, SETTINGS, undamaged
 from sppnet.detector.overwriting import load_finished
 from sppnet.detector.training_images import TrainingSet, in_views, open_training_set
+from sppnet.engines import engine_of
 from sppnet.progress import advance, log, progress
 from sppnet.run import Run, exclusive, set_aside
 from sppnet.settings.detector import SVMSettings
 
 CHECKPOINTS = "training"  # folder within the model's, while it is trained
 DATA_NOTES = {"training", "photos", "annotations", "category_ids"}  # notes on the data, not on settings
+ROUNDS = "rounds"  # how a model was mined, in its notes; one after the other if they do not say
 COMPRESSED = 100  # windows per photo on whose features layers are compressed
-IF_GIVEN = ("train_views", "context", "energy")  # settings that are noted only where they are given
+IF_GIVEN = ("train_views", "context", "energy", "mining")  # settings that are noted only where they are given
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +55,7 @@ def train_svms(run: Run, settings: SVMSettings) -> TrainedSVMs:
 
     Args:
         run: holds proposals and features; keeps the model.
-        settings: layer, memory, solver.
+        settings: layer, memory, solver; an engine to mine in rounds.
 
     Raises:
         FileNotFoundError: proposals, features or fully connected layers are missing.
@@ -82,12 +84,17 @@ def train_svms(run: Run, settings: SVMSettings) -> TrainedSVMs:
 def _train(run: Run, s: SVMSettings, data: TrainingSet, notes: dict[str, Any]) -> model.Model:
     images, config, folder = data.images, data.config, run.model(s.model_name)
     options = svm.MiningOptions(
-        folder / CHECKPOINTS, int(s.memory * 2**30), s.solver, s.max_negatives_per_image, s.seed
+        folder / CHECKPOINTS,
+        int(s.memory * 2**30),
+        s.solver,
+        s.max_negatives_per_image,
+        s.seed,
+        rounds=s.engine is not None,
     )
     parts = parts_of(images, options, both=s.features == BOTH)
     started = time.monotonic()
     with progress(len(images), 0, "img", "SVMs") as bar:
-        found = svm.train_together(parts, config.svm, partial(advance, bar))
+        found = svm.train_together(parts, config.svm, partial(advance, bar), engine_of(s))
     notes = notes | {"svm_seconds": round(time.monotonic() - started, 1)}
     name, weights = images.cache.manifest["network"], images.cache.manifest["weights"]
     classes = data.dataset.classes
@@ -163,6 +170,7 @@ def _notes(s: SVMSettings, data: TrainingSet) -> dict[str, Any]:
         "max_negatives_per_image": s.max_negatives_per_image,
         "solver": s.solver,
         "seed": s.seed,
+        **({"mining": ROUNDS} if s.engine else {}),
         **({"energy": s.energy} if s.energy not in (None, 1) else {}),
         **({"softmax_weight": s.softmax_weight} if s.softmax_weight else {}),
     }
@@ -170,6 +178,7 @@ def _notes(s: SVMSettings, data: TrainingSet) -> dict[str, Any]:
 
 def _options(s: SVMSettings) -> tuple[object, ...]:
     options: tuple[object, ...] = (s.solver, s.max_negatives_per_image, s.seed)
+    options += (ROUNDS,) if s.engine else ()
     return (*options, BOTH) if s.features == BOTH else options
 
 

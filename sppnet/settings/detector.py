@@ -262,6 +262,7 @@ class SVMSettings(
     BboxFeatureSettings,
     ModelNameSettings,
     MemorySettings,
+    EngineSettings,
     SeedSettings,
     OverwriteSettings,
     TrainViewSettings,
@@ -269,6 +270,13 @@ class SVMSettings(
     """Settings of `sppnet stage train-svms`."""
 
     MAIN: ClassVar = ("data", "voc2007", "run", "features", "memory")
+
+    engine: Literal["local", "processes", "ray"] | None = option(
+        None,
+        "mine hard negatives in rounds that workers share, and let them train the box regressors: in this process "
+        "(local), in processes of this machine, or on a ray cluster (see the documentation, Many machines); each gives "
+        "the same model (default: one photo after the other in this process, another model of equal accuracy)",
+    )
 
     features: Features | None = option(
         "pool5", "what the SVMs learn from; pool5+fc7: SVMs on each, whose margins are averaged"
@@ -317,7 +325,13 @@ class SVMSettings(
 
 @dataclass(frozen=True)
 class BboxRegressorSettings(
-    TrainSplitSettings, ProposalSettings, BboxFeatureSettings, ModelNameSettings, MemorySettings, OverwriteSettings
+    TrainSplitSettings,
+    ProposalSettings,
+    BboxFeatureSettings,
+    ModelNameSettings,
+    MemorySettings,
+    OverwriteSettings,
+    EngineSettings,
 ):
     """Settings of `sppnet stage train-bbox-regressors`."""
 

@@ -107,6 +107,12 @@ class TrainSettings(FeatureSettings, FinetuneSettings, SVMSettings, MetricSettin
         "how long the training may take on this machine, as 90s, 10m or 2h; what is chosen fits, if anything does",
         metavar="TIME",
     )
+    engine: Literal["local", "processes", "ray"] | None = option(
+        None,
+        "where the work on many photos runs, SVMs and box regressors included: local (in this process), processes (on "
+        "this machine) or ray (a Ray cluster; see the documentation, Many machines), with the same results; SVMs are "
+        "then mined in rounds (default: processes to search for windows, else this process without rounds)",
+    )
     calibrate: bool = option(True, "also learn how likely each detection is to be correct")
 
     def __post_init__(self) -> None:

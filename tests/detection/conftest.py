@@ -13,7 +13,7 @@ from detection import model, network
 from detection.bbox_regression import BoxRegressor
 from detection.config import PAPER, PoolingConfig
 from detection.linear_detectors import LinearDetectors
-from detection.training.images import TrainingImages
+from detection.training.images import TrainingImages, label_boxes
 
 DIM = 40
 SCALES = (200, 260)
@@ -97,16 +97,13 @@ class SyntheticImages(TrainingImages):
     def __init__(self, *args):
         super().__init__(*args)
         self.reads = Counter()
+        self.drawn_from = None  # all windows of images that have only some of them
 
-    def subset_of(self, places):
-        """Some of the images, as `subset`, with synthetic features."""
-        return SyntheticImages(
-            [self.records[i] for i in places], self.proposals, self.cache, self.pooling, self.n_classes
-        )
-
-    def with_fc(self, fc):
-        images = self.subset_of(range(len(self)))
-        images.fc = fc
+    def subset(self, places, proposals=None):
+        records = [self.records[i] for i in places]
+        kept = {r.id: self.proposals[r.id] for r in records} if proposals is None else proposals
+        images = SyntheticImages(records, kept, self.cache, self.pooling, self.n_classes, self.fc, self.mirrored)
+        images.drawn_from = self.drawn_from if proposals is None else self.proposals
         return images
 
     @property
@@ -118,9 +115,10 @@ class SyntheticImages(TrainingImages):
 
     def place(self, index, boxes, scale_index=None):
         self.reads[index] += 1
-        labelled = self.labelled_boxes(index)
+        record = self.records[index]
+        labelled = label_boxes(record, (self.drawn_from or self.proposals)[record.id], self.n_classes)
         rows = [int(np.flatnonzero((labelled.boxes == box).all(axis=1))[0]) for box in boxes]
-        name = self.records[index].id  # wherever it stands in a list, an image has the same features
+        name = record.id  # wherever it stands in a list, an image has the same features
         noise = (
             np.random.default_rng([7, int(name) if name.isdigit() else index]).random((len(labelled.boxes), DIM)) / 2
         )

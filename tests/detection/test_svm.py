@@ -169,7 +169,7 @@ def test_svms_without_some_images_are_those_of_the_other_images(tmp_path):
     trained = svm.train(images, config, options)
     parts = [[0, 3, 7], [], range(20)]
     without, same, nothing = svm.trained_without(parts, images, config, options)
-    others = images.subset_of([i for i in range(20) if i not in parts[0]])
+    others = images.subset([i for i in range(20) if i not in parts[0]])
     fresh = mining.Miner(others, config, options, trained.feature_scale, images.feature_length)
     for index in range(len(others)):
         fresh.add_positives(index)
@@ -190,11 +190,11 @@ def test_a_training_that_was_not_kept_is_done_before_images_are_left_out(images,
     np.testing.assert_array_equal(found.weights, again.weights)
 
 
-def hard(images, tmp_path, config, index=0, k=0, scores=None, group=None, **options):
+def hard(images, tmp_path, config, index=0, k=0, scores=None, group=None, held=None, **options):
     miner = mining.Miner.resume(images, config, options_of(tmp_path, **options))
     labelled = images.labelled_boxes(index)
     group = np.arange(len(labelled.boxes)) if group is None else group
-    return labelled, miner.hard_negatives(labelled, group, k, scores)
+    return labelled, miner.hard_negatives(labelled, group, k, scores, held)
 
 
 def test_negatives_overlap_every_object_of_the_class_by_less_than_a_threshold(images, tmp_path):
@@ -227,6 +227,20 @@ def test_a_limit_of_negatives_keeps_the_best_scored(images, tmp_path):
     labelled, chosen = hard(images, tmp_path, RELEASED.svm, scores=scores, max_negatives=3)
     eligible = np.flatnonzero(labelled.overlaps[:, 0] < 0.3)
     assert chosen.tolist() == eligible[::-1][:3].tolist()
+
+
+def test_negatives_that_are_held_come_before_all_others(images, tmp_path):
+    labelled = images.labelled_boxes(0)
+    eligible = np.flatnonzero(labelled.overlaps[:, 0] < 0.3)
+    alike = iou(labelled.boxes[eligible], labelled.boxes[eligible]) > 0.7
+    mine, other = eligible[np.argwhere(np.triu(alike, 1))[0]]
+    scores = np.full(len(labelled.boxes), -2, np.float32)
+    scores[other] = 1
+    held = np.arange(len(scores)) == mine
+    assert hard(images, tmp_path, PAPER.svm, scores=scores)[1].tolist() == [other]
+    assert hard(images, tmp_path, PAPER.svm, scores=scores, held=held)[1].tolist() == [mine]
+    assert hard(images, tmp_path, RELEASED.svm, scores=scores, held=held)[1].tolist() == [mine, other]
+    assert hard(images, tmp_path, RELEASED.svm, scores=scores, held=held, max_negatives=1)[1].tolist() == [mine]
 
 
 def test_difficult_objects_are_positives_or_neither(images, tmp_path):

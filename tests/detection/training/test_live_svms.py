@@ -97,7 +97,7 @@ def test_catching_up_twice_is_a_training_from_the_beginning_each_time(tmp_path):
     caught_up(learner)
     put_all(learner, images, range(6, 10))
     learner.save()
-    whole = svm.train(images.subset_of(range(10)), CONFIG, replace(learner.options, folder=tmp_path / "whole"))
+    whole = svm.train(images.subset(range(10)), CONFIG, replace(learner.options, folder=tmp_path / "whole"))
     assert_same(caught_up(learner), whole)
     learner.save()
     again = live(tmp_path, images=learner.images)
@@ -232,7 +232,7 @@ def test_an_interrupted_catching_up_resumes(tmp_path):
 
 def test_svms_start_from_those_of_another_training(tmp_path):
     images = make_images(20)
-    known = svm.train(images.subset_of(range(14)), CONFIG, replace(live(tmp_path).options, folder=tmp_path / "w"))
+    known = svm.train(images.subset(range(14)), CONFIG, replace(live(tmp_path).options, folder=tmp_path / "w"))
     start = LinearDetectors(known.weights, np.float32([known.bias[0], -np.inf]), known.feature_scale)
     learner, blank = live(tmp_path / "a", start=start), live(tmp_path / "b")
     for each in (learner, blank):
@@ -247,7 +247,7 @@ def test_svms_start_from_those_of_another_training(tmp_path):
 
 def test_a_class_that_comes_later_may_start_from_another_training(tmp_path):
     images = make_images(20)
-    known = svm.train(images.subset_of(range(14)), CONFIG, replace(live(tmp_path).options, folder=tmp_path / "w"))
+    known = svm.train(images.subset(range(14)), CONFIG, replace(live(tmp_path).options, folder=tmp_path / "w"))
     first = LinearDetectors(known.weights[:1], known.bias[:1], known.feature_scale)
     learner = live(tmp_path, classes=1, start=first)
     one = [i for i in range(20) if 1 not in images.records[i].labels][:2]
