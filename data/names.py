@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import PureWindowsPath
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # surrogates that Python does not use for bytes
 
 
@@ -21,3 +23,18 @@ def listed(names: Sequence[str], most: int = 20, separator: str = ", ") -> str:
     """Return the first names in one text: "cat, dog", and with `most` 2 "cat, dog, and 3 more"."""
     more = f"{separator}and {len(names) - most} more" if len(names) > most else ""
     return separator.join(names[:most]) + more
+
+
+def check_plain(name: str, what: str, advice: str = "remove separators, drives and '..'") -> None:
+    """Check that a name can be part of the name of a file on any system, and leads to no other folder.
+
+    Args:
+        name: of a split or a photo.
+        what: what it names and where it was found, the start of the message.
+        advice: what to do, the end of the message.
+
+    Raises:
+        ValueError: it is empty, has separators, a drive or control characters, or is "." or "..".
+    """
+    if PureWindowsPath(name).name != name or name in ("", ".", "..") or _CONTROL.search(name):
+        raise ValueError(f"{what} {name!r} is not a plain file name; {advice}")

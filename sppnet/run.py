@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from glob import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +14,7 @@ from filelock import FileLock, Timeout
 
 from data import datasets, voc
 from data.records import Dataset
+from data.split_names import check_split
 from detection.cache import FeatureCache
 from detection.config import PRESETS, Config, View
 from detection.temporary import remove_leftovers, temporary_path
@@ -153,6 +155,8 @@ class Run:
         named = {"train": getattr(settings, "train_split", None), "test": getattr(settings, "test_split", split)}
         used = [p for p in named if hasattr(settings, f"{p}_split")] or ["test"]
         splits: dict[str, Any] = {f"{p}_split": named[p] or source.usual_split(p) for p in used}
+        for name in splits.values():
+            check_split(name)  # files of the run are called after it
         folder = settings.run or Path("runs") / source.name
         run = cls(folder, source, limit=settings.limit, skip_bad=settings.skip_bad, **splits)
         return replace(run, classes=run.named_classes(settings.classes)) if isinstance(settings, TrainSettings) else run
@@ -202,7 +206,7 @@ class Run:
         named = settings.proposals
         if named and names_file(named):
             return Path(named.replace("{split}", split))
-        there = sorted(p.parent.name for p in self.folder.glob(f"proposals/*/{split}.npz"))
+        there = sorted(p.parent.name for p in self.folder.glob(f"proposals/*/{escape(split)}.npz"))
         if not (named or source) and len(there) > 1:
             raise ValueError(f"{self.folder}: has proposals of {', '.join(there)}; say which with --proposals")
         return self.folder / "proposals" / (named or source or (*there, DEFAULT_PROPOSALS)[0]) / f"{split}.npz"
