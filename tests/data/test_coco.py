@@ -278,7 +278,10 @@ SPOILT = {
     "no images": (without("images"), "has no list images"),
     "an empty list": (lambda text: "[]", "the content is [], expected an object"),
     "an empty object": (lambda text: "{}", "has no list images"),
-    "null": (lambda text: json.dumps({**json.loads(text), "annotations": None}), "annotations is None, expected a list"),
+    "null": (
+        lambda text: json.dumps({**json.loads(text), "annotations": None}),
+        "annotations is None, expected a list",
+    ),
     "cut off": (lambda text: text[:-40], "not valid JSON"),
     "empty": (lambda text: "", "not valid JSON"),
 }
@@ -319,7 +322,9 @@ def test_other_json_files_beside_a_list_are_not_taken_for_lists(tmp_path):
 def test_names_and_ids_of_another_type_are_named(tmp_path, what, values, message):
     root = write(tmp_path, [(1, "a.png"), (2, "b.png")], [(2, 2, A)])
     change(root, what, 0, **values)
-    with pytest.raises(ValueError, match=rf"boxes\.json: not a detection data set in COCO format \({message}\); export"):
+    with pytest.raises(
+        ValueError, match=rf"boxes\.json: not a detection data set in COCO format \({message}\); export"
+    ):
         datasets.load(root, "all")
 
 
