@@ -34,8 +34,8 @@ from detection.network import ConvBody
 from detection.networks import library
 from detection.networks.fc_head import FcHead
 from detection.plain_values import Limits, read
-from detection.weights.state_dict import check_finite
 from detection.value_digest import check_digest, with_digest
+from detection.weights.state_dict import check_finite
 
 MODEL, NETWORK, LINEAR = "classifier.json", "network.safetensors", "linear.safetensors"
 TRAIN_HINT = "train a classifier with `sppnet classifier train` or `sppnet classifier train-network`"

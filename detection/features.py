@@ -22,9 +22,9 @@ from detection.boxes import clip, enlarge
 from detection.cache import FeatureCache
 from detection.config import PoolingConfig
 from detection.network import ConvBody
+from detection.parallel import single_threaded_blas, thread_count, torch_threads
 from detection.plain_values import Limits
 from detection.plain_values import read as read_values
-from detection.parallel import single_threaded_blas, thread_count, torch_threads
 
 if TYPE_CHECKING:
     from detection.networks.fc_head import FcFeatures

@@ -223,13 +223,13 @@ def _check_svms(svms: Arrays, n_classes: int) -> None:
 
 def _check_lengths(model: Model) -> None:
     """Raise ValueError unless SVMs and box regressors take vectors as long as their features."""
-    lengths = {SVMS: model.svms.weights.shape[1]}
-    lengths |= {REGRESSORS: len(r.weights) - 1 for r in model.regressors if r is not None}  # all alike
-    of_fc = model.fc.length if model.fc else model.pooled_length
-    expected = {SVMS: of_fc, REGRESSORS: of_fc if model.bbox_on_fc else model.pooled_length}
-    for name, length in lengths.items():
-        if length != expected[name]:
-            raise ValueError(f"{name}: weights for vectors of length {length}, expected {expected[name]}")
+    features = model.fc.length if model.fc else model.pooled_length
+    regressed = features if model.bbox_on_fc else model.pooled_length
+    lengths = [(SVMS, model.svms.weights.shape[1], features)]
+    lengths += [(REGRESSORS, len(r.weights) - 1, regressed) for r in model.regressors if r is not None]
+    for name, length, expected in lengths:
+        if length != expected:
+            raise ValueError(f"{name}: weights for vectors of length {length}, expected {expected}")
 
 
 def _features(

@@ -12,7 +12,6 @@ from detection import network
 from detection.network import ConvBody
 from detection.weights import pretrained
 from detection.weights.state_dict import write_state
-from detection.weights.state_dict import write_state
 
 NAMES = ["alexnet", "vgg16", "zf5"]
 
