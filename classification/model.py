@@ -159,8 +159,8 @@ def load_model(folder: Path, *, device: str = "cpu", weights: str | Path = "pret
         raise ValueError(f"{folder}: damaged classifier ({what}); train it again")
     target = network.resolve_device(device)
     extractor = Extractor(body.to(target), s.levels, fc.to(target) if fc else None, s.fixed)
-    if (length := _length(extractor, s.layer)) not in (None, classifier.weights.shape[1]):
-        what = f"{LINEAR}: weights for vectors of length {classifier.weights.shape[1]}, but {s.layer} has {length}"
+    if (expected := _length(extractor, s.layer)) not in (None, classifier.weights.shape[1]):
+        what = f"{LINEAR}: weights for vectors of length {classifier.weights.shape[1]}, but {s.layer} has {expected}"
         raise ValueError(f"{folder}: damaged classifier ({what}); train it again")
     return Model(s.classes, extractor, classifier, s.layer, s.view, bool(own), s.notes)
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from errno import ENOLCK
 from glob import escape
 from pathlib import Path
 from typing import Any, TypeVar
@@ -273,10 +274,27 @@ def configuration(settings: NetworkSettings, run: Run | None = None) -> tuple[st
 def exclusive(artefact: Path) -> Iterator[None]:
     """Keep other processes off a file or folder of a run while it is made, and delete what killed ones left of it.
 
+    Where nothing can be written, a finished artefact can be read without a lock, as nobody changes it.
+
     Raises:
         RuntimeError: another process is making it.
+        OSError: the folder cannot be created or locked.
     """
     artefact.parent.mkdir(parents=True, exist_ok=True)
+    lock = _lock(artefact)
+    if lock is None:
+        yield
+        return
+    try:
+        for folder in (artefact.parent, artefact, *(path for path in artefact.rglob("*") if path.is_dir())):
+            remove_leftovers(folder)
+        yield
+    finally:
+        lock.release()
+
+
+def _lock(artefact: Path) -> FileLock | None:
+    """Return the acquired lock of an artefact; None where its folder and the one it lies in are read-only."""
     lock = FileLock(artefact.with_name(f".{artefact.name}.lock"), timeout=0)
     try:
         lock.acquire()
@@ -284,12 +302,13 @@ def exclusive(artefact: Path) -> Iterator[None]:
         raise RuntimeError(
             f"{artefact}: another process is working on it; wait for it, or choose another --run"
         ) from None
-    try:
-        for folder in (artefact.parent, artefact, *(path for path in artefact.rglob("*") if path.is_dir())):
-            remove_leftovers(folder)
-        yield
-    finally:
-        lock.release()
+    except (OSError, NotImplementedError) as error:
+        if not any(os.access(folder, os.W_OK) for folder in (artefact.parent, artefact) if folder.is_dir()):
+            return None
+        number, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (ENOLCK, error)
+        what = f"cannot be locked ({reason or error}); choose a --run folder on a disk that can be written and locked"
+        raise OSError(number or ENOLCK, what, str(artefact)) from error
+    return lock
 
 
 @contextmanager
