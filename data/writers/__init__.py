@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import platform
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from data.records import Dataset
+from data.temporary import temporary_folder
 from data.writers import coco, cvat, label_studio, table, voc, yolo
 from data.writers.checks import check_splits
 from data.writers.photos import Photos
-
-_NAME_KEPT = 40  # characters of a name in that of its temporary folder; the longest names leave no room for more
 
 FORMATS = {"voc": voc, "coco": coco, "yolo": yolo, "csv": table, "cvat": cvat, "label-studio": label_studio}
 
@@ -59,7 +55,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         OSError: it cannot be written.
     """
     check_absent(folder)
-    making = _temporary(folder)
+    making = temporary_folder(folder)
     try:
         making.mkdir(parents=True)
         yield making
@@ -68,14 +64,6 @@ def new_folder(folder: Path) -> Iterator[Path]:
         making.rename(folder)
     finally:
         shutil.rmtree(making, ignore_errors=True)
-
-
-def _temporary(folder: Path) -> Path:
-    """Return a new name beside a folder, by which `detection.temporary.remove_leftovers` knows what a killed process
-    left; this package imports none of the others.
-    """
-    machine = hashlib.sha256(platform.node().encode()).hexdigest()[:8]
-    return folder.with_name(f".{folder.name[-_NAME_KEPT:]}.{os.getpid()}-{machine}-{secrets.token_hex(4)}.tmp")
 
 
 def check_absent(folder: Path) -> None:
