@@ -1,4 +1,4 @@
-"""File systems for tests: small ones that fill up and can be made read-only, where the machine lets tests mount them."""
+"""File systems for tests: small ones that fill up and can be made read-only, where tests may mount them."""
 
 import contextlib
 import os
