@@ -115,7 +115,7 @@ def load_one(path: Path) -> NDArray[np.float32]:
         raise ValueError(str(error)) from error
     if boxes.dtype != np.float32 or boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"expected float32 (R, 4), got {boxes.dtype} {boxes.shape}")
-    return boxes
+    return mat.checked(boxes, "boxes")
 
 
 def _load_npz(path: Path) -> tuple[mat.Proposals, dict[str, Any]]:
