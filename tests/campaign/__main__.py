@@ -28,7 +28,9 @@ def main() -> int:
     flags.add_argument("--minutes", type=float, default=10.0, help="(%(default)s)")
     flags.add_argument("--inputs", type=int, help="so many damaged inputs (default: as many as the time allows)")
     flags.add_argument("--kills", type=int, default=MOST, help="so many kills (default: as many as the time allows)")
-    flags.add_argument("--conditions", nargs="+", choices=[*conditions.CONDITIONS], default=[], help="each of these once")
+    flags.add_argument(
+        "--conditions", nargs="+", choices=[*conditions.CONDITIONS], default=[], help="each of these once"
+    )
     flags.add_argument("--uploads", type=int, default=3000, help="(%(default)s)")
     flags.add_argument(
         "--ends-within", type=float, default=crowd.ENDS_WITHIN, help="seconds after SIGTERM (%(default)s)"

@@ -43,7 +43,9 @@ def test_a_zeroed_block_of_a_jpeg_file_is_named_with_its_place(tmp_path, options
     (tmp_path / "a.jpg").write_bytes(data)
     assert image.read(tmp_path / "a.jpg").shape == (600, 600, 3)
     (tmp_path / "a.jpg").write_bytes(zeroed(data, start))
-    with pytest.raises(ValueError, match=r"a\.jpg: damaged image \(zeros in place of pixels from byte \d+ on\)") as caught:
+    with pytest.raises(
+        ValueError, match=r"a\.jpg: damaged image \(zeros in place of pixels from byte \d+ on\)"
+    ) as caught:
         image.read(tmp_path / "a.jpg")
     assert start - 4 <= int(re.search(r"from byte (\d+)", str(caught.value))[1]) <= start
 
