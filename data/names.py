@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from pathlib import PureWindowsPath
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NO_BYTE = re.compile("[\ud800-\udc7f\udd00-\udfff]")  # surrogates that Python does not use for bytes
 
 
@@ -28,13 +27,16 @@ def listed(names: Sequence[str], most: int = 20, separator: str = ", ") -> str:
 def check_plain(name: str, what: str, advice: str = "remove separators, drives and '..'") -> None:
     """Check that a name can be part of the name of a file on any system, and leads to no other folder.
 
+    Bytes that are not UTF-8, which file names may have, are allowed.
+
     Args:
         name: of a split or a photo.
         what: what it names and where it was found, the start of the message.
         advice: what to do, the end of the message.
 
     Raises:
-        ValueError: it is empty, has separators, a drive or control characters, or is "." or "..".
+        ValueError: it is empty, has separators, a drive or unprintable characters, or is "." or "..".
     """
-    if PureWindowsPath(name).name != name or name in ("", ".", "..") or _CONTROL.search(name):
+    printable = all(c.isprintable() or "\udc80" <= c <= "\udcff" for c in name)
+    if PureWindowsPath(name).name != name or name in ("", ".", "..") or not printable:
         raise ValueError(f"{what} {name!r} is not a plain file name; {advice}")

@@ -58,7 +58,8 @@ class Distribution:
         command += ["download", "--quiet", "--disable-pip-version-check"]
         command += ["--no-input", "--no-deps", "--only-binary" if self.is_wheel else "--no-binary", self.package]
         command += ["--require-hashes", "--requirement", str(requirements), "--dest", str(folder)]
-        places = {**os.environ, "TMPDIR": str(folder)}  # what pip leaves when it is ended goes with the folder
+        # What pip leaves when it is ended goes with the folder.
+        places = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=places)
         found = sorted(folder.glob("*.whl" if self.is_wheel else "*.tar.gz"))
         if done.returncode == 0 and found:

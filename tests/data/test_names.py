@@ -11,7 +11,7 @@ def test_of_many_names_the_first_are_listed():
     assert listed([]) == ""
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "C:a", "/a", "a\nb", "a\0", "\x7f"])
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "C:a", "/a", "a\nb", "a\0", "\x7f", "a\u2028b"])
 def test_a_name_that_is_not_one_of_a_file_is_refused(name):
     with pytest.raises(ValueError, match=r"list: id .* is not a plain file name; remove separators"):
         check_plain(name, "list: id")
