@@ -35,6 +35,7 @@ from detection.networks import library
 from detection.networks.fc_head import FcHead
 from detection.plain_values import Limits, read
 from detection.value_digest import check_digest, with_digest
+from detection.weights.state_dict import check_finite
 
 MODEL, NETWORK, LINEAR = "classifier.json", "network.safetensors", "linear.safetensors"
 TRAIN_HINT = "train a classifier with `sppnet classifier train` or `sppnet classifier train-network`"
@@ -136,8 +137,9 @@ def load_model(folder: Path, *, device: str = "cpu", weights: str | Path = "pret
         s = _settings(folder)
         state, linear = (_read(folder / name, s.sha256[name]) for name in (NETWORK, LINEAR))
         classifier = LinearClassifier(linear["weights"].numpy(), linear["bias"].numpy(), s.kind)
-        if not len(s.classes) == len(classifier.weights) == len(classifier.bias):
-            raise ValueError(f"{len(s.classes)} classes, but weights for {len(classifier.weights)}")
+        shapes = classifier.weights.shape, classifier.bias.shape
+        if [shape[:1] for shape in shapes] != [(len(s.classes),)] * 2 or list(map(len, shapes)) != [2, 1]:
+            raise ValueError(f"{LINEAR}: weights {shapes[0]} and bias {shapes[1]} for {len(s.classes)} classes")
         head = _part(state, "head.")
         fc = FcHead.of(head, str(folder / NETWORK)) if head else None
         own = _part(state, "convolutions.")
@@ -157,7 +159,18 @@ def load_model(folder: Path, *, device: str = "cpu", weights: str | Path = "pret
         raise ValueError(f"{folder}: damaged classifier ({what}); train it again")
     target = network.resolve_device(device)
     extractor = Extractor(body.to(target), s.levels, fc.to(target) if fc else None, s.fixed)
+    if (expected := _length(extractor, s.layer)) not in (None, classifier.weights.shape[1]):
+        what = f"{LINEAR}: weights for vectors of length {classifier.weights.shape[1]}, but {s.layer} has {expected}"
+        raise ValueError(f"{folder}: damaged classifier ({what}); train it again")
     return Model(s.classes, extractor, classifier, s.layer, s.view, bool(own), s.notes)
+
+
+def _length(extractor: Extractor, layer: Layer) -> int | None:
+    """Return the length of a layer's vectors; None: that of feature maps depends on the photo."""
+    extractor.check(layer)
+    if extractor.head and layer in ("fc6", "fc7"):
+        return (extractor.head.fc6 if layer == "fc6" else extractor.head.fc7).out_features
+    return None if layer in ("conv4", "conv5") else pooled_length(extractor.body, extractor.pooled_levels(layer))
 
 
 def notes_of(folder: Path) -> dict[str, Any] | None:
@@ -223,7 +236,9 @@ def _read(path: Path, sha256: str) -> State:
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != sha256:
         raise ValueError(f"{path.name} does not match its checksum in {MODEL}")
-    return load(data)
+    state = load(data)
+    check_finite(state, path.name)
+    return state
 
 
 def softmax_model(extractor: Extractor, fc8: torch.nn.Linear, **rest: Any) -> Model:

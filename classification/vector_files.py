@@ -53,9 +53,12 @@ def load(path: Path, count: int) -> Rows | None:
     """Open an array on disk, read-only; None if it is incomplete or does not have `count` rows."""
     try:
         found: Rows = np.load(path, mmap_mode="r")
-    except ValueError:
+    except (OSError, MemoryError):
+        raise
+    except Exception:  # of whatever kind the parsers of a damaged header run into
         return None
-    return found if found.ndim == 2 and len(found) == count else None
+    right = found.ndim == 2 and len(found) == count and found.shape[1] > 0 and found.dtype == np.float32
+    return found if right else None
 
 
 def empty_row(length: int) -> Rows:

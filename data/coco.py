@@ -12,7 +12,7 @@ from typing import Any
 
 from data.annotation import FRACTIONS, REPEATED, UNUSED, Annotation, Objects, number
 from data.build import build
-from data.coco_file import ROBOFLOW, Categories, Entry, Ids, is_coco, read
+from data.coco_file import PREFIX, ROBOFLOW, Categories, Entry, Ids, is_called_split, is_coco, read
 from data.files import HINT, ids_of, image_size
 from data.folders import named
 from data.photo_search import MOVED, PhotoSearch
@@ -24,7 +24,8 @@ def splits(root: Path, images: Path | None = None) -> dict[str, Path]:
     """Return split name -> json file; empty if there is no COCO data set.
 
     Looks for `annotations/instances_<split>.json`, `<split>/_annotations.coco.json` and `<split>.json`. A single file
-    is the split "all".
+    is the split "all". A file of no known format that is called like a split counts as well, beside others: reading it
+    says what it lacks.
     """
     if root.is_file():
         return {"all": root} if root.suffix.lower() == ".json" and is_coco(root) else {}
@@ -32,7 +33,8 @@ def splits(root: Path, images: Path | None = None) -> dict[str, Path]:
     if exported:
         return exported
     files = [*sorted(named(root, "annotations").glob("*.json")), *sorted(root.glob("*.json"))]
-    found = {p.stem.removeprefix("instances_"): p for p in files if is_coco(p)}
+    listed = [p for p in files if is_coco(p) or is_called_split(p)] if any(map(is_coco, files)) else []
+    found = {p.stem.removeprefix(PREFIX): p for p in listed}
     return {"all": next(iter(found.values()))} if len(found) == 1 else found
 
 
@@ -107,7 +109,7 @@ def _by_image(path: Path, content: Mapping[str, Sequence[Entry]]) -> tuple[dict[
 def _search(root: Path, path: Path, split: str, images: Path | None) -> PhotoSearch:
     """Return the search for the images of a json file."""
     base = root if root.is_dir() else path.parent.parent if path.parent.name.lower() == "annotations" else path.parent
-    within, own = named(base, "images"), path.stem.removeprefix("instances_")
+    within, own = named(base, "images"), path.stem.removeprefix(PREFIX)
     if images is not None:
         return PhotoSearch([images, *(named(images, name) for name in (split, own))], images, path)
     of_split = [named(folder, name) for name in (split, own) for folder in (base, within)]

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from data import coco_masks
-from data.json_files import COCO, DAMAGED, class_name, format_of, load_json
+from data.json_files import COCO, DAMAGED, OTHER, class_name, expect, format_of, load_json, shown
 from data.records import FileId
+from data.split_names import kind_of
 
 ROBOFLOW = "_annotations.coco.json"
+PREFIX = "instances_"
 
 MERGED = "categories of one name, taken as one class"
 GROUPS = "categories without objects that only group others, left out"
@@ -20,11 +22,29 @@ GROUPS = "categories without objects that only group others, left out"
 
 Entry = dict[str, Any]
 
+_REQUIRED = {
+    "images": {"id", "file_name"},
+    "annotations": {"image_id", "category_id"},
+    "categories": {"id", "name"},
+}
+"""List in a file -> what each of its entries has to have."""
+
+_REMEDY = "export it again; or, if it is no list of labelled photos, move or rename it"
+
 
 def is_coco(path: Path) -> bool:
     """Whether a json file holds a detection data set, or is called like one and damaged, which is reported later."""
     found = format_of(path)
-    return found == COCO or (found == DAMAGED and (path.name == ROBOFLOW or path.name.startswith("instances_")))
+    return found == COCO or (found == DAMAGED and (path.name == ROBOFLOW or path.name.startswith(PREFIX)))
+
+
+def is_called_split(path: Path) -> bool:
+    """Whether a json file of no known format is called like a split of COCO: beside others, it is reported when read.
+
+    It may be cut off, or have lost one of its lists.
+    """
+    named = path.name.startswith(PREFIX) or kind_of(path.stem) is not None
+    return named and format_of(path) in (DAMAGED, OTHER)
 
 
 def read(path: Path) -> dict[str, list[Entry]]:
@@ -35,20 +55,11 @@ def read(path: Path) -> dict[str, list[Entry]]:
         OSError: the file cannot be read.
         ValueError: it is not json; a list, a name or an id is missing; or an id has two meanings.
     """
-    content: dict[str, list[Entry]] = load_json(path)
+    stored = load_json(path)
     try:
-        if not all({"id", "file_name"} <= i.keys() for i in content["images"]):
-            raise ValueError("an image without id or file_name")
-        if not all({"image_id", "category_id"} <= a.keys() for a in content["annotations"]):
-            raise ValueError("an annotation without image_id or category_id")
-        if not all({"id", "name"} <= c.keys() for c in content["categories"]):
-            raise ValueError("a category without id or name")
-        _check_ids(content["images"], "file_name")
-        for category in content["categories"]:
-            category["name"] = class_name(category["name"], f"category {category['id']!r}")
-        _check_ids(content["categories"], "name")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not a detection data set in COCO format ({error})") from None
+        content = _checked(stored)
+    except ValueError as error:
+        raise ValueError(f"{path}: not a detection data set in COCO format ({error}); {_REMEDY}") from None
     if not content["images"]:
         raise ValueError(f"{path}: lists no images")
     for annotation in content["annotations"]:
@@ -56,11 +67,34 @@ def read(path: Path) -> dict[str, list[Entry]]:
     return content
 
 
+def _checked(content: Any) -> dict[str, list[Entry]]:
+    """Return the content of a file with the lists, names and ids that are needed.
+
+    Raises:
+        ValueError: one is missing or of another type, or an id has two meanings.
+    """
+    whole = expect(content, dict, "the content")
+    for name, required in _REQUIRED.items():
+        if name not in whole:
+            raise ValueError(f"it has no list {name}")
+        for entry in expect(whole[name], list, name):
+            if not required <= expect(entry, dict, f"one of {name}").keys():
+                raise ValueError(f"one of {name} is without {' or '.join(sorted(required, reverse=True))}")
+    for name, key in (("images", "file_name"), ("categories", "name")):
+        for entry in whole[name]:
+            if not isinstance(entry["id"], int | float | str):
+                raise ValueError(f"an id in {name} is {shown(entry['id'])}, expected a number or text")
+            if name == "categories":
+                entry[key] = class_name(entry[key], f"category {entry['id']!r}")
+        _check_ids(whole[name], key)
+    return whole
+
+
 def _check_ids(entries: Sequence[Entry], key: str) -> None:
     """Raise ValueError if entries of different names have the same id."""
     names: dict[Any, str] = {}
     for entry in entries:
-        first = names.setdefault(entry["id"], entry[key])
+        first = names.setdefault(entry["id"], expect(entry[key], str, key))
         if os.path.normpath(first) != os.path.normpath(entry[key]):
             raise ValueError(f"{first} and {entry[key]} have the same id, {entry['id']!r}")
 

@@ -12,7 +12,7 @@ from data.files import HINT
 from data.folders import files_in
 from data.json_files import DAMAGED, format_of, load_json
 from data.records import Dataset
-from data.split_names import PREFERRED, for_purpose, kind_of
+from data.split_names import PREFERRED, check_split, for_purpose, kind_of
 
 TOOLS = {"VIA": via, "LabelMe": labelme, "CVAT": cvat, "Label Studio": label_studio}
 """Formats of labelling tools, known by the contents of their files."""
@@ -120,8 +120,15 @@ def load(
 
 
 def _stored(path: Path, kind: str, year: str | None, images: Path | None) -> tuple[str, ...]:
-    """Return the names of the splits that the files of a data set define."""
-    return voc.splits(path, year) if kind == "VOC" else tuple(FORMATS[kind].splits(path, images))
+    """Return the names of the splits that the files of a data set define.
+
+    Raises:
+        ValueError: one of them could lead to another folder; what is made of a split is called after it.
+    """
+    found = voc.splits(path, year) if kind == "VOC" else tuple(FORMATS[kind].splits(path, images))
+    for name in found:
+        check_split(name, f"{path}: split")
+    return found
 
 
 def _only_list(stored: Sequence[str]) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from data.folders import files_in, folders_in, named
-from data.json_files import DAMAGED, format_of
+from data.json_files import DAMAGED, OTHER, format_of
 from data.split_names import kind_of
 
 _WITHOUT_KIND = ("default", "all")
@@ -42,14 +42,14 @@ def one_file_per_split(root: Path, suffix: str, is_own: Callable[[Path], bool], 
     for folder in (root, named(root, "annotations")):
         files = files_in(folder, (suffix,))
         if any(map(is_own, files)):
-            return _by_stem([path for path in files if is_own(path) or _is_damaged_split(path)], what)
+            return _by_stem([path for path in files if is_own(path) or _is_other_split(path)], what)
     below = {folder.name: list(filter(is_own, files_in(folder, (suffix,)))) for folder in folders_in(root)}
     return {name: _only(files, what) for name, files in below.items() if files}
 
 
-def _is_damaged_split(path: Path) -> bool:
-    """Whether a file beside others of a format, called like a split, is damaged; that is reported when it is read."""
-    return path.suffix.lower() == ".json" and is_split(path.stem) and format_of(path) == DAMAGED
+def _is_other_split(path: Path) -> bool:
+    """Whether a file of no known format is called like a split: beside others, it is reported when it is read."""
+    return is_split(path.stem) and (path.suffix.lower() != ".json" or format_of(path) in (DAMAGED, OTHER))
 
 
 def _by_stem(files: list[Path], what: str) -> dict[str, Path]:

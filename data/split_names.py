@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from data.names import check_plain
+
 KINDS = {
     "trainval": ("trainval",),
     "train": ("train", "training"),
@@ -21,6 +23,23 @@ _YEAR = re.compile(r"(?<!\d)(19|20)\d\d(?!\d)")
 _FILE_WORDS = frozenset(
     {"annotation", "annotations", "boxes", "coco", "data", "images", "instances", "label", "labels", "photos", "set"}
 )  # words that name files and folders beside the split, as in train_labels.csv
+_LONGEST = 150  # bytes; names of files, which may have 255, contain more than the name of a split
+
+
+def check_split(name: str, what: str = "split") -> None:
+    """Check that files and folders can be called after a split.
+
+    Args:
+        name: of the split.
+        what: where it was found, the start of the message.
+
+    Raises:
+        ValueError: it is too long, or no plain file name.
+    """
+    advice = "rename the split, in its column, attribute or file name"
+    check_plain(name, what, advice)
+    if len(name.encode("utf-8", "surrogateescape")) > _LONGEST:
+        raise ValueError(f"{what} {name[:40]!r}... has more than {_LONGEST} bytes; {advice}")
 
 
 def kind_of(name: str) -> str | None:

@@ -6,12 +6,13 @@ import functools
 import os
 import re
 from collections.abc import Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 
 from data.annotation import UNUSED, Annotation
 from data.build import build
 from data.files import HINT, IMAGE_SUFFIXES, preferred
 from data.folders import files_below, files_in
+from data.names import check_plain
 from data.records import Dataset
 from data.text import read_text
 from data.voc_xml import read_annotation
@@ -126,7 +127,7 @@ def _how_to_get_one() -> str:
 
 def _read_list(folder: Path, split: str) -> list[str]:
     """Read the image ids of ImageSets/Main/<split>.txt, without the second column that lists of single classes have."""
-    _check_name(split, "split")
+    check_plain(split, "split")
     path = folder / "ImageSets" / "Main" / f"{split}.txt"
     if not path.is_file():
         there = ", ".join(sorted(p.stem for p in path.parent.glob("*.txt"))) or "nothing"
@@ -139,18 +140,11 @@ def _read_list(folder: Path, split: str) -> list[str]:
     ids = [line if line in annotated else line.split()[0] for line in lines]
     seen: set[str] = set()
     for image_id in ids:
-        _check_name(image_id, f"{path}: image id")
+        check_plain(image_id, f"{path}: image id")
         if image_id in seen:
             raise ValueError(f"{path}: image id {image_id!r} is listed twice; expected each image once")
         seen.add(image_id)
     return ids
-
-
-def _check_name(name: str, what: str) -> None:
-    """Raise unless a name is a plain file name on any system."""
-    plain = PureWindowsPath(name).name == name and name not in ("", ".", "..") and name.isprintable()
-    if not plain:
-        raise ValueError(f"{what} {name!r} is not a plain file name; remove separators, drives and '..'")
 
 
 def _by_id(files: Sequence[Path], ids: Sequence[str]) -> dict[str, Path]:

@@ -17,7 +17,7 @@ def load_yaml(text: str) -> Any:
 
     Raises:
         ValueError: the text is not valid YAML, or not of plain values, or refers to itself, or is nested too deeply, or
-            has more than `LARGEST` values.
+            has more than `LARGEST` values, or a name stands twice in one place.
     """
     try:
         loader = yaml.SafeLoader(text)
@@ -41,9 +41,23 @@ def _size(node: yaml.Node, known: dict[yaml.Node, int], above: tuple[yaml.Node, 
         return known[node]
     if node in above:
         raise ValueError("not usable YAML (a value contains itself)")
+    if isinstance(node, yaml.MappingNode):
+        _check_keys(node)
     parts = node.value if isinstance(node, yaml.CollectionNode) else []
     nodes = [part for pair in parts for part in pair] if isinstance(node, yaml.MappingNode) else parts
     known[node] = 1 + sum(_size(part, known, (*above, node)) for part in nodes)
     if known[node] > LARGEST:
         raise ValueError(f"not usable YAML (aliases make more than {LARGEST:,} values of it)")
     return known[node]
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    """Raise ValueError if a name stands twice, of which YAML's reader would take the last one."""
+    lines: dict[tuple[str, str], int] = {}
+    for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+        line, first = key.start_mark.line + 1, lines.get((key.tag, key.value))
+        if first is not None:
+            raise ValueError(
+                f"not usable YAML ({key.value[:40]} stands twice, in lines {first} and {line}; delete one)"
+            )
+        lines[key.tag, key.value] = line

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,7 @@ from typing import Any
 
 from data.files import HINT, images_in
 from data.folders import files_in
-from data.json_files import class_name, shown
+from data.json_files import class_name, expect, shown
 from data.photo_index import path_parts
 from data.photo_search import PhotoSearch
 from data.split_names import KINDS, kind_of
@@ -65,25 +66,42 @@ class Config:
 
     @property
     def base(self) -> Path:
-        """Folder that the paths of photos start from."""
-        told = self.values.get("path")
+        """Folder that the paths of photos start from.
+
+        Raises:
+            ValueError: path is no text.
+        """
+        told = expect(self.values.get("path") or "", str, f"{self.path}: path")
         folder = self.path.parent
-        return folder / told if isinstance(told, str) and (folder / told).is_dir() else folder
+        return folder / told if told and (folder / told).is_dir() else folder
 
     @property
     def names(self) -> dict[int, str]:
         """Class number -> name.
 
         Raises:
-            ValueError: the names are neither a list nor numbered, or one is empty or no name.
+            ValueError: the names are neither a list nor numbered, a number stands twice, or a name is empty or none.
         """
         names = self.values["names"]
         numbered = dict(enumerate(names)) if isinstance(names, list) else names
-        try:
-            by_number = {int(k): numbered[k] for k in sorted(numbered, key=int)}
-        except (TypeError, ValueError, OverflowError):
-            raise ValueError(f"{self.path}: names is {shown(names)}, expected a list or numbers with names") from None
-        return {k: class_name(name, f"{self.path}: names: {k}") for k, name in by_number.items()}
+        if not isinstance(numbered, dict):
+            raise ValueError(f"{self.path}: names is {shown(names)}, expected a list or numbers with names")
+        found: dict[int, str] = {}
+        for key, name in numbered.items():
+            number = self._number(key)
+            if number in found:
+                raise ValueError(f"{self.path}: names: {number} stands twice, as a number and as text; delete one")
+            found[number] = class_name(name, f"{self.path}: names: {number}")
+        return dict(sorted(found.items()))
+
+    def _number(self, key: Any) -> int:
+        """Return the number of a class, which may be text."""
+        if type(key) is int and key >= 0:
+            return key
+        if isinstance(key, str) and re.fullmatch(r"[0-9]{1,9}", key.strip()):
+            return int(key)
+        what = f"{self.path}: names is {shown(self.values['names'])}, expected a list or numbers with names"
+        raise ValueError(f"{what}; {shown(key)} is no number of a class")
 
     @property
     def keypoints(self) -> tuple[int, int] | None:

@@ -60,4 +60,13 @@ class ClassNames:
 
 
 def _numbered(path: Path) -> dict[int, str]:
-    return dict(enumerate(line.strip() for line in read_text(path).splitlines() if line.strip()))
+    """Return class number -> name of a list.
+
+    Raises:
+        ValueError: a blank line stands before a name, so that the numbers of the names after it are doubtful.
+    """
+    lines = [line.strip() for line in read_text(path).rstrip().splitlines()]
+    if "" in lines:
+        told = "the numbers of the names after it are doubtful; delete the line, or write the name of its class there"
+        raise ValueError(f"{path}: line {lines.index('') + 1} is blank, so {told}")
+    return dict(enumerate(lines))

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from detection.files import parse_json, write_atomically
 from detection.map_file import FORMAT, Maps, pack, unpack
+from detection.plain_values import shown
 from detection.storage import mounts
 from detection.temporary import temporary_path
 
@@ -118,12 +119,13 @@ class FeatureCache:
                 f"{path}: no maps of image {image_id!r} in this cache; run `sppnet stage extract-features`"
             ) from None
         maps, notes = unpack(data, str(path))
-        if (notes["key"], notes["id"]) != (self._key, image_id):
+        meta = notes.get("meta")
+        if (notes.get("key"), notes.get("id")) != (self._key, image_id) or not isinstance(meta, dict):
             raise ValueError(
-                f"{path}: holds image {notes['id']!r} of a cache with other settings; delete it and run "
+                f"{path}: holds image {shown(notes.get('id'))} of a cache with other settings; delete it and run "
                 "`sppnet stage extract-features`"
             )
-        return maps, notes["meta"]
+        return maps, meta
 
     def remove(self, image_id: str) -> None:
         """Delete the maps of one image, if there are any.

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from detection.cache import FeatureCache
 from detection.config import PoolingConfig
 from detection.network import ConvBody
 from detection.parallel import single_threaded_blas, thread_count, torch_threads
+from detection.plain_values import Limits
+from detection.plain_values import read as read_values
 
 if TYPE_CHECKING:
     from detection.networks.fc_head import FcFeatures
@@ -403,6 +405,11 @@ def store_pyramid(cache: FeatureCache, image_id: str, pyramid: FeaturePyramid) -
     cache.write(image_id, maps, meta)
 
 
+_Side = Annotated[int, Limits(1, 2**20)]  # pixels
+_GEOMETRY = {"image_size": tuple[_Side, _Side], "scales": tuple[_Side, ...], "stride": _Side, "center": float}
+"""What a cache says of the maps of a photo."""
+
+
 def load_pyramid(cache: FeatureCache, image_id: str) -> FeaturePyramid:
     """Read the maps of one image from the cache, as float32 arrays.
 
@@ -410,13 +417,14 @@ def load_pyramid(cache: FeatureCache, image_id: str) -> FeaturePyramid:
         OSError, ValueError: the file is absent or damaged.
     """
     maps, meta = cache.read(image_id)
-    height, width = meta["image_size"]
-    manifest = cache.manifest
-    return FeaturePyramid(
-        [m.astype(np.float32) for m in maps],
-        tuple(meta.get("scales", manifest["scales"])),
-        (height, width),
-        manifest["stride"],
-        manifest["center"],
-        manifest.get("mirrored", False),
-    )
+    stated = {"scales": cache.manifest.get("scales"), **meta}
+    stated |= {name: cache.manifest.get(name) for name in ("stride", "center")}
+    try:
+        found = {name: read_values(kind, stated.get(name), name) for name, kind in _GEOMETRY.items()}
+        if len(found["scales"]) != len(maps):
+            raise ValueError(f"expected maps of {len(found['scales'])} scales, got {len(maps)}")
+    except ValueError as error:
+        remedy = "delete the folder and run `sppnet stage extract-features`"
+        raise ValueError(f"{cache.path(image_id)}: not the maps of a photo ({error}); {remedy}") from None
+    mirrored = cache.manifest.get("mirrored", False)
+    return FeaturePyramid([m.astype(np.float32) for m in maps], **found, mirrored=mirrored)

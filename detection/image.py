@@ -22,6 +22,7 @@ from detection import bit_depth, forks
 from detection.jpeg_scans import count_scans
 from detection.plain_values import Limits
 from detection.storage import mounts
+from detection.zeroed_data import zeroed_jpeg
 
 if TYPE_CHECKING:  # proposals do not need torch, and start faster without it
     import torch
@@ -86,7 +87,7 @@ def read(path: str | os.PathLike[str], size: tuple[int, int] | None = None) -> N
     with open(name, "rb") as file:
         photo = open_photo(file, name)
         _check_pixels(photo.stored[1], photo.stored[0], name)
-        _check_scans(photo, file)
+        _check_data(photo, file)
         if photo.picture.format == "PNG":  # asked for metadata first, Pillow decodes it and hides that it is damaged
             with _damage_named(name):
                 photo.picture.load()
@@ -327,12 +328,20 @@ def _check_pixels(width: int, height: int, what: str) -> None:
         raise ValueError(f"{what}: {width} x {height} pixels, at most {MAX_PIXELS:,} are supported; resize or crop it")
 
 
-def _check_scans(photo: PhotoFile, file: IO[bytes]) -> None:
-    """Raise if decoding a JPEG file would take too many passes over its pixels."""
+def _check_data(photo: PhotoFile, file: IO[bytes]) -> None:
+    """Raise if the pixels of a JPEG file would take too long to decode, or are zeros."""
     if photo.picture.format not in _OF_SCANS:
         return
+    data = bit_depth.content(file)
+    _check_scans(photo, data)
+    if (at := zeroed_jpeg(data)) is not None:
+        raise ValueError(f"{photo.name}: damaged image (zeros in place of pixels from byte {at} on); replace the file")
+
+
+def _check_scans(photo: PhotoFile, data: bytes) -> None:
+    """Raise if decoding a JPEG file would take too many passes over its pixels."""
     height, width = photo.stored
-    scans, most = count_scans(bit_depth.content(file)), MAX_SCANNED_PIXELS // (height * width)
+    scans, most = count_scans(data), MAX_SCANNED_PIXELS // (height * width)
     if scans > most:
         advice = f"of this size at most {most} are supported; save it again"
         raise ValueError(f"{photo.name}: JPEG of {width} x {height} pixels in {scans:,} scans, {advice}")

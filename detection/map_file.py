@@ -25,13 +25,15 @@ import json
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
 from detection.files import parse_json
+from detection.plain_values import Limits, read
 
 FORMAT = 1
 LEVEL = 1  # compression level of zstandard; higher ones gain less than 1 %
@@ -42,6 +44,24 @@ _EXPONENT = 0x7C00  # exponent bits of half precision; all set: infinite or NaN
 _REMEDY = "delete it and run `sppnet stage extract-features`"
 
 Maps = list[NDArray[np.float16]]
+
+_MOST = 2**31  # values in all maps of a photo; 178 megapixels, the largest photo, at stride 16 have fewer
+_Count = Annotated[int, Limits(0, _MOST)]
+
+
+@dataclass(frozen=True)
+class _Header:
+    """The JSON header of a file.
+
+    Attributes:
+        shapes: (C, h, w) of each map.
+        frames: bytes of each frame.
+        notes: JSON values stored with the maps.
+    """
+
+    shapes: tuple[tuple[_Count, _Count, _Count], ...]
+    frames: tuple[_Count, _Count, _Count]
+    notes: dict[str, Any]
 
 
 def pack(arrays: Sequence[NDArray[Any]], notes: Mapping[str, Any], name: str) -> list[bytes]:
@@ -85,24 +105,46 @@ def unpack(data: bytes, name: str) -> tuple[Maps, dict[str, Any]]:
     Raises:
         ValueError: the file is truncated or damaged.
     """
-    header, body = _open(data, name)
-    cuts = itertools.accumulate(header["frames"], initial=0)
-    frames = [zstandard.ZstdDecompressor().decompress(body[a:b]) for a, b in itertools.pairwise(cuts)]
-    mask, low, high = (np.frombuffer(frame, np.uint8) for frame in frames)
-    shapes = header["shapes"]
-    ends = list(itertools.accumulate((c * h * w for c, h, w in shapes), initial=0))
+    fields, body = _open(data, name)
+    try:
+        header = read(_Header, fields)
+        return _decode(header, body), header.notes
+    except (ValueError, zstandard.ZstdError) as error:  # the checksum is right: not what `pack` has written
+        raise ValueError(f"{name}: not a feature file ({error}); {_REMEDY}") from None
+
+
+def _decode(header: _Header, body: memoryview) -> Maps:
+    """Return the maps float16 (C, h, w), views of channels-last memory.
+
+    Raises:
+        ValueError, ZstdError: the frames do not hold as many values as the header says.
+    """
+    ends = list(itertools.accumulate((c * h * w for c, h, w in header.shapes), initial=0))
+    if ends[-1] > _MOST:
+        raise ValueError(f"maps of {ends[-1]} values, expected at most {_MOST}")
+    cuts = list(itertools.accumulate(header.frames, initial=0))
+    mask, low, high = (body[start:end] for start, end in itertools.pairwise(cuts))
+    present = np.unpackbits(_frame(mask, -(-ends[-1] // 8)), count=ends[-1]).view(np.bool_)
+    count = int(present.sum())
     bits = np.zeros(ends[-1], np.uint16)
-    bits[np.unpackbits(mask, count=len(bits)).view(np.bool_)] = low | (high.astype(np.uint16) << 8)
+    bits[present] = _frame(low, count) | (_frame(high, count).astype(np.uint16) << 8)
     halves = bits.view(np.float16)
-    maps = [
+    return [
         halves[start : start + c * h * w].reshape(h, w, c).transpose(2, 0, 1)
-        for start, (c, h, w) in zip(ends, shapes, strict=False)  # ends has one entry more
+        for start, (c, h, w) in zip(ends, header.shapes, strict=False)  # ends has one entry more
     ]
-    return maps, header["notes"]
 
 
-def _open(data: bytes, name: str) -> tuple[dict[str, Any], memoryview]:
-    """Check that a file is complete; return its header and its frames."""
+def _frame(frame: memoryview, size: int) -> NDArray[np.uint8]:
+    """Decompress a frame, which has to hold so many bytes; the size is compared before there is memory for them."""
+    stated = zstandard.frame_content_size(frame)
+    if stated != size:
+        raise ValueError(f"a frame of {stated} bytes, expected {size}")
+    return np.frombuffer(zstandard.ZstdDecompressor().decompress(frame), np.uint8)
+
+
+def _open(data: bytes, name: str) -> tuple[Any, memoryview]:
+    """Check that a file is complete; return its header, which may be any JSON, and its frames."""
     if len(data) < _PREFIX.size:
         raise ValueError(f"{name}: truncated to {len(data)} bytes; {_REMEDY}")
     magic, number, header_bytes, body_bytes, crc = _PREFIX.unpack_from(data)
@@ -115,7 +157,10 @@ def _open(data: bytes, name: str) -> tuple[dict[str, Any], memoryview]:
         )
     if zlib.crc32(rest) != crc:
         raise ValueError(f"{name}: damaged, its checksum is wrong; {_REMEDY}")
-    return parse_json(bytes(rest[:header_bytes])), rest[header_bytes:]
+    try:
+        return parse_json(bytes(rest[:header_bytes])), rest[header_bytes:]
+    except ValueError as error:
+        raise ValueError(f"{name}: not a feature file ({error}); {_REMEDY}") from None
 
 
 def _largest(arrays: Sequence[NDArray[Any]]) -> float:

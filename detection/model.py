@@ -192,7 +192,7 @@ def load(folder: Path) -> Model:
         parts = {name: _read(folder / name, sha256) for name, sha256 in s.sha256.items()}
         svms, n_classes = parts[SVMS], len(s.classes)
         _check_svms(svms, n_classes)
-        return Model(
+        found = Model(
             s.classes,
             s.config,
             s.network,
@@ -206,6 +206,8 @@ def load(folder: Path) -> Model:
             s.bbox_features is not None,
             s.calibration,
         )
+        _check_lengths(found)
+        return found
     except (KeyError, TypeError, ValueError, SafetensorError, FileNotFoundError) as error:
         raise damaged(folder, error) from error
 
@@ -217,6 +219,17 @@ def _check_svms(svms: Arrays, n_classes: int) -> None:
         raise ValueError(f"{SVMS}: weights {weights.shape} and bias {bias.shape} are not those of {n_classes} classes")
     if np.isnan(bias).any() or np.isposinf(bias).any():
         raise ValueError(f"{SVMS}: a bias is not a number")
+
+
+def _check_lengths(model: Model) -> None:
+    """Raise ValueError unless SVMs and box regressors take vectors as long as their features."""
+    features = model.fc.length if model.fc else model.pooled_length
+    regressed = features if model.bbox_on_fc else model.pooled_length
+    lengths = [(SVMS, model.svms.weights.shape[1], features)]
+    lengths += [(REGRESSORS, len(r.weights) - 1, regressed) for r in model.regressors if r is not None]
+    for name, length, expected in lengths:
+        if length != expected:
+            raise ValueError(f"{name}: weights for vectors of length {length}, expected {expected}")
 
 
 def _features(

@@ -16,6 +16,7 @@ import os
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -110,11 +111,11 @@ def load_one(path: Path) -> NDArray[np.float32]:
     """
     try:
         boxes: NDArray[np.float32] = np.load(BytesIO(read_checked(path)), allow_pickle=False)
-    except EOFError as error:
+    except (EOFError, TokenError) as error:
         raise ValueError(str(error)) from error
     if boxes.dtype != np.float32 or boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(f"expected float32 (R, 4), got {boxes.dtype} {boxes.shape}")
-    return boxes
+    return mat.checked(boxes, "boxes")
 
 
 def _load_npz(path: Path) -> tuple[mat.Proposals, dict[str, Any]]:

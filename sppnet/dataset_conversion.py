@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data import datasets, writers
+from sppnet.output_files import remove_leftovers_beside
 from sppnet.settings.commands import DatasetFormat
 
 PathLike = str | os.PathLike[str]
@@ -77,6 +78,7 @@ def convert_dataset(
         raise ValueError(f"{target}: lies in the data set; name a folder outside of {source}")
     writers.check_absent(target)
     read = datasets.load_all(source, splits, skip_bad=skip_bad, images=images)
+    remove_leftovers_beside(target)
     photos = writers.write(target, read, format, copy)
     flags = sum(int(record.difficult.sum()) for dataset in read.values() for record in dataset)
     lost = 0 if writers.FORMATS[format].DIFFICULT else flags

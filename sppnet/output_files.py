@@ -7,6 +7,7 @@ settings and Parquet files hold `MARK`, json reports and lines have their keys, 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Set
 from pathlib import Path
 
 from detection.files import MARK
+from detection.temporary import remove_leftovers
 
 Identity = tuple[int, int]  # device and inode: one per file, whatever links and spellings lead to it
 
@@ -121,6 +123,12 @@ def check_new_folder(folder: Path, sources: Iterable[str], others: Iterable[Path
     for other in filter(None, others):
         if target in (other.resolve(), *other.resolve().parents):
             raise ValueError(f"{other}: lies in {folder}, which has to be empty; choose another place")
+
+
+def remove_leftovers_beside(folder: Path) -> None:
+    """Delete what killed processes left beside a folder that is to be written, as far as that is allowed."""
+    with contextlib.suppress(OSError):
+        remove_leftovers(folder.absolute().parent)
 
 
 def check_folder(folder: Path) -> None:

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
+from errno import ENOLCK
+from glob import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from data import datasets, voc
 from data.records import Dataset
+from data.split_names import check_split
 from detection.cache import FeatureCache
 from detection.config import PRESETS, Config, View
 from detection.temporary import remove_leftovers, temporary_path
@@ -153,6 +156,8 @@ class Run:
         named = {"train": getattr(settings, "train_split", None), "test": getattr(settings, "test_split", split)}
         used = [p for p in named if hasattr(settings, f"{p}_split")] or ["test"]
         splits: dict[str, Any] = {f"{p}_split": named[p] or source.usual_split(p) for p in used}
+        for name in splits.values():
+            check_split(name)  # files of the run are called after it
         folder = settings.run or Path("runs") / source.name
         run = cls(folder, source, limit=settings.limit, skip_bad=settings.skip_bad, **splits)
         return replace(run, classes=run.named_classes(settings.classes)) if isinstance(settings, TrainSettings) else run
@@ -202,7 +207,7 @@ class Run:
         named = settings.proposals
         if named and names_file(named):
             return Path(named.replace("{split}", split))
-        there = sorted(p.parent.name for p in self.folder.glob(f"proposals/*/{split}.npz"))
+        there = sorted(p.parent.name for p in self.folder.glob(f"proposals/*/{escape(split)}.npz"))
         if not (named or source) and len(there) > 1:
             raise ValueError(f"{self.folder}: has proposals of {', '.join(there)}; say which with --proposals")
         return self.folder / "proposals" / (named or source or (*there, DEFAULT_PROPOSALS)[0]) / f"{split}.npz"
@@ -269,10 +274,27 @@ def configuration(settings: NetworkSettings, run: Run | None = None) -> tuple[st
 def exclusive(artefact: Path) -> Iterator[None]:
     """Keep other processes off a file or folder of a run while it is made, and delete what killed ones left of it.
 
+    Where nothing can be written, a finished artefact can be read without a lock, as nobody changes it.
+
     Raises:
         RuntimeError: another process is making it.
+        OSError: the folder cannot be created or locked.
     """
     artefact.parent.mkdir(parents=True, exist_ok=True)
+    lock = _lock(artefact)
+    if lock is None:
+        yield
+        return
+    try:
+        for folder in (artefact.parent, artefact, *(path for path in artefact.rglob("*") if path.is_dir())):
+            remove_leftovers(folder)
+        yield
+    finally:
+        lock.release()
+
+
+def _lock(artefact: Path) -> FileLock | None:
+    """Return the acquired lock of an artefact; None where its folder and the one it lies in are read-only."""
     lock = FileLock(artefact.with_name(f".{artefact.name}.lock"), timeout=0)
     try:
         lock.acquire()
@@ -280,12 +302,13 @@ def exclusive(artefact: Path) -> Iterator[None]:
         raise RuntimeError(
             f"{artefact}: another process is working on it; wait for it, or choose another --run"
         ) from None
-    try:
-        for folder in (artefact.parent, artefact, *(path for path in artefact.rglob("*") if path.is_dir())):
-            remove_leftovers(folder)
-        yield
-    finally:
-        lock.release()
+    except (OSError, NotImplementedError) as error:
+        if not any(os.access(folder, os.W_OK) for folder in (artefact.parent, artefact) if folder.is_dir()):
+            return None
+        number, reason = (error.errno, error.strerror) if isinstance(error, OSError) else (ENOLCK, error)
+        what = f"cannot be locked ({reason or error}); choose a --run folder on a disk that can be written and locked"
+        raise OSError(number or ENOLCK, what, str(artefact)) from error
+    return lock
 
 
 @contextmanager

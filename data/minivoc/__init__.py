@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from data.minivoc.scenes import Scene, SceneObject, compose
+from data.temporary import temporary_folder
 
 YEAR = "VOC2007"
 MARKER = "minivoc.json"
@@ -52,7 +53,7 @@ def generate(root: str | os.PathLike[str], train: int = 120, test: int = 60, see
     if root.exists() and any(root.iterdir()):
         _check_same(root, settings)
         return root
-    making = root.with_name(f".{root.name}.{os.getpid()}")
+    making = temporary_folder(root)
     try:
         for split, number in SPLITS.items():
             _write_split(making / YEAR, split, settings[split], [seed, number])

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from data.records import Dataset
+from data.temporary import temporary_folder
 from data.writers import coco, cvat, label_studio, table, voc, yolo
 from data.writers.checks import check_splits
 from data.writers.photos import Photos
@@ -54,7 +55,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         OSError: it cannot be written.
     """
     check_absent(folder)
-    making = folder.with_name(f".{folder.name}.{os.getpid()}")
+    making = temporary_folder(folder)
     try:
         making.mkdir(parents=True)
         yield making

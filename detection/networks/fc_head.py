@@ -130,7 +130,7 @@ class FcHead(nn.Module):
             what: description of the source, for error messages.
 
         Raises:
-            ValueError: tensors are missing or have other shapes.
+            ValueError: tensors are missing, have other shapes or values that are not finite numbers.
         """
         tensors = {name: torch.as_tensor(values) for name, values in state.items()}
         with torch.device("meta"):
@@ -141,7 +141,18 @@ class FcHead(nn.Module):
                 head.detectors = nn.Linear(beside.shape[1], len(beside), bias=False)
                 head.gate = nn.Parameter(torch.empty(len(beside))) if "gate" in tensors else None
         assign(head, tensors, what)
+        head._check_sizes(what)
         return head.eval()
+
+    def _check_sizes(self, what: str) -> None:
+        """Raise ValueError unless each layer takes what the one before it gives."""
+        takes, gives = self.fc7.in_features, self.fc6.out_features
+        beside = self.fc6.in_features if self.detectors is None else self.detectors.in_features
+        if takes != gives or beside != self.fc6.in_features:
+            raise ValueError(
+                f"{what}: fc7 takes {takes} values and fc6 gives {gives}; fc6 takes {self.fc6.in_features} and the "
+                f"detectors beside it {beside}; give layers that fit each other"
+            )
 
     @classmethod
     def random(cls, inputs: int, width: int = 4096, seed: int = 0) -> FcHead:
@@ -215,6 +226,15 @@ class FcFeatures:
     def digest(self) -> str:
         """Digest of layer, precision and weights; equal digests mean equal features."""
         return f"{self.layer} {self.precision} {sha256_of_state(self.head.state_dict())}"
+
+    @property
+    def length(self) -> int:
+        """D, the length of the features."""
+        head = self.head
+        if self.layer == "fc6":
+            return head.fc6.out_features
+        beside = head.detectors.out_features if self.layer == BOTH and head.detectors is not None else 0
+        return head.fc7.out_features + beside
 
     def dtype_on(self, device: torch.device) -> torch.dtype:
         """Return the type of the numbers that the layers compute with on a device."""

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from detection.linear_detectors import LinearDetectors
-from detection.weights.state_dict import read_state
+from detection.weights.state_dict import check_finite, read_state
 
 SCORE_THRESHOLD = 0.001  # detections have at least this probability; SVM margins have their own threshold
 
@@ -58,11 +58,12 @@ class SoftmaxClassifier:
             n_classes: the expected number of classes K.
 
         Raises:
-            ValueError: the file is damaged or has another number of classes.
+            ValueError: the file is damaged, or has another number of classes or values that are not finite numbers.
             OSError: the file cannot be read.
         """
         state = read_state(path)
         if set(state) != {"weight", "bias"} or len(state["bias"]) != n_classes + 1:
             found = len(state["bias"]) - 1 if "bias" in state else "none"
             raise ValueError(f"{path}: expected a softmax layer of {n_classes} classes, got {found}; fine-tune again")
+        check_finite(state, str(path))
         return cls(state["weight"].numpy(), state["bias"].numpy())

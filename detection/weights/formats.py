@@ -24,11 +24,13 @@ class Checkpoint(ABC):
         distribution: the distribution with the weights.
         member: path of the weights' file in the archive.
         sha256: SHA-256 of that file, in hexadecimal.
+        state_sha256: SHA-256 of the tensors that `read` gives, as `pretrained.sha256_of_state` computes it.
     """
 
     distribution: Distribution
     member: str
     sha256: str
+    state_sha256: str
 
     @abstractmethod
     def shapes(self) -> dict[str, tuple[int, ...]]:

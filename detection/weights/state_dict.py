@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import torch
@@ -15,6 +15,7 @@ from detection.files import write_atomically
 from detection.weights.half_precision import FACTOR, from_half
 
 State = Mapping[str, torch.Tensor]
+INFINITE = ("gate",)  # of a fully connected head: above which margins fc7 is computed, minus infinity for always
 
 
 def read_state(path: Path) -> dict[str, torch.Tensor]:
@@ -59,6 +60,25 @@ def write_state(path: Path, state: State) -> None:
     write_atomically(path, [save({name: tensor.contiguous() for name, tensor in state.items()})])
 
 
+def check_finite(state: State, what: str, infinite: Collection[str] = ()) -> None:
+    """Check that tensors hold numbers.
+
+    Args:
+        state: tensors by name.
+        what: description of the source, for error messages.
+        infinite: names of tensors whose values may be infinite.
+
+    Raises:
+        ValueError: a value is NaN, or infinite; the line names the tensor.
+    """
+    for name, tensor in state.items():
+        bad = tensor.isnan() if name in infinite else ~tensor.isfinite()
+        if tensor.is_floating_point() and not tensor.is_meta and bad.any():
+            raise ValueError(
+                f"{what}: {name} holds {int(bad.sum())} values that are not finite numbers; use other weights"
+            )
+
+
 def assign(module: nn.Module, state: State, what: str) -> None:
     """Replace a module's tensors, with floating-point tensors converted to float32.
 
@@ -68,7 +88,7 @@ def assign(module: nn.Module, state: State, what: str) -> None:
         what: description of the source, for error messages.
 
     Raises:
-        ValueError: names or shapes differ.
+        ValueError: names or shapes differ, or a value is not a finite number.
     """
     expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
     got = {name: tuple(tensor.shape) for name, tensor in state.items()}
@@ -78,5 +98,6 @@ def assign(module: nn.Module, state: State, what: str) -> None:
                 f"{what}: {name}: expected {expected.get(name, 'no such tensor')}, "
                 f"got {got.get(name, 'no such tensor')}; give weights of this network"
             )
+    check_finite(state, what, INFINITE)
     floats = {name: t.float() if t.is_floating_point() else t for name, t in state.items()}
     module.load_state_dict(floats, assign=True)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Mapping, Sequence
 
+from sppnet.cli.early_signals import ending_at_once
 from sppnet.cli.table import ENTRIES, GROUPS, Command, Family, walk
 from sppnet.settings.base import suggestion
 
@@ -55,9 +56,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         if second not in entry.commands:
             return unknown(prog, second, entry.commands)
         entry, prog, rest = entry.commands[second], f"{prog} {second}", rest[1:]
-    from sppnet.cli.execution import run_command
+    with ending_at_once():
+        from sppnet.cli.execution import run_command
 
-    return run_command(entry.load(), prog, rest)
+        command = entry.load()
+    return run_command(command, prog, rest)
 
 
 def overview() -> str:

@@ -58,13 +58,14 @@ def run_command(command: ModuleType, prog: str, argv: Sequence[str]) -> int:
         leaves a thread at work ends the process instead.
     """
     parser = make_parser(prog, (command.__doc__ or "").strip(), command.SETTINGS)
-    given = vars(parser.parse_args(argv))
-    output = {name: given.pop(name, None) for name in OUTPUT_FLAGS}
-    start_logging(output["log_level"] or "info", bool(output["quiet"]), output["log_format"] or "text")
-    print_any_text()
-    reuse_large_blocks()
+    output: dict[str, Any] = {}
     try:
         with signals_raised():
+            given = vars(parser.parse_args(argv))
+            output |= {name: given.pop(name, None) for name in OUTPUT_FLAGS}
+            start_logging(output["log_level"] or "info", bool(output["quiet"]), output["log_format"] or "text")
+            print_any_text()
+            reuse_large_blocks()
             return _work(command, prog, given, output)
     except MissingSetting as error:
         parser.error(str(error))
@@ -74,7 +75,7 @@ def run_command(command: ModuleType, prog: str, argv: Sequence[str]) -> int:
     except Abandoned:
         _leave(DONE)
     except EXPECTED as error:
-        if output["debug"]:
+        if output.get("debug"):
             traceback.print_exc()
         print(f"error: {one_line(error)}", file=sys.stderr)
         return FAILED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,7 +72,8 @@ def choose(run: Run, settings: TrainSettings) -> Choices:
         run: names the training split; keeps the choices.
         settings: of a training.
     """
-    known = {} if settings.overwrite else _earlier(run.folder / FILE) | _of_model(run, settings)
+    earlier = {} if settings.overwrite else _earlier(run.folder / FILE)
+    known = {} if settings.overwrite else earlier | _of_model(run, settings, earlier)
     return Choices(run.train, settings, known).filled()
 
 
@@ -165,8 +166,14 @@ def _earlier(path: Path) -> dict[str, Choice]:
         return {}
 
 
-def _of_model(run: Run, settings: TrainSettings) -> dict[str, Choice]:
-    """Setting -> what the model of a run was trained with; none if there is no model."""
+def _of_model(run: Run, settings: TrainSettings, earlier: Collection[str]) -> dict[str, Choice]:
+    """Setting -> what the model of a run was trained with; none if there is no model.
+
+    Args:
+        run: of the model.
+        settings: its name.
+        earlier: settings that an earlier training chose, which may have been interrupted.
+    """
     folder = run.model(settings.model_name)
     if not (folder / MODEL).is_file():
         return {}
@@ -177,7 +184,9 @@ def _of_model(run: Run, settings: TrainSettings) -> dict[str, Choice]:
     used |= {"max_negatives_per_image": found.notes.get("max_negatives_per_image")}
     used |= {"bbox_features": "fc" if found.bbox_on_fc else "pool5"} if found.regressors else {}
     used |= {"bbox_windows": found.config.bbox.max_windows} if found.regressors else {}
-    used |= {"inference": found.config.inference} if found.config.inference else {}
+    # Probabilities come after the model states how it is used; before, the statement may be missing.
+    stated = bool(found.calibration) or "inference" not in earlier
+    used |= {"inference": found.config.inference} if found.config.inference and stated else {}
     if found.fc and (notes := read_notes(run.head)) is not None:
         used |= _of_layers(notes)
     return {name: Choice(name, value, "as the model of this run") for name, value in used.items()}

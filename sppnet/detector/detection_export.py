@@ -15,7 +15,7 @@ from data.records import Dataset, PredictedRecord
 from data.writers.photos import Photos, file_names
 from detection.detections import Detections
 from sppnet.detector.output_paths import is_video
-from sppnet.output_files import check_new_folder
+from sppnet.output_files import check_new_folder, remove_leftovers_beside
 from sppnet.settings.commands import DatasetFormat, DetectSettings
 
 SPLIT = "all"  # that of data without splits
@@ -106,6 +106,7 @@ class DetectionExport:
 def _write(
     to: Path, format: DatasetFormat, records: Sequence[PredictedRecord], classes: tuple[str, ...], copy: bool = False
 ) -> Photos:
+    remove_leftovers_beside(to)
     return writers.write(to, {SPLIT: Dataset(f"detections for {to}", classes, tuple(records))}, format, copy)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ def proposal_files(run: Run, proposals: Sequence[str] | None) -> dict[str, Path]
     """
     split = run.test_split
     if proposals is None:
-        proposals = sorted(path.parent.name for path in run.folder.glob(f"proposals/*/{split}.npz"))
+        proposals = sorted(path.parent.name for path in run.folder.glob(f"proposals/*/{escape(split)}.npz"))
     if not proposals:
         raise FileNotFoundError(
             f"{run.folder}: no proposals of {split}; run `sppnet stage extract-proposals`, or name files with "

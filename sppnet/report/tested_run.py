@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def measure_proposals(tested: TestedRun) -> tuple[dict[str, RecallResult], dict[
     measured: dict[str, RecallResult] = {}
     problems: dict[str, str] = {}
     made = tested.model.get("proposals") or {}
-    files = {p.parent.name: p for p in sorted(tested.run.folder.glob(f"proposals/*/{tested.split}.npz"))}
+    files = {p.parent.name: p for p in sorted(tested.run.folder.glob(f"proposals/*/{escape(tested.split)}.npz"))}
     for name in sorted(files, key=lambda name: name != made.get("source")):
         limit = made.get("max_boxes") if name == made.get("source") else None
         try:

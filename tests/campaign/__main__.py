@@ -28,6 +28,9 @@ def main() -> int:
     flags.add_argument("--minutes", type=float, default=10.0, help="(%(default)s)")
     flags.add_argument("--inputs", type=int, help="so many damaged inputs (default: as many as the time allows)")
     flags.add_argument("--kills", type=int, default=MOST, help="so many kills (default: as many as the time allows)")
+    flags.add_argument(
+        "--conditions", nargs="+", choices=[*conditions.CONDITIONS], default=[], help="each of these once"
+    )
     flags.add_argument("--uploads", type=int, default=3000, help="(%(default)s)")
     flags.add_argument(
         "--ends-within", type=float, default=crowd.ENDS_WITHIN, help="seconds after SIGTERM (%(default)s)"
@@ -46,7 +49,7 @@ def main() -> int:
     if "kills" in options.parts:
         faults += _counted("kill", ((None, w) for w in kills.killed(options.seed, options.kills, seconds["kills"])))
     if "conditions" in options.parts:
-        faults += _counted("training", conditions.tried(options.seed, seconds["conditions"]))
+        faults += _counted("training", conditions.tried(options.seed, seconds["conditions"], options.conditions))
     if "server" in options.parts:
         wrong = crowd.crowded(options.seed, options.uploads, options.ends_within)
         print("\n".join(wrong))

@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
+import itertools
 import resource
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from random import Random
 
 from tests.campaign.kills import Training, different, leftovers
+from tests.filesystems import mount, unmount
 
 
-def tried(seed: int, seconds: float) -> Iterator[tuple[str, str | None]]:
-    """Yield (condition, None or what went wrong) until the seconds are over, each condition in turn."""
+def tried(seed: int, seconds: float, names: Sequence[str] = ()) -> Iterator[tuple[str, str | None]]:
+    """Yield (condition, None or what went wrong) until the seconds are over, each condition in turn.
+
+    Args:
+        seed: of sizes and moments.
+        seconds: after which no further condition begins.
+        names: of `CONDITIONS`, each tried once with a quick training, whatever the time; empty: all, again and again.
+    """
     rng, until = Random(seed), time.monotonic() + seconds
     with tempfile.TemporaryDirectory() as top:
-        training = Training(Path(top))
-        expected = training.finished()
-        while True:
-            for name, condition in CONDITIONS.items():
-                if time.monotonic() > until:
-                    return
-                run = Path(top) / "run"
-                yield name, condition(training, run, rng) or different(training, run, expected)
-                shutil.rmtree(run, ignore_errors=True)
+        training = Training(Path(top), quick=bool(names))
+        expected = training.finished(times=1 if names else 2)
+        for name in names or itertools.cycle(CONDITIONS):
+            if not names and time.monotonic() > until:
+                return
+            run = Path(top) / "run"
+            yield name, CONDITIONS[name](training, run, rng) or different(training, run, expected)
+            shutil.rmtree(run, ignore_errors=True)
+
+
+def full_file_system(training: Training, run: Path, rng: Random) -> str | None:
+    """The run folder is a file system that has room for a part of the files, where one can be mounted."""
+    run.mkdir()
+    if mount(run, int(training.bytes * rng.uniform(0.05, 0.95))):
+        return None
+    try:
+        process = training.start(run)
+        _, errors = process.communicate()
+        left = [name for name in leftovers(run) if ".tmp" in name]
+        kept = Path(shutil.copytree(run, run.with_name("kept")))
+    finally:
+        unmount(run)
+    run.rmdir()
+    kept.rename(run)  # there is room again
+    wrong = None if process.returncode == 0 else _refusal(process.returncode, errors)
+    return wrong or (f"left over: {left[:3]}" if left else None)
 
 
 def full_disk(training: Training, run: Path, rng: Random) -> str | None:
@@ -63,6 +88,7 @@ def company(training: Training, run: Path, rng: Random) -> str | None:
 
 CONDITIONS: dict[str, Callable[[Training, Path, Random], str | None]] = {
     "full disk": full_disk,
+    "full file system": full_file_system,
     "deleted folder": deleted_folder,
     "company": company,
 }

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from hashlib import sha256
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -32,6 +33,7 @@ TIMED = (".json", ".lock")  # ends of names of files that state times, or are em
 SECONDS = re.compile(r'"svm_seconds": [0-9.]+,?|"digest": "[0-9a-f]+"')  # in model.json, the digest contains them
 MOST_KILLS = 6  # of one training
 AT_ONCE = 2  # trainings
+FULL = 3  # of so many trainings, one has fine-tuning
 PRELOADED = [  # what a training imports
     *(
         "sppnet.cli.execution",
@@ -77,6 +79,10 @@ SETTINGS = (
         "2",
     ),
 )
+QUICK = (
+    *("--backbone", "alexnet", "--scales", "160", "--precision", "fp32", "--features", "pool5", "--proposals", "ss"),
+    *("--cost", "0.01", "--quiet", "-j", "1"),
+)
 
 
 class Training:
@@ -84,20 +90,23 @@ class Training:
 
     Args:
         top: folder of everything.
+        quick: fewer photos, and no fine-tuning: 6 s of one core instead of 19.
 
     Attributes:
         seconds: what the last undisturbed training took.
+        bytes: of the files that it left.
     """
 
-    def __init__(self, top: Path) -> None:
-        self.top, self.seconds = top, 0.0
-        self.data = minivoc.generate(top / "data", train=6, test=3, seed=0)
+    def __init__(self, top: Path, quick: bool = False) -> None:
+        self.top, self.seconds, self.bytes = top, 0.0, 0
+        self.settings = QUICK if quick else SETTINGS
+        self.data = minivoc.generate(top / "data", train=4 if quick else 6, test=2 if quick else 3, seed=0)
         self.weights = top / "alexnet.safetensors"
         write_state(self.weights, network.build("alexnet", weights=None).state_dict())
 
     def words(self, run: Path) -> list[str]:
         """Command and settings."""
-        return ["train", "--devkit", str(self.data), "--run", str(run), "--weights", str(self.weights), *SETTINGS]
+        return ["train", "--devkit", str(self.data), "--run", str(run), "--weights", str(self.weights), *self.settings]
 
     def start(self, run: Path, before: Callable[[], None] | None = None) -> subprocess.Popen[str]:
         """Begin the training in a process of its own, which calls `before` first."""
@@ -121,18 +130,19 @@ class Training:
             raise RuntimeError(f"exit code {process.returncode}: {errors[-500:]}")
         return time.monotonic() - started
 
-    def finished(self) -> dict[str, str]:
-        """Let the training end twice without disturbance; return its files, see `files_of`.
+    def finished(self, times: int = 2) -> dict[str, str]:
+        """Let the training end so often without disturbance; return its files, see `files_of`.
 
         Raises:
-            RuntimeError: it failed, or both differ.
+            RuntimeError: it failed, or the files differ.
         """
         run, found = self.top / "whole", []
-        for _ in range(2):  # the first compiles kernels
+        for _ in range(times):  # the first compiles kernels
             self.seconds = self.finish(run)
             found.append(files_of(run))
+            self.bytes = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
             shutil.rmtree(run)
-        if found[0] != found[1]:
+        if found[0] != found[-1]:
             raise RuntimeError("two undisturbed trainings differ")
         return found[0]
 
@@ -168,7 +178,8 @@ def killed(seed: int, count: int, seconds: float) -> Iterator[str | None]:
     """Kill trainings `count` times; yield per kill None, or what differs after the training was given again.
 
     A training is killed up to `MOST_KILLS` times before it may end. Only its first process is killed; the workers end
-    themselves. Trainings start with their modules imported, which would take most of the time, and several run at once.
+    themselves. Trainings start with their modules imported, which would take most of the time, and several run at once;
+    one of `FULL` has fine-tuning.
 
     Args:
         seed: of the moments.
@@ -177,12 +188,14 @@ def killed(seed: int, count: int, seconds: float) -> Iterator[str | None]:
     """
     rng, until, done = Random(seed), time.monotonic() + seconds, 0
     with tempfile.TemporaryDirectory() as top, ThreadPoolExecutor(AT_ONCE) as threads:
-        training = Training(Path(top))
-        expected, numbers = training.finished(), itertools.count()
-        whole = _seconds_of(training, Path(top) / "timed")
+        known, numbers = (
+            [_Known.of(Training(Path(top, str(quick)), quick)) for quick in (False, True)],
+            itertools.count(),
+        )
 
         def disturbed(kills: int, seed: int) -> tuple[int, str | None]:
-            return _disturbed(training, Path(top) / f"run-{next(numbers)}", expected, (kills, seed, whole))
+            number = next(numbers)
+            return known[number % FULL > 0].disturbed(Path(top) / f"run-{number}", kills, seed)
 
         running: set[Future[tuple[int, str | None]]] = set()
         while running or (done < count and time.monotonic() < until):
@@ -196,28 +209,42 @@ def killed(seed: int, count: int, seconds: float) -> Iterator[str | None]:
                 yield wrong
 
 
-def _disturbed(
-    training: Training, run: Path, expected: dict[str, str], plan: tuple[int, int, float]
-) -> tuple[int, str | None]:
-    """Kill a training some times and let it end; return the number of kills that came before its end, and what differs.
+@dataclass(frozen=True)
+class _Known:
+    """A training of which it is known how it ends.
 
-    Args:
+    Attributes:
         training: what to train.
-        run: its folder, which is deleted.
-        expected: files of an undisturbed one.
-        plan: kills, seed of their moments, and seconds of an undisturbed one.
+        expected: its files.
+        seconds: what it takes with its modules imported.
     """
-    wanted, seed, whole = plan
-    rng, kills = Random(seed), 0
-    for _ in range(wanted):
-        process = _started(training, run, rng.choice((1, 2)))
-        process.join(rng.uniform(0, whole))
-        kills += process.is_alive()
-        process.kill()
-        process.join()
-    wrong = different(training, run, expected, lambda: _finished(training, run))
-    shutil.rmtree(run, ignore_errors=True)
-    return kills, wrong
+
+    training: Training
+    expected: dict[str, str]
+    seconds: float
+
+    @classmethod
+    def of(cls, training: Training) -> _Known:
+        """Let a training end undisturbed, in processes of its own and with its modules imported."""
+        expected, run = training.finished(), training.top / "timed"
+        for _ in range(2):  # the first waits for the imports
+            started = time.monotonic()
+            _finished(training, run)
+            shutil.rmtree(run)
+        return cls(training, expected, time.monotonic() - started)
+
+    def disturbed(self, run: Path, wanted: int, seed: int) -> tuple[int, str | None]:
+        """Kill a training some times and let it end; return how many kills came before its end, and what differs."""
+        rng, kills = Random(seed), 0
+        for _ in range(wanted):
+            process = _started(self.training, run, rng.choice((1, 2)))
+            process.join(rng.uniform(0, self.seconds))
+            kills += process.is_alive()
+            process.kill()
+            process.join()
+        wrong = different(self.training, run, self.expected, lambda: _finished(self.training, run))
+        shutil.rmtree(run, ignore_errors=True)
+        return kills, wrong
 
 
 def _started(training: Training, run: Path, workers: int) -> ForkServerProcess:
@@ -244,15 +271,6 @@ def _finished(training: Training, run: Path) -> None:
     process.join()
     if process.exitcode:
         raise RuntimeError(f"exit code {process.exitcode}: {Path(f'{run}.errors').read_text()[-500:]}")
-
-
-def _seconds_of(training: Training, run: Path) -> float:
-    """What an undisturbed training takes with its modules imported; the first one waits for the imports."""
-    for _ in range(2):
-        started = time.monotonic()
-        _finished(training, run)
-        shutil.rmtree(run)
-    return time.monotonic() - started
 
 
 def different(

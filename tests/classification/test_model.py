@@ -1,16 +1,18 @@
 """classifier.json: every value is of the kind and size that its annotation says, or the classifier is refused."""
 
+import hashlib
 import json
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save
 
 from classification.classifier import SPPClassifier
 from classification.extractor import Extractor
-from classification.model import MODEL, softmax_model
+from classification.model import LINEAR, MODEL, NETWORK, check_files, softmax_model
 from classification.views import View
-from detection.value_digest import DIGEST
+from detection.value_digest import DIGEST, with_digest
 from tests.classification.conftest import make_net, picture
 
 NAN = float("nan")
@@ -92,4 +94,55 @@ def test_a_classifier_without_digest_is_read_as_before_if_its_parts_fit(saved, t
     assert SPPClassifier.from_pretrained(tmp_path, device="cpu").classes == CLASSES
     (tmp_path / MODEL).write_text(json.dumps(values | {"levels": [1, 2]}))
     with pytest.raises(ValueError, match=r"fc6 takes vectors of length \d+, but the levels give \d+"):
+        SPPClassifier.from_pretrained(tmp_path, device="cpu")
+
+
+def rewrite(saved, folder, file, change):
+    """Write a classifier with other arrays in a file, and the right hashes and digest."""
+    state = load_file(saved / file)
+    change(state)
+    values = json.loads((saved / MODEL).read_text())
+    for other in saved.glob("*.safetensors"):
+        (folder / other.name).write_bytes(save(state) if other.name == file else other.read_bytes())
+    values["sha256"][file] = hashlib.sha256((folder / file).read_bytes()).hexdigest()
+    del values[DIGEST]
+    (folder / MODEL).write_text(json.dumps(with_digest(values)))
+
+
+@pytest.mark.parametrize("value", [NAN, float("inf"), -float("inf")])
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        (LINEAR, "weights"),
+        (LINEAR, "bias"),
+        (NETWORK, "head.fc6.weight"),
+        (NETWORK, "head.fc7.bias"),
+        (NETWORK, "convolutions.conv2.weight"),
+    ],
+)
+def test_weights_that_are_no_numbers_are_refused_by_name(saved, tmp_path, file, name, value):
+    def change(state):
+        state[name].view(-1)[3 % state[name].numel()] = value
+
+    rewrite(saved, tmp_path, file, change)
+    message = rf"{tmp_path}: damaged classifier \({file}: {name} holds 1 values that are not finite numbers"
+    with pytest.raises(ValueError, match=message):
+        SPPClassifier.from_pretrained(tmp_path, device="cpu")
+    with pytest.raises(ValueError, match=rf"{name} holds 1 values"):
+        check_files(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"weights": (2, 15)}, "weights for vectors of length 15, but fc7 has 16"),
+        ({"weights": (2, 16, 1)}, r"weights \(2, 16, 1\) and bias \(2,\) for 2 classes"),
+        ({"bias": (2, 1)}, r"bias \(2, 1\) for 2 classes"),
+        ({"bias": (3,)}, r"bias \(3,\) for 2 classes"),
+        ({"weights": ()}, r"weights \(\) and bias"),
+    ],
+)
+def test_a_linear_layer_that_does_not_fit_is_refused(saved, tmp_path, shapes, message):
+    rewrite(saved, tmp_path, LINEAR, lambda state: state.update({n: torch.ones(s) for n, s in shapes.items()}))
+    with pytest.raises(ValueError, match=rf"damaged classifier \(linear\.safetensors: .*{message}"):
         SPPClassifier.from_pretrained(tmp_path, device="cpu")

@@ -220,6 +220,20 @@ def test_truncated_arrays_are_not_used(extractor, paths, tmp_path, name):
         assert np.array_equal(made.get(["spp"])["spp"], before)
 
 
+@pytest.mark.parametrize(
+    "header", [b"", b"\x93NUMPY\x01\x00\x06\x00'''(((", b"\x93NUMPY\x01\x00\x05\x00{'a'}", b"\x93NUMPY\x01\x00\xff\xff"]
+)
+def test_arrays_with_a_damaged_header_are_named_or_computed_again(extractor, paths, tmp_path, header):
+    made = Representations(tmp_path, extractor, VIEW, paths[:4])
+    before, whole = np.array(made.get(["spp"])["spp"]), (tmp_path / "spp.npy").read_bytes()
+    (tmp_path / "spp.npy").write_bytes(header)
+    with pytest.raises(ValueError, match=r"spp\.npy: damaged file; give --overwrite"):
+        made.get(["spp"])
+    (tmp_path / "spp.npy").unlink()
+    (tmp_path / "spp.partial.npy").write_bytes(header + whole[len(header) :])
+    assert np.array_equal(made.get(["spp"])["spp"], before)
+
+
 def test_a_damaged_manifest_is_named_in_the_error(extractor, paths, tmp_path):
     Representations(tmp_path, extractor, VIEW, paths)
     (tmp_path / "manifest.json").write_text("{}")

@@ -3,6 +3,7 @@
 import codecs
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -277,3 +278,73 @@ def test_the_json_file_itself_may_be_named(tmp_path):
     (root / "boxes.json").rename(root / "annotations" / "instances_train2017.json")
     (root / "a.png").rename(root / "train2017" / "a.png")
     assert len(datasets.load(root / "annotations" / "instances_train2017.json", "all")) == 1
+
+
+def without(key):
+    return lambda text: json.dumps({k: v for k, v in json.loads(text).items() if k != key})
+
+
+SPOILT = {
+    "no annotations": (without("annotations"), "has no list annotations"),
+    "no images": (without("images"), "has no list images"),
+    "an empty list": (lambda text: "[]", "the content is [], expected an object"),
+    "an empty object": (lambda text: "{}", "has no list images"),
+    "null": (
+        lambda text: json.dumps({**json.loads(text), "annotations": None}),
+        "annotations is None, expected a list",
+    ),
+    "cut off": (lambda text: text[:-40], "not valid JSON"),
+    "empty": (lambda text: "", "not valid JSON"),
+}
+
+
+@pytest.mark.parametrize("name", ["train.json", "instances_train2017.json", "instances_rest.json"])
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_a_spoilt_list_beside_a_good_one_is_named_and_the_good_one_is_not_divided(tmp_path, spoilt, name):
+    for file in (name, "val.json"):
+        write(tmp_path, [(i, f"{i}.png") for i in range(9)], [(1, 1, A)])
+        (tmp_path / "boxes.json").rename(tmp_path / file)
+    spoil, message = SPOILT[spoilt]
+    (tmp_path / name).write_text(spoil((tmp_path / name).read_text()))
+    split = name.removeprefix("instances_").removesuffix(".json")
+    assert set(datasets.splits(tmp_path)) == {split, "val"}
+    assert len(datasets.load(tmp_path, "val")) == 9
+    with pytest.raises(ValueError, match=rf"{name}: .*{re.escape(message)}"):
+        datasets.load(tmp_path, split)
+
+
+def test_other_json_files_beside_a_list_are_not_taken_for_lists(tmp_path):
+    write(tmp_path, [(i, f"{i}.png") for i in range(9)], [(1, 1, A)])
+    for name in ("info", "captions_train2017", "licenses"):
+        (tmp_path / f"{name}.json").write_text("[]")
+    assert datasets.splits(tmp_path) == ("all", "train", "test")
+
+
+@pytest.mark.parametrize(
+    ("what", "values", "message"),
+    [
+        ("images", {"file_name": []}, r"file_name is \[\], expected text"),
+        ("images", {"file_name": 7}, "file_name is 7, expected text"),
+        ("images", {"id": [1]}, r"an id in images is \[1\], expected a number or text"),
+        ("categories", {"id": {}}, r"an id in categories is {}, expected a number or text"),
+        ("categories", {"name": ["cat"]}, r"category 1: the class is \['cat'\]"),
+    ],
+)
+def test_names_and_ids_of_another_type_are_named(tmp_path, what, values, message):
+    root = write(tmp_path, [(1, "a.png"), (2, "b.png")], [(2, 2, A)])
+    change(root, what, 0, **values)
+    with pytest.raises(
+        ValueError, match=rf"boxes\.json: not a detection data set in COCO format \({message}\); export"
+    ):
+        datasets.load(root, "all")
+
+
+@pytest.mark.parametrize("key", ["image_id", "category_id"])
+def test_annotations_whose_ids_are_lists_are_of_nothing_in_the_file(tmp_path, key):
+    root = write(tmp_path, [(1, "a.png")], [(1, 1, A), (1, 1, A)])
+    change(root, "annotations", 0, **{key: [1]})
+    if key == "image_id":
+        assert list(datasets.load(root, "all").notes) == ["labels without a photo"]
+    else:
+        with pytest.raises(ValueError, match=r"has category \[1\], which the file does not define"):
+            datasets.load(root, "all")

@@ -192,7 +192,12 @@ def spoil(path, old, new):
 
 
 FAULTS = [
-    (write_coco, "flat", ("test.json", '"image_id"', '"image"'), "without image_id or category_id"),
+    (
+        write_coco,
+        "flat",
+        ("test.json", '"image_id"', '"image"'),
+        "one of annotations is without image_id or category_id",
+    ),
     (write_coco, "flat", ("test.json", '"category_id": 1', '"category_id": 9'), "has category 9"),
     (write_coco, "flat", ("test.json", '.jpg"', '.gone"'), "image is missing"),
     (write_coco, "original", ("annotations/instances_test.json", "{", "["), "not valid JSON"),

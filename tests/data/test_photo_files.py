@@ -1,14 +1,20 @@
 """The formats that are read, and the headers of their files."""
 
+import ast
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, features
 
 from data import photo_files
+from data.files import image_size
 from detection import image
 
+ROOT = Path(__file__).parents[2]
+OPENERS = {"Image.open", "PIL.Image.open", "cv2.imread", "cv2.imdecode"}
 ENCODED_BY_PILLOW = {
     "JPEG": "JPEG", "PNG": "PNG", "BMP": "BMP", "TIFF": "TIFF", "WEBP": "WEBP", "AVIF": "AVIF", "GIF": "GIF",
     "JPEG2000": "JPEG2000", "PPM": "PPM", "QOI": "QOI", "SGI": "SGI", "PCX": "PCX", "TGA": "TGA", "MPO": "MPO",
@@ -39,6 +45,45 @@ def test_formats_that_start_other_programs_are_not_read(tmp_path):
         with pytest.raises(photo_files.UnknownFormat, match="not an image that Pillow can decode"):
             image.read(path)
     assert not {".eps", ".pdf", ".ps"} & set(photo_files.SUFFIXES)
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 90 90\n%%EndComments\nshowpage\n"
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ""])
+def test_a_program_for_a_printer_under_the_name_of_a_photo_starts_nothing(tmp_path, monkeypatch, suffix):
+    started = []
+    monkeypatch.setattr("subprocess.Popen", lambda *a, **k: started.append(a) or pytest.fail("a program is started"))
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *a, **k: started.append(a))
+    path = tmp_path / f"a{suffix}"
+    for content in (POSTSCRIPT, b"\xc5\xd0\xd3\xc6" + bytes(28) + POSTSCRIPT, b"%PDF-1.4\n"):
+        path.write_bytes(content)
+        with pytest.raises(photo_files.UnknownFormat, match="not an image that Pillow can decode"):
+            image.read(path)
+        with pytest.raises(photo_files.UnknownFormat):
+            image_size(path)
+    assert not started
+
+
+def test_pictures_are_opened_in_one_place_with_the_formats_that_are_read():
+    calls = [
+        (str(path.relative_to(ROOT)), ast.unparse(node))
+        for package in ("data", "proposals", "detection", "classification", "sppnet", "tools")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in OPENERS
+    ]
+    assert calls == [
+        ("data/photo_files.py", "Image.open(file, formats=formats())"),
+        ("detection/bit_depth.py", "cv2.imdecode(np.frombuffer(content(file), np.uint8), cv2.IMREAD_UNCHANGED)"),
+    ]  # the second one decodes what the first one has found to be a photo
+    imported = [
+        str(path.relative_to(ROOT))
+        for package in ("data", "proposals", "detection", "classification", "sppnet", "tools")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if re.search(r"^\s*from PIL\.\w+ import .*\bopen\b|^\s*import PIL\.Image\b", path.read_text("utf-8"), re.M)
+    ]
+    assert not imported  # under another name it would not be found above
 
 
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"

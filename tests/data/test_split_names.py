@@ -4,9 +4,13 @@ import pytest
 
 from data import class_folders, datasets
 from data.split_names import for_purpose, kind_of
+from tests.commands import train
 from tests.data.test_coco import write as write_coco
+from tests.data.test_cvat import BOXED
 from tests.data.test_voc import obj, write_voc, xml
 from tests.data.test_yolo import BOX, photo, write
+from tests.data.tools import cvat as write_cvat
+from tests.data.tools import cvat_image
 
 
 @pytest.mark.parametrize(
@@ -138,3 +142,41 @@ def test_folders_of_classes_may_be_in_splits_of_any_usual_name(tmp_path):
     (tmp_path / "val").mkdir()
     with pytest.raises(ValueError, match="val and valid could each be one split; rename all but one"):
         class_folders.splits(tmp_path)
+
+
+LEADING_OUT = ["../../../train", "a/b", "a\\b", "..", "C:train", "x" * 151]
+
+
+@pytest.mark.parametrize("split", LEADING_OUT)
+def test_names_of_splits_that_could_lead_out_of_a_folder_are_refused(tmp_path, split):
+    photo(tmp_path / "a.png")
+    table, tool = tmp_path / "csv" / "boxes.csv", tmp_path / "cvat" / "annotations.xml"
+    header = "file,xmin,ymin,xmax,ymax,class,split"
+    write(table, f'{header}\na.png,0,0,9,9,cat,"{split}"\na.png,0,0,9,9,cat,val\n')
+    tool.parent.mkdir()
+    write_cvat(tool, [(cvat_image("a.png", split), BOXED), (cvat_image("b.png", "val"), BOXED)])
+    for path in (table, table.parent, tool, tool.parent):
+        with pytest.raises(ValueError, match=rf"{path.name}: split '.*; rename the split, in its column"):
+            datasets.splits(path, images=tmp_path)
+        with pytest.raises(ValueError, match="rename the split"):
+            datasets.load(path, split, images=tmp_path)
+
+
+def test_names_of_splits_in_names_of_files_are_checked_too(tmp_path):
+    coco_of(tmp_path, ("train",))
+    for file in tmp_path.rglob("*.json"):
+        file.rename(file.with_name("instances_...json"))
+    write(tmp_path / "annotations" / "instances_val.json", '{"images": [], "annotations": [], "categories": []}')
+    with pytest.raises(ValueError, match=r"split '\.\.' is not a plain file name"):
+        datasets.splits(tmp_path)
+
+
+def test_a_command_refuses_a_split_that_leads_out_of_the_run_before_any_work(tmp_path, capsys):
+    column_of(tmp_path / "set", ("a/b", "val"))
+    run = tmp_path / "below" / "run"
+    assert train(["--data", tmp_path / "set", "--run", run, "--train-split", "a/b"]) == 1
+    assert "set: split 'a/b' is not a plain file name; rename the split" in capsys.readouterr().err
+    column_of(tmp_path / "other", ("train", "val"))
+    assert train(["--data", tmp_path / "other", "--run", run, "--train-split", "../train"]) == 1
+    assert "split '../train' is not a plain file name" in capsys.readouterr().err
+    assert not run.exists()

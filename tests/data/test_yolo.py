@@ -1,5 +1,6 @@
 """What YOLO folders hold on people's disks: keypoints, labels in other places, class names in other files."""
 
+import re
 import zlib
 
 import pytest
@@ -222,6 +223,61 @@ def test_names_that_are_no_list_are_refused(tmp_path):
     write(tmp_path / "data.yaml", "train: images\nnames: cat\n")
     with pytest.raises(ValueError, match=r"data\.yaml: names is 'cat', expected a list"):
         yolo.load(tmp_path, "train")
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("5", "names is 5, expected a list or numbers with names"),
+        ("{0: car, '0': cat}", "names: 0 stands twice, as a number and as text; delete one"),
+        ("{1: car, ' 1 ': cat}", "names: 1 stands twice"),
+        ("{0: car, 0: cat}", "0 stands twice, in lines 2 and 2"),
+        ("{0: car, x: cat}", "'x' is no number of a class"),
+        ("{0: car, 1.5: cat}", "1.5 is no number of a class"),
+        ("{0: car, '1.5': cat}", "'1.5' is no number of a class"),
+        ("{0: car, true: cat}", "True is no number of a class"),
+        ("{0: car, -1: cat}", "-1 is no number of a class"),
+        ("{0: car, '1_0': cat}", "'1_0' is no number of a class"),
+        ("{0: car, null: cat}", "None is no number of a class"),
+        ("{0: car, [1]: cat}", "not valid YAML"),
+    ],
+)
+def test_numbers_of_classes_that_are_doubtful_are_named(tmp_path, names, message):
+    one_photo(tmp_path, BOX)
+    write(tmp_path / "data.yaml", f"train: images\nnames: {names}\n")
+    with pytest.raises(ValueError, match=rf"data\.yaml: .*{re.escape(message)}") as caught:
+        yolo.load(tmp_path, "train")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("file", ["classes.txt", "obj.names", "labels/classes.txt"])
+@pytest.mark.parametrize(("text", "line"), [("cat\n\ndog\n", 2), ("\ncat\ndog", 1), ("cat\ndog\n \t\nhen\n\n", 3)])
+def test_a_blank_line_among_class_names_is_named(tmp_path, file, text, line):
+    write(one_photo(tmp_path, "1 0.5 0.5 0.2 0.4") / file, text)
+    with pytest.raises(ValueError, match=rf"{file.rpartition('/')[2]}: line {line} is blank, .* delete the line"):
+        datasets.load(tmp_path, "all")
+
+
+def test_blank_lines_after_the_class_names_are_none(tmp_path):
+    write(one_photo(tmp_path, "1 0.5 0.5 0.2 0.4") / "classes.txt", "cat\ndog\n\n \n")
+    assert datasets.load(tmp_path, "all").classes == ("cat", "dog")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train: 1", "data.yaml: no such folder or list: "),
+        ("train: {a: images}", "data.yaml: no such folder or list: "),
+        ("train: [[images]]", "data.yaml: no such folder or list: "),
+        ("train: images\npath: [a, b]", "data.yaml: path is ['a', 'b'], expected text"),
+        ("train: images\npath: 5", "data.yaml: path is 5, expected text"),
+    ],
+)
+def test_places_of_another_kind_are_named(tmp_path, line, message):
+    one_photo(tmp_path, BOX)
+    write(tmp_path / "data.yaml", f"{line}\nnames: [cat]\n")
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+        datasets.load(tmp_path, "train")
 
 
 def test_classes_without_names_are_told(tmp_path, caplog):

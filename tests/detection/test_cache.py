@@ -5,12 +5,15 @@ import json
 import multiprocessing
 import os
 import re
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zstandard
 
 from detection import cache as module
+from detection import map_file
 from detection.cache import FeatureCache, check_space, clear, estimate
 from detection.files import write_atomically
 
@@ -128,6 +131,61 @@ def test_every_file_of_a_wrong_length_is_detected(cache, part):
     cache.path("a").write_bytes((good + good)[:size])
     with pytest.raises(ValueError, match=r"a\.maps: .*delete it"):
         cache.read("a")
+
+
+def forge(path: Path, change) -> None:
+    """Change the header and frames of a file, with a right checksum."""
+    data = path.read_bytes()
+    _, _, length, _, _ = map_file._PREFIX.unpack_from(data)
+    start = map_file._PREFIX.size
+    header, body = change(json.loads(data[start : start + length]), data[start + length :])
+    text = json.dumps(header).encode()
+    crc = zlib.crc32(body, zlib.crc32(text))
+    path.write_bytes(map_file._PREFIX.pack(b"SPPM", map_file.FORMAT, len(text), len(body), crc) + text + body)
+
+
+def with_field(name, value):
+    return lambda header, body: ({**header, name: value}, body)
+
+
+def with_note(name, value):
+    return lambda header, body: ({**header, "notes": {**header["notes"], name: value}}, body)
+
+
+def bomb(header, body):
+    frames = [zstandard.compress(bytes(10**6)) for _ in range(3)]
+    return {**header, "frames": [len(f) for f in frames]}, b"".join(frames)
+
+
+FORGED = {
+    "no object": lambda header, body: ([], body),
+    "no notes": lambda header, body: ({k: v for k, v in header.items() if k != "notes"}, body),
+    "text for shapes": with_field("shapes", "big"),
+    "two sides": with_field("shapes", [[16, 5], [16, 9]]),
+    "other shapes": with_field("shapes", [[16, 5, 8], [16, 9, 6]]),
+    "fewer shapes": with_field("shapes", [[16, 5, 7]]),
+    "negative sides": with_field("shapes", [[16, -5, -7], [16, 9, 6]]),
+    "huge sides": with_field("shapes", [[2**31, 2**31, 2**31]]),
+    "two frames": with_field("frames", [10, 10]),
+    "cut frames": with_field("frames", [10, 10, 10]),
+    "long frames": with_field("frames", [10**6, 10**6, 10**6]),
+    "no frames": lambda header, body: (header, bytes(len(body))),
+    "frames that grow": bomb,
+    "no key": with_note("key", None),
+    "another id": with_note("id", ["a"]),
+    "no meta": with_note("meta", None),
+}
+
+
+@pytest.mark.parametrize("change", FORGED.values(), ids=FORGED)
+def test_a_file_with_a_right_checksum_but_other_contents_is_refused_by_name(cache, change):
+    cache.write("a", random_maps())
+    forge(cache.path("a"), lambda header, body: (header, body))
+    assert len(cache.read("a")[0]) == 2
+    forge(cache.path("a"), change)
+    with pytest.raises(ValueError, match=r"a\.maps: .*delete it and run `sppnet stage extract-features`") as caught:
+        cache.read("a")
+    assert "\n" not in str(caught.value)
 
 
 def test_a_file_of_another_image_or_another_cache_is_refused(cache, tmp_path):

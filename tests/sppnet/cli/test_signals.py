@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sppnet.cli import main
+from sppnet.cli.early_signals import ending_at_once
 from sppnet.run import exclusive
 
 ROOT = Path(__file__).parents[3]
@@ -61,6 +62,41 @@ sys.exit(main(["env"]))
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr == f"{'terminated' if code == 143 else 'interrupted'}\n"
+
+
+@pytest.mark.parametrize(("sign", "code", "word"), [("SIGTERM", 143, "terminated"), ("SIGINT", 130, "interrupted")])
+@pytest.mark.parametrize("module", ["sppnet.cli.execution", "sppnet.cli.commands.env"])
+def test_a_signal_before_a_command_has_begun_ends_it_with_one_word(sign, code, word, module):
+    script = f"""
+import os, signal, sys, time
+
+sys.path.insert(0, {str(ROOT)!r})
+
+class Signalled:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.{sign})
+            time.sleep(10)
+
+sys.meta_path.insert(0, Signalled())
+from sppnet.cli import main
+
+sys.exit(main(["env"]))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "", f"{word}\n")
+
+
+def test_signals_that_are_handled_by_others_before_a_command_has_begun_stay_theirs(monkeypatch, capsys):
+    seen = []
+    before = signal.signal(signal.SIGTERM, lambda *_: seen.append("theirs"))
+    try:
+        with ending_at_once():
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert seen == ["theirs"]
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def session(leader):

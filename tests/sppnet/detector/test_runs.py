@@ -17,12 +17,13 @@ from data import voc
 from detection import svm
 from detection.calibration import Calibration
 from detection.detection_table import load_npz
-from detection.detections import Detections
+from detection.evaluation.voc import evaluate
 from detection.image import read
 from detection.model import load
 from detection.networks.fc_head import FcHead
 from detection.pictures.drawing import draw_comparison
 from detection.weights.state_dict import write_state
+from sppnet.detector.testing import SHOWN_SCORES
 from tests import commands
 from tests.data.test_formats import write_coco
 
@@ -42,6 +43,12 @@ def stamps(folder):
     return {p.name: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and not p.name.endswith(".lock")}
 
 
+def tested(run, devkit):
+    """Image id -> detections after regression, and the tested images with the classes of the model."""
+    dataset = voc.load(devkit, None, "test", classes=load(run / "model").classes)
+    return dict(load_npz(run / "detections" / "test-regressed.npz")[0]), dataset
+
+
 def test_three_commands_leave_every_artefact(finished):
     for name in (
         "proposals/ss/trainval.npz", "proposals/ss/test.npz", "features/alexnet-160/manifest.json", "model/model.json",
@@ -49,14 +56,26 @@ def test_three_commands_leave_every_artefact(finished):
         "detections/test-regressed.npz", "results/test-regressed/coco_results.json",
     ):  # fmt: skip
         assert (finished / name).is_file(), name
-    assert len(list((finished / "pictures" / "model").glob("*.png"))) == 3
     assert not list(finished.rglob("*.tmp"))
     assert [path.name for path in (finished / "model" / "training").iterdir()] == ["finished.npz"]
 
 
-def test_report_holds_metric_settings_versions_and_time(finished):
+def test_pictures_show_the_detections_with_a_margin_worth_showing(finished, devkit):
+    found, dataset = tested(finished, devkit)
+    pictures = {path.stem: path for path in (finished / "pictures" / "model").glob("*.png")}
+    assert sorted(pictures) == [dataset[i].id for i in (0, 2, 3)]  # evenly spaced
+    for record in dataset:
+        if record.id in pictures:
+            shown = found[record.id].filter(SHOWN_SCORES["svm"])
+            expected = draw_comparison(read(record.path), shown, record, dataset.classes)
+            np.testing.assert_array_equal(np.asarray(Image.open(pictures[record.id]).convert("RGB")), expected)
+
+
+def test_report_holds_metric_settings_versions_and_time(finished, devkit):
     report = json.loads((finished / "test.json").read_text())
-    assert 0 <= report["result"]["regressed"]["mean_ap"] <= 1
+    scores = evaluate(*tested(finished, devkit), metric="voc07")
+    assert report["result"]["regressed"]["mean_ap"] == pytest.approx(scores.mean_ap)
+    assert scores.mean_ap > 0
     assert report["settings"]["test_split"] == "test"
     assert "curves" not in report["result"]["regressed"]
     with np.load(finished / "results" / "test-regressed" / "curves.npz") as curves:
@@ -91,11 +110,17 @@ def test_the_same_commands_give_the_same_model_and_detections(work, finished):
     assert commands.extract_features(work.extract) == 0
     assert commands.train_svms(work.data) == 0
     assert commands.test_net(work.data) == 0
-    np.testing.assert_array_equal(load(work.run / "model").svms.weights, load(finished / "model").svms.weights)
-    a, b = (dict(load_npz(r / "detections" / "test-regressed.npz")[0]) for r in (work.run, finished))
-    assert a.keys() == b.keys()
-    for name in a:
-        np.testing.assert_array_equal(a[name].boxes, b[name].boxes)
+    mine, other = (load(run / "model").svms for run in (work.run, finished))
+    assert np.abs(other.weights).sum(axis=1).min() > 0
+    np.testing.assert_array_equal(mine.weights, other.weights)
+    np.testing.assert_array_equal(mine.bias, other.bias)
+    for stage in ("windows", "regressed"):
+        a, b = (dict(load_npz(r / "detections" / f"test-{stage}.npz")[0]) for r in (work.run, finished))
+        assert a.keys() == b.keys() == {record.id for record in voc.load(work.devkit, None, "test")}
+        for name in a:
+            assert len(b[name]) > 0
+            for part in ("boxes", "scores", "labels"):
+                np.testing.assert_array_equal(getattr(a[name], part), getattr(b[name], part))
 
 
 def test_single_stage_tools_do_the_same(work, finished):
@@ -142,14 +167,18 @@ def test_further_features_are_of_the_network_and_scales_that_the_run_has(work, w
 
 def test_pictures_show_what_a_calibrated_model_shows(work):
     trained = load(work.run / "model")
-    none = Calibration((1.0,) * 6, (0.0,) * 6, (2.0,) * 6)  # no detection is as likely as that
-    replace(trained, calibration=none).save(work.run / "model")
-    assert commands.test_net([*work.data, "--pictures", "1"]) == 0
-    path = next((work.run / "pictures" / "model").glob("*.png"))
-    dataset = voc.load(work.devkit, None, "test")
-    record = next(r for r in dataset if r.id == path.stem)
-    expected = draw_comparison(read(record.path), Detections.empty(), record, dataset.classes)
-    np.testing.assert_array_equal(np.asarray(Image.open(path).convert("RGB")), expected)
+    of_photo, dataset = tested(work.run, work.devkit)
+    record, found = dataset[0], of_photo[dataset[0].id]
+    path = work.run / "pictures" / "model" / f"{record.id}.png"
+    fifth = float(np.sort(found.scores)[-6:-4].mean())  # between the fifth and the sixth
+    for threshold, count in ((1 / (1 + np.exp(-fifth)), 5), (2.0, 0)):
+        learned = Calibration((1.0,) * 6, (0.0,) * 6, (threshold,) * 6)
+        replace(trained, calibration=learned).save(work.run / "model")
+        assert commands.test_net([*work.data, "--pictures", "1"]) == 0
+        shown = replace(found, calibration=learned).shown()
+        assert len(shown) == count
+        expected = draw_comparison(read(record.path), shown, record, dataset.classes)
+        np.testing.assert_array_equal(np.asarray(Image.open(path).convert("RGB")), expected)
 
 
 def test_classes_without_an_object_are_named(work, capsys):

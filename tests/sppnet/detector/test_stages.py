@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from data import minivoc
+from data import minivoc, voc
 from detection import SPPDetector, network
 from detection.calibration import Calibration
 from detection.config import View
@@ -21,6 +21,7 @@ from detection.networks.softmax import SoftmaxClassifier
 from detection.training import mining
 from detection.training.batches import WindowBatches
 from detection.value_digest import with_digest
+from detection.weights.state_dict import write_state
 from proposals.io import load as load_boxes
 from sppnet.detector import calibrating, finetuning
 from tests import commands
@@ -214,13 +215,21 @@ def test_demo_ends_in_a_table_both_figures_and_pictures(weights, tmp_path, capsy
     assert len(list((tmp_path / "run" / "pictures").glob("*.png"))) >= 12
 
 
-def test_a_model_of_given_weights_loads_with_them(work, weights):
-    from detection import SPPDetector
-
+def test_a_model_of_given_weights_detects_with_them_as_the_test_did(work, weights, tmp_path):
     detector = SPPDetector.from_pretrained(work.run / "model", weights=weights)
-    photo = np.random.default_rng(0).integers(0, 255, (120, 160, 3), np.uint8)
-    assert set(detector.detect(photo).labels) <= set(range(len(detector.classes)))
     assert network.build("alexnet", weights).weights_hash == detector.body.weights_hash
+    stored, _ = load_npz(work.run / "detections" / "test-regressed.npz")
+    for record in voc.load(work.devkit, None, "test"):
+        found, expected = detector.detect(record.path).sorted(), stored[record.id].sorted()
+        assert len(found) == len(expected) > 0
+        np.testing.assert_array_equal(found.labels, expected.labels)
+        np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-2)
+        np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
+    others = network.build("alexnet", weights).state_dict()
+    others["features.0.bias"] = others["features.0.bias"] + 1
+    write_state(tmp_path / "others.safetensors", others)
+    with pytest.raises(ValueError, match="trained on alexnet with weights"):
+        SPPDetector.from_pretrained(work.run / "model", weights=tmp_path / "others.safetensors")
 
 
 @pytest.mark.slow

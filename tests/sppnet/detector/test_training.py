@@ -45,6 +45,19 @@ def test_finished_stages_are_not_done_again(work, capfd):
     assert [path.stat().st_mtime_ns for path in models] == made
 
 
+@pytest.mark.parametrize("stage", ["train_bbox_regressors", "_state_inference", "calibrate"])
+def test_a_training_that_was_interrupted_goes_on_to_the_same_model(work, weights, tmp_path, monkeypatch, stage):
+    argv = ["--devkit", work.devkit, *QUICK, "--weights", weights, "--cost", "0.001", "--run"]
+    assert commands.train([*argv, tmp_path / "straight"]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(f"sppnet.detector.training.{stage}", lambda *_: (_ for _ in ()).throw(OSError("disk is full")))
+        assert commands.train([*argv, tmp_path / "again"]) == 1
+    assert commands.train([*argv, tmp_path / "again"]) == 0
+    straight, again = (load(tmp_path / name / "model") for name in ("straight", "again"))
+    assert straight.config.inference == "fast"
+    assert again.config == straight.config
+
+
 @pytest.mark.slow
 def test_fully_connected_layers_are_fine_tuned_on_the_way(work, weights, tmp_path):
     argv = ["--devkit", str(work.devkit), "--run", str(tmp_path / "tuned"), *QUICK, "--weights", str(weights)]

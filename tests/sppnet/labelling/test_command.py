@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -83,8 +84,10 @@ def test_a_signal_ends_a_session_and_what_was_labelled_stays(sign, weights, stud
                 for number in (1, 2):
                     assert client.post("/webhook", json=studio.annotated(number)).status_code == 200
                 until(lambda: client.get("/health").json()["waiting"] == 0)
+                started = time.monotonic()
                 process.send_signal(sign)  # while a connection is open
                 output, log = process.communicate(timeout=60)
+                assert time.monotonic() - started < 3
         finally:
             process.kill()
     assert (process.returncode, output) == (0, "stopped\n"), log
@@ -93,3 +96,20 @@ def test_a_signal_ends_a_session_and_what_was_labelled_stays(sign, weights, stud
     for name in ("live/model.json", "live/training/checkpoint.npz", "proposals/ss/train.npz", "features/alexnet-160*"):
         assert list(folder.glob(name)), name  # where the processor has bfloat16, the name says so
     assert "Traceback" not in log
+
+
+def test_a_signal_ends_an_idle_session(weights, tmp_path):
+    flags = ["--label-studio", "--run", tmp_path / "run", "--backbone", "alexnet", "--weights", weights, "--port", "0"]
+    command = [sys.executable, ROOT / "tools" / "serve.py", *flags, "--device", "cpu"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as process:
+        try:
+            ready = process.stdout.readline()
+            assert " is ready" in ready, process.communicate(timeout=20)
+            started = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            output, log = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert time.monotonic() - started < 3
+    assert (process.returncode, output) == (0, "stopped\n"), log

@@ -192,6 +192,17 @@ def ended(process, sign):
 
 
 @pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("clients", [0, 1])
+def test_a_signal_ends_an_idle_server(sign, clients, name, weights):
+    with serving("--model", name, "--weights", weights) as (process, client):
+        for _ in range(clients):
+            assert client.get("/health").status_code == 200  # its connection stays open
+        seconds, *said = ended(process, sign)
+    assert said == [0, "stopped\n", ""]
+    assert seconds < 3
+
+
+@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_server_at_work(sign, name, weights, tmp_path):
     answers = []
     with serving("--model", name, "--weights", weights, "--json", tmp_path / "r.json") as (process, client):
