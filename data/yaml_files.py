@@ -57,5 +57,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
     for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
         line, first = key.start_mark.line + 1, lines.get((key.tag, key.value))
         if first is not None:
-            raise ValueError(f"not usable YAML ({key.value[:40]} stands twice, in lines {first} and {line}; delete one)")
+            raise ValueError(
+                f"not usable YAML ({key.value[:40]} stands twice, in lines {first} and {line}; delete one)"
+            )
         lines[key.tag, key.value] = line
