@@ -149,7 +149,7 @@ def test_a_classifier_that_lacks_a_setting_is_reported(trained, folder, tmp_path
     assert f"damaged classifier ({key}" in capsys.readouterr().err
     file.write_text(json.dumps(with_digest(settings | {"classes": ["down"]})))
     assert classify([folder / "down", "--model", file.parent]) == 1
-    assert "damaged classifier (linear.safetensors: weights (2, 16) and bias (2,) for 1 classes)" in capsys.readouterr().err
+    assert "(linear.safetensors: weights (2, 16) and bias (2,) for 1 classes)" in capsys.readouterr().err
     file.write_text("{}")
     assert train_network(network_flags(folder, tmp_path)) == 1
     expected = "damaged classifier (format: expected 1, but it is missing); give --overwrite, or another --run"
