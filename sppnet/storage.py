@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 from sppnet.settings.base import Settings
+from sppnet.settings.shared import RunSettings
 
 S = TypeVar("S", bound=Settings)
 
@@ -61,7 +62,7 @@ def on_this_machine(settings: S) -> Iterator[tuple[S, Copies]]:
                 from detection.storage.urls import url_of  # commands without URLs need none of this
 
                 if url := url_of(value):
-                    disk = getattr(settings, "disk_cache", None)
+                    disk = settings.disk_cache if isinstance(settings, RunSettings) else None
                     folders[name] = _place(url)
                     copies.urls[str(folders[name])] = url
                     stack.enter_context(_copied(url, folders[name], option.url == "write", disk))

@@ -38,7 +38,7 @@ def test_values_are_converted_to_what_the_field_declares():
         ({"memory": float("nan")}, "memory: expected a number, above 0, got nan"),
         ({"skip_bad": "yes"}, "skip_bad: expected true or false, got 'yes'"),
         ({"features": "fc8"}, "features: expected one of pool5, fc6, fc7, pool5+fc7, got 'fc8'"),
-        ({"data": 3}, "data: expected a path, got 3"),
+        ({"data": 3}, "data: expected a path or URL, got 3"),
         ({"backbone": 5}, "backbone: expected text, got 5"),
         ({"workers": 0}, "workers: expected an integer, at least 1, got 0"),
         ({"model_name": "../x"}, "model_name: expected the name of a folder in the run, got '../x'"),

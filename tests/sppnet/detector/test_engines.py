@@ -15,6 +15,7 @@ from detection import network
 from detection.cache import FeatureCache
 from detection.detection_table import load_npz
 from detection.engines.ray_cluster import RayCluster
+from detection.storage.mounts import Mounting
 from sppnet.detector.convolving import Convolver
 from sppnet.engines import engine_of
 from sppnet.settings.detector import ExtractProposalsSettings
@@ -166,7 +167,7 @@ def test_settings_name_the_engine():
     assert engine_of(ExtractProposalsSettings()) is None
     assert engine_of(ExtractProposalsSettings(engine="local")) is None
     on_ray = engine_of(ExtractProposalsSettings(engine="ray", ray_address="10.0.0.1:6379", workers=3), "cuda")
-    assert on_ray == RayCluster("10.0.0.1:6379", 3, gpus=1)
+    assert on_ray == Mounting(RayCluster("10.0.0.1:6379", 3, gpus=1))
     with pytest.raises(ValueError, match="ray_address: goes with engine ray"):
         ExtractProposalsSettings(ray_address="auto")
 

@@ -43,7 +43,7 @@ def stamps(folder):
     return {p.name: p.stat().st_mtime_ns for p in folder.rglob("*") if p.is_file() and not p.name.endswith(".lock")}
 
 
-def tested(run, devkit):
+def outcome_of(run, devkit):
     """Image id -> detections after regression, and the tested images with the classes of the model."""
     dataset = voc.load(devkit, None, "test", classes=load(run / "model").classes)
     return dict(load_npz(run / "detections" / "test-regressed.npz")[0]), dataset
@@ -61,7 +61,7 @@ def test_three_commands_leave_every_artefact(finished):
 
 
 def test_pictures_show_the_detections_with_a_margin_worth_showing(finished, devkit):
-    found, dataset = tested(finished, devkit)
+    found, dataset = outcome_of(finished, devkit)
     pictures = {path.stem: path for path in (finished / "pictures" / "model").glob("*.png")}
     assert sorted(pictures) == [dataset[i].id for i in (0, 2, 3)]  # evenly spaced
     for record in dataset:
@@ -73,7 +73,7 @@ def test_pictures_show_the_detections_with_a_margin_worth_showing(finished, devk
 
 def test_report_holds_metric_settings_versions_and_time(finished, devkit):
     report = json.loads((finished / "test.json").read_text())
-    scores = evaluate(*tested(finished, devkit), metric="voc07")
+    scores = evaluate(*outcome_of(finished, devkit), metric="voc07")
     assert report["result"]["regressed"]["mean_ap"] == pytest.approx(scores.mean_ap)
     assert scores.mean_ap > 0
     assert report["settings"]["test_split"] == "test"
@@ -167,7 +167,7 @@ def test_further_features_are_of_the_network_and_scales_that_the_run_has(work, w
 
 def test_pictures_show_what_a_calibrated_model_shows(work):
     trained = load(work.run / "model")
-    of_photo, dataset = tested(work.run, work.devkit)
+    of_photo, dataset = outcome_of(work.run, work.devkit)
     record, found = dataset[0], of_photo[dataset[0].id]
     path = work.run / "pictures" / "model" / f"{record.id}.png"
     fifth = float(np.sort(found.scores)[-6:-4].mean())  # between the fifth and the sixth
