@@ -188,14 +188,12 @@ def killed(seed: int, count: int, seconds: float) -> Iterator[str | None]:
     """
     rng, until, done = Random(seed), time.monotonic() + seconds, 0
     with tempfile.TemporaryDirectory() as top, ThreadPoolExecutor(AT_ONCE) as threads:
-        known, numbers = (
-            [_Known.of(Training(Path(top, str(quick)), quick)) for quick in (False, True)],
-            itertools.count(),
-        )
+        numbers, kinds = itertools.count(), (True, False) if count >= FULL else (True,)
+        known = [_Known.of(Training(Path(top, str(quick)), quick)) for quick in kinds]
 
         def disturbed(kills: int, seed: int) -> tuple[int, str | None]:
             number = next(numbers)
-            return known[number % FULL > 0].disturbed(Path(top) / f"run-{number}", kills, seed)
+            return known[number % FULL == FULL - 1].disturbed(Path(top) / f"run-{number}", kills, seed)
 
         running: set[Future[tuple[int, str | None]]] = set()
         while running or (done < count and time.monotonic() < until):
@@ -225,13 +223,21 @@ class _Known:
 
     @classmethod
     def of(cls, training: Training) -> _Known:
-        """Let a training end undisturbed, in processes of its own and with its modules imported."""
-        expected, run = training.finished(), training.top / "timed"
+        """Let a training end twice without disturbance.
+
+        Raises:
+            RuntimeError: it failed, or both differ.
+        """
+        run, found = training.top / "whole", []
         for _ in range(2):  # the first waits for the imports
             started = time.monotonic()
             _finished(training, run)
+            seconds = time.monotonic() - started
+            found.append(files_of(run))
             shutil.rmtree(run)
-        return cls(training, expected, time.monotonic() - started)
+        if found[0] != found[1]:
+            raise RuntimeError("two undisturbed trainings differ")
+        return cls(training, found[0], seconds)
 
     def disturbed(self, run: Path, wanted: int, seed: int) -> tuple[int, str | None]:
         """Kill a training some times and let it end; return how many kills came before its end, and what differs."""
