@@ -136,7 +136,7 @@ def test_an_unfinished_training_of_svms_with_a_damaged_checkpoint_gives_the_same
 ):
     from detection import svm
 
-    def stop(parts, config, on_image):
+    def stop(parts, config, on_image, engine):
         faster = [replace(p, options=replace(p.options, checkpoint_seconds=0.0)) for p in parts]
         return train_together(faster, config, lambda done: on_image(done) if done < 6 else 1 / 0)
 
