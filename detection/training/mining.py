@@ -168,7 +168,7 @@ class Miner:
         visit_together([self], index)
 
     def take(self, index: int, labelled: LabelledBoxes, placed: Placed, scores: NDArray[np.float32] | None) -> None:
-        """Add the hard negatives of one image whose windows are scored.
+        """Add the hard negatives of one image whose windows are scored; those that are held already stay.
 
         Args:
             index: number of the image.

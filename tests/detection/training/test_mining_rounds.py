@@ -191,17 +191,22 @@ def test_a_training_of_one_kind_does_not_continue_one_of_the_other(images, tmp_p
 
 def test_svms_without_some_images_begin_with_rounds(images, tmp_path):
     trained = svm.train(images, CONFIG, options_of(tmp_path / "first"))
-    assert svm_checkpoint.load(tmp_path / "first", mined(images, tmp_path / "again").key, svm_checkpoint.FINISHED)
     (kept,) = svm.trained_without([[]], images, CONFIG, options_of(tmp_path / "first"))
     (anew,) = svm.trained_without([[]], images, CONFIG, options_of(tmp_path / "second"))
+    key = mining.training_key(images, CONFIG, options_of(tmp_path), None)
+    first, second = (svm_checkpoint.load(tmp_path / n, key, svm_checkpoint.FINISHED) for n in ("first", "second"))
+    assert first.trainings == second.trainings == mined(images, tmp_path / "third").trainings
+    np.testing.assert_array_equal(first.image, second.image)
     np.testing.assert_array_equal(kept.weights, anew.weights)
     np.testing.assert_allclose(kept.weights, trained.weights, atol=1e-3)
 
 
 def test_a_class_without_positives_never_fires(images, tmp_path):
     images.n_classes = 3
-    detectors = mined(images, tmp_path).detectors()
+    miner = mined(images, tmp_path)
+    detectors = miner.detectors()
     assert detectors.bias[2] == -np.inf
+    assert not miner.windows.state.labels[:, 2].any()
     assert np.isfinite(detectors.bias[:2]).all()
 
 
