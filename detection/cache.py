@@ -96,9 +96,7 @@ class FeatureCache:
         """
         path = self.path(image_id)
         notes = {"key": self._key, "id": image_id, "meta": dict(meta or {})}
-        mounts.make_folder(self.root)
-        write_atomically(path, pack(arrays, notes, str(path)))
-        mounts.publish(path)
+        mounts.write(path, pack(arrays, notes, str(path)))
 
     def read(self, image_id: str) -> tuple[Maps, dict[str, Any]]:
         """Read the maps of one image.

@@ -97,10 +97,17 @@ class PhotoRecord:
         """Record photos; entries of other images stay.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: the file cannot be written, and photos are other ones than it says.
         """
         if all(self.known.get(i) == state for i, state in now.items()):
             return
+        try:
+            self._write(now)
+        except OSError:
+            if not all(i in self.known and self.known[i].shows_the_same(state) for i, state in now.items()):
+                raise
+
+    def _write(self, now: Mapping[str, PhotoState]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(self.path.with_name(f".{self.path.name}.lock")):  # others may note other images at the same time
             self.known = _load(self.path) | dict(now)

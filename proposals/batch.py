@@ -39,17 +39,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Task:
-    """One image to search, and the file for its boxes, which this process writes: workers may not see its folder."""
+    """One image to search, and the file for its boxes, in a folder that workers on other machines may not see."""
 
     id: str
     path: Path
     size: tuple[int, int]
-    part: Path
+    parts: Path
     settings: ProposalSettings
+
+    @property
+    def part(self) -> Path:
+        """The file."""
+        return self.parts / f"{self.id}.npy"
 
 
 class _Done(NamedTuple):
-    """Outcome of a task: the reason if the image cannot be read, else its boxes; and processor seconds."""
+    """Outcome of a task: the reason if the image cannot be read, processor seconds, and boxes that are not written."""
 
     reason: str | None
     seconds: float
@@ -115,7 +120,7 @@ def compute(
         return {}
     parts = _open_parts(output, settings)
     tasks = [
-        _Task(r.id, r.path, r.size, parts / f"{r.id}.npy", settings)
+        _Task(r.id, r.path, r.size, parts, settings)
         for r in records
         if r.id not in finished and _load_part(parts / f"{r.id}.npy") is None
     ]
@@ -167,14 +172,17 @@ def _searcher() -> Callable[[_Task], _Done]:
 
 
 def _search(task: _Task) -> _Done:
-    """Search one image."""
+    """Search one image, and write its boxes if the folder is here."""
     started = time.process_time()
     try:
         boxes = search_file(task.path, task.settings, task.size)
     except (OSError, ValueError) as error:
         return _Done((str(error).splitlines() or [type(error).__name__])[0], 0.0)
     seconds = time.process_time() - started
-    return _Done(None, seconds, boxes)
+    if not task.parts.is_dir():
+        return _Done(None, seconds, boxes)
+    save_one(task.part, boxes)
+    return _Done(None, seconds)
 
 
 def _finished(output: Path, settings: ProposalSettings) -> dict[str, NDArray[np.float32]]:

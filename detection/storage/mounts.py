@@ -17,6 +17,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from detection.engines.engine import Engine, Make, R, T
+from detection.files import write_atomically
 from detection.storage.remote_folder import RemoteFolder
 
 SWEEP = 64  # files that come between two looks at how much disk they take
@@ -66,9 +67,12 @@ class Mount:
         elif self.disk is not None:
             path.touch()  # the files that were read last stay longest
 
-    def publish(self, path: Path) -> None:
-        """Copy a file to the URL."""
-        self.remote.upload(path, self.name_of(path))
+    def write(self, path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+        """Write a file at the URL, and then here, so that what is here is there."""
+        data = b"".join(chunks)
+        self.remote.write(self.name_of(path), data)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, [data])
         if path.parent in self._lists:
             self._lists[path.parent][1].add(path.name)
         self._sweep()
@@ -146,20 +150,16 @@ def is_file(path: Path) -> bool:
     return mount is not None and path.name in mount.names(path.parent)
 
 
-def make_folder(folder: Path) -> None:
-    """Make a folder in a mount, which is there at the URL but perhaps not here; others are there already."""
-    if mount_of(folder) is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-
-
-def publish(path: Path) -> None:
-    """Copy a file that was written in a mount to its URL.
+def write(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+    """Write a file in one step, in a mount also at its URL.
 
     Raises:
-        OSError: it cannot be written there.
+        OSError: it cannot be written; nothing of it is left behind here.
     """
-    if (mount := mount_of(path)) is not None:
-        mount.publish(path)
+    if (mount := mount_of(path)) is None:
+        write_atomically(path, chunks)
+    else:
+        mount.write(path, chunks)
 
 
 def remove(path: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_folder_that_was_taken_over_is_not_written_any_more(remote, open_copy)
 def test_large_files_come_when_they_are_read(remote, open_copy):
     first, second = open_copy("a"), open_copy("b")
     with first.held(), mounted(first.mount):
-        mounts.publish(put(first, "features/1.maps", "maps"))
+        mounts.write(first.mount.local / "features" / "1.maps", [b"maps"])
         put(first, "features/manifest.json", "{}")
     with second.held(), mounted(second.mount):
         path = second.mount.local / "features" / "1.maps"
@@ -216,12 +216,26 @@ def test_a_worker_throws_maps_from_before_the_lease_away(remote, tmp_path):
     assert (mount.local / "new.maps").exists()
 
 
+def test_a_map_that_is_here_is_at_the_url(open_copy, monkeypatch):
+    first = open_copy()
+
+    def fail(name, data):
+        raise OSError("no space")
+
+    with first.held(), mounted(first.mount):
+        path = first.mount.local / "1.maps"
+        monkeypatch.setattr(first.mount.remote, "write", fail)
+        with pytest.raises(OSError, match="no space"):
+            mounts.write(path, [b"maps"])
+        assert not mounts.is_file(path)
+
+
 def test_copies_of_large_files_take_no_more_disk_than_allowed(open_copy, monkeypatch):
     monkeypatch.setattr(mounts, "SWEEP", 1)
     copy = open_copy(disk=1000)
     with copy.held(), mounted(copy.mount):
         for number in range(20):
-            mounts.publish(put(copy, f"{number:02d}.maps", "x" * 100))
+            mounts.write(copy.mount.local / f"{number:02d}.maps", [b"x" * 100])
         here = sorted(path.name for path in copy.mount.local.glob("*.maps"))
         assert 700 <= 100 * len(here) <= 1000
         assert here[-1] == "19.maps"
@@ -232,12 +246,12 @@ def test_a_file_that_was_just_read_stays_longest(open_copy, monkeypatch):
     copy = open_copy(disk=1000)
     with copy.held(), mounted(copy.mount):
         for number in range(10):
-            path = put(copy, f"{number}.maps", "x" * 100)
+            path = copy.mount.local / f"{number}.maps"
+            mounts.write(path, [b"x" * 100])
             os.utime(path, (number, number))
-            mounts.publish(path)
         mounts.bring(copy.mount.local / "0.maps")
         monkeypatch.setattr(mounts, "SWEEP", 1)
-        mounts.publish(put(copy, "new.maps", "x" * 100))
+        mounts.write(copy.mount.local / "new.maps", [b"x" * 100])
         here = {path.name for path in copy.mount.local.glob("*.maps")}
     assert {"0.maps", "new.maps"} <= here
     assert "1.maps" not in here
