@@ -7,12 +7,14 @@ import os
 import pickle
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from loky import BrokenProcessPool, ProcessPoolExecutor
@@ -21,6 +23,7 @@ from loky.backend.reduction import cloudpickle
 
 from detection.engines import workers
 from detection.engines.engine import Make, R, T, WorkerLost, failed
+from detection.temporary import remove_leftovers, temporary_path
 
 QUEUE = 2  # items submitted per worker: the one at work and the next; an interrupted run finishes both
 
@@ -81,8 +84,21 @@ class Processes:
             return failed(WorkerLost("the process that worked on it ended twice; perhaps memory ran out"))
         return future
 
-    def _pool(self, make: Make[T, R], workers: int) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(workers, context=get_context("loky"), initializer=_setup(make, self.threads))
+    @contextmanager
+    def _pool(self, make: Make[T, R], workers: int) -> Generator[ProcessPoolExecutor, None, None]:
+        """Give workers that read `make` from a file: what does not fit into the pipe to a worker that is killed before
+        it reads would be waited for forever."""
+        folder = Path(tempfile.gettempdir())
+        remove_leftovers(folder)
+        made = temporary_path(folder / "sppnet-make")
+        try:
+            with made.open("xb") as file:
+                file.write(cloudpickle.dumps(make))
+            setup = _setup(made, self.threads)
+            with ProcessPoolExecutor(workers, context=get_context("loky"), initializer=setup) as pool:
+                yield pool
+        finally:
+            made.unlink(missing_ok=True)
 
 
 def _submitted(pool: ProcessPoolExecutor, item: Any) -> Future[Any]:
@@ -110,9 +126,14 @@ def interrupts_held() -> Generator[None, None, None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _setup(make: Make[T, R], threads: int) -> Callable[[], None]:
-    """Return the function that every worker calls first."""
-    root, parent, made = str(workers.ROOT), os.getpid(), cloudpickle.dumps(make)
+def _setup(made: Path, threads: int) -> Callable[[], None]:
+    """Return the function that every worker calls first.
+
+    Args:
+        made: file with the pickled `make`.
+        threads: of a worker.
+    """
+    root, parent, path = str(workers.ROOT), os.getpid(), str(made)
 
     # A nested function is pickled by value, so it runs before the worker imports any package of this project.
     def setup() -> None:
@@ -123,18 +144,18 @@ def _setup(make: Make[T, R], threads: int) -> Callable[[], None]:
         sys.path.remove(root)
         from detection.engines.processes import _start_worker
 
-        _start_worker(parent, made, threads)
+        _start_worker(parent, path, threads)
 
     return setup
 
 
-def _start_worker(parent: int, made: bytes, threads: int) -> None:
+def _start_worker(parent: int, made: str, threads: int) -> None:
     """Ignore Ctrl-C, so that items under way are finished; end with the caller; use so many threads."""
     global _make
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
     workers.use_threads(threads)
-    _make = pickle.loads(made)
+    _make = pickle.loads(Path(made).read_bytes())
 
 
 def _end_after(parent: int) -> None:

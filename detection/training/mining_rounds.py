@@ -33,8 +33,8 @@ NEW_LOSS = 0.004
 """Largest share of a class's objective that is the loss of new windows in the last round.
 
 With the relative duality gap of 0.001 at which training stops, the objective is then within 0.5 % of the optimum over
-all windows that are held or were found last. On three times 300 photos of VOC 2007 the largest share was 0.14 to 0.34
-in the first round over all images and 0.001 to 0.002 in the second (benchmarks/mining_rounds.py).
+all windows that are held or were found last. On three draws of 300 photos of VOC 2007, the largest share was 0.14 to
+0.34 in the first round over all images and 0.001 to 0.002 in the second (benchmarks/mining_rounds.py).
 """
 
 MOST_ROUNDS = 10

@@ -45,3 +45,42 @@ def test_workers_get_no_interrupt_while_they_start():
     assert process.stdout.readline() == "started\n"
     process.send_signal(signal.SIGINT)
     assert (process.communicate(timeout=60)[0], process.returncode) == ("finished\n", 0)
+
+
+KILLED_AT_ONCE = f"""
+import os
+import signal
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, {str(ROOT)!r})
+from detection.engines.processes import Processes
+
+
+def make(large):
+    return lambda item: item + len(large)
+
+
+def kill_the_first():
+    children = Path(f"/proc/{{os.getpid()}}/task/{{threading.main_thread().native_id}}/children")
+    while True:
+        for pid in children.read_text().split():
+            if b"LokyProcess" in Path(f"/proc/{{pid}}/cmdline").read_bytes():
+                os.kill(int(pid), signal.SIGKILL)
+                print("killed", flush=True)
+                return
+
+
+threading.Thread(target=kill_the_first, daemon=True).start()
+results = Processes(1).map(partial(make, bytes(1 << 20)), range(3))
+print(sorted(outcome.result() - (1 << 20) for _, outcome in results))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
+def test_a_worker_that_is_killed_while_it_starts_is_replaced():
+    done = subprocess.run([sys.executable, "-c", KILLED_AT_ONCE], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "killed\n[0, 1, 2]\n"), done.stderr
