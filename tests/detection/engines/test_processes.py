@@ -67,7 +67,8 @@ def kill_the_first():
     children = Path(f"/proc/{{os.getpid()}}/task/{{threading.main_thread().native_id}}/children")
     while True:
         for pid in children.read_text().split():
-            if b"LokyProcess" in Path(f"/proc/{{pid}}/cmdline").read_bytes():
+            words = Path(f"/proc/{{pid}}/cmdline").read_bytes().split(b"\\0")
+            if words[1:3] == [b"-m", b"loky.backend.popen_loky_posix"]:
                 os.kill(int(pid), signal.SIGKILL)
                 print("killed", flush=True)
                 return
