@@ -27,6 +27,7 @@ class Costs:
         features: seconds per photo of Lite0 at a short side of 688.
         detection: seconds per photo from stored features to detections of `best` inference.
         training: seconds per photo of fine-tuning, SVMs, box regressors and probabilities of 20 classes, one machine.
+            What torchrun and mining in rounds share with other machines is not counted, so this is an upper bound.
         training_classes: share of it that grows with the classes, assumed.
         map_bytes: bytes per photo of stored maps.
         photo_bytes: bytes per photo file.
