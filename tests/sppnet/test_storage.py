@@ -76,12 +76,9 @@ def test_a_run_in_a_bucket_holds_what_a_folder_would(s3, machine, devkit, networ
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["processes", "ray"])
-def test_workers_store_maps_in_the_bucket(s3, machine, devkit, weights, finished, engine, request, tmp_path):
-    if engine == "ray":
-        request.getfixturevalue("ray")
+def test_workers_store_maps_in_the_bucket(s3, machine, devkit, weights, finished, ray, tmp_path):
     data = ["--devkit", devkit, "--run", f"{s3}/run"]
-    with_engine = ["--engine", engine, "-j", "2"]
+    with_engine = ["--engine", "ray", "-j", "2"]
     assert commands.extract_features([*data, *SCALES, "--weights", weights, *with_engine]) == 0
     for pattern in ("features/*/*.maps", "proposals/*/*.npz"):
         assert files(f"{s3}/run", pattern) == files(f"file://{finished}", pattern)
