@@ -9,7 +9,8 @@ demo: .venv/ready weights
 	$(BIN)/python tools/demo.py
 
 # Two processes, each with one thread for its matrix products.
-PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist
+PROCESSES ?= 2
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(PROCESSES) --dist
 
 test: .venv/ready
 	$(PYTEST) loadfile -m "not slow"
