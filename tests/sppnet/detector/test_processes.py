@@ -68,8 +68,8 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="re
 
 @pytest.mark.slow
 @needs_proc
-def test_after_one_process_was_killed_the_same_command_continues(work, tmp_path):
-    whole, killed = work.run, shutil.copytree(work.run, tmp_path / "killed")
+def test_after_one_process_was_killed_the_training_continues_to_the_same_layers(work, tmp_path):
+    whole, killed, restarted = (work.run, *(shutil.copytree(work.run, tmp_path / name) for name in ("killed", "again")))
     process = two_processes(work, whole)
     process.communicate(timeout=200)
     assert process.returncode == 0
@@ -77,27 +77,18 @@ def test_after_one_process_was_killed_the_same_command_continues(work, tmp_path)
     kill_one_after_a_validation(process, killed)
     process.communicate(timeout=200)
     assert process.returncode != 0
-    again = two_processes(work, killed)
+    again = two_processes(work, killed)  # the same command
     _, errors = again.communicate(timeout=200)
     assert again.returncode == 0, errors[-2000:]
     assert "resuming at iteration" in errors
-    assert (killed / "head" / HEAD).read_bytes() == (whole / "head" / HEAD).read_bytes()
-
-
-@pytest.mark.slow
-@needs_proc
-def test_torchrun_starts_killed_processes_again_and_the_training_continues(work, tmp_path):
-    whole, killed = work.run, shutil.copytree(work.run, tmp_path / "killed")
-    process = two_processes(work, whole)
-    process.communicate(timeout=200)
-    assert process.returncode == 0
-    process = two_processes(work, killed, "--overwrite", machine=[*ONE_MACHINE, "--max-restarts", "1"])
-    kill_one_after_a_validation(process, killed)
-    out, errors = process.communicate(timeout=200)
+    process = two_processes(work, restarted, "--overwrite", machine=[*ONE_MACHINE, "--max-restarts", "1"])
+    kill_one_after_a_validation(process, restarted)
+    out, errors = process.communicate(timeout=200)  # torchrun starts them again
     assert process.returncode == 0, errors[-2000:]
     assert "resuming at iteration" in errors
     assert out.count("validation AP") == 1
-    assert (killed / "head" / HEAD).read_bytes() == (whole / "head" / HEAD).read_bytes()
+    for run in (killed, restarted):
+        assert (run / "head" / HEAD).read_bytes() == (whole / "head" / HEAD).read_bytes()
 
 
 @pytest.mark.slow
