@@ -17,7 +17,7 @@ test: .venv/ready
 
 # SELECT="-m slow" runs only what `make test` leaves out.
 test-all: .venv/ready
-	$(PYTEST) worksteal $(SELECT)
+	$(PYTEST) loadgroup $(SELECT)
 
 MINUTES ?= 60
 

@@ -28,6 +28,15 @@ def bfloat16(monkeypatch):
     monkeypatch.setattr("detection.networks.bfloat16.has_bfloat16", lambda device: True)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Let one process do all tests that start Ray, so that no other waits for its turn."""
+    for item in items:
+        if "ray_turn" in item.fixturenames or any(part in item.nodeid for part in RAY):
+            item.add_marker(pytest.mark.xdist_group("ray"))
+
+
+RAY = ("[ray", "docs/scale.md]", "test_workers_store_maps_in_the_bucket")  # where a test asks for it while it runs
 _one_at_a_time = FileLock(Path(tempfile.gettempdir()) / "sppnet-tests-ray.lock")
 
 

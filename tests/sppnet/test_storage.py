@@ -76,7 +76,8 @@ def test_a_run_in_a_bucket_holds_what_a_folder_would(s3, machine, devkit, networ
 
 
 @pytest.mark.slow
-def test_workers_store_maps_in_the_bucket(s3, machine, devkit, weights, finished, ray, tmp_path):
+def test_workers_store_maps_in_the_bucket(s3, machine, devkit, weights, finished, request, tmp_path):
+    request.getfixturevalue("ray")  # after the address of the bucket, which its workers inherit
     data = ["--devkit", devkit, "--run", f"{s3}/run"]
     with_engine = ["--engine", "ray", "-j", "2"]
     assert commands.extract_features([*data, *SCALES, "--weights", weights, *with_engine]) == 0
