@@ -107,6 +107,8 @@ def _submitted(pool: ProcessPoolExecutor, item: Any) -> Future[Any]:
         future: Future[Any] = pool.submit(_do, item)
     except BrokenProcessPool as error:
         return failed(error)
+    except BrokenPipeError as error:  # a worker ended before it had read what it needs to start
+        return failed(BrokenProcessPool(str(error)))
     return future
 
 

@@ -1,7 +1,6 @@
 """Commands on runs, data sets and models at URLs."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -76,18 +75,13 @@ def test_a_run_in_a_bucket_holds_what_a_folder_would(s3, machine, devkit, networ
 
 
 @pytest.mark.slow
-def test_workers_store_maps_in_the_bucket(s3, machine, devkit, weights, finished, request, tmp_path):
+def test_workers_store_maps_in_the_bucket(s3, machine, devkit, weights, finished, request):
     request.getfixturevalue("ray")  # after the address of the bucket, which its workers inherit
     data = ["--devkit", devkit, "--run", f"{s3}/run"]
     with_engine = ["--engine", "ray", "-j", "2"]
     assert commands.extract_features([*data, *SCALES, "--weights", weights, *with_engine]) == 0
     for pattern in ("features/*/*.maps", "proposals/*/*.npz"):
         assert files(f"{s3}/run", pattern) == files(f"file://{finished}", pattern)
-    machine("second")
-    assert commands.train_svms(data) == 0
-    shutil.rmtree(tmp_path / "second")
-    assert commands.test_net([*data, *with_engine]) == 0
-    same_detections(f"{s3}/run", finished, tmp_path)
 
 
 @pytest.mark.slow

@@ -41,13 +41,6 @@ def train(work, name, *flags):
     return learned(work.run, name)
 
 
-@pytest.fixture(params=["processes", "ray"])
-def engine(request):
-    if request.param == "ray":
-        request.getfixturevalue("ray")
-    return request.param
-
-
 @pytest.fixture
 def several_shards(monkeypatch):
     monkeypatch.setattr(mining_rounds, "FIRST_IMAGES", 4)
@@ -55,11 +48,10 @@ def several_shards(monkeypatch):
 
 
 @pytest.mark.slow
-def test_models_are_the_same_with_every_engine_and_number_of_workers(work, engine, several_shards):
+def test_models_are_the_same_on_a_cluster(work, several_shards, ray):
     here = train(work, "here", "--engine", "local")
     assert here[1]["mining"] == "rounds"
-    workers = {"processes": 1, "ray": 2}[engine]
-    assert_same(train(work, "there", "--engine", engine, "-j", workers), here)
+    assert_same(train(work, "there", "--engine", "ray", "-j", 2), here)
 
 
 @pytest.mark.slow
