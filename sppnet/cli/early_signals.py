@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from sppnet.interrupts import handled
 
 _ENDS = {  # signal -> what handles it usually, the word for it, the exit code
     signal.SIGTERM: (signal.SIG_DFL, "terminated", 128 + signal.SIGTERM),
@@ -21,14 +22,8 @@ def ending_at_once() -> Iterator[None]:
 
     Signals that are ignored or handled by others stay as they are.
     """
-    main = threading.current_thread() is threading.main_thread()  # only it may set signal handlers
-    ours = [sign for sign, (usual, *_) in _ENDS.items() if main and signal.getsignal(sign) is usual]
-    before = {sign: signal.signal(sign, _end) for sign in ours}
-    try:
+    with handled({sign: _end for sign, (usual, *_) in _ENDS.items() if signal.getsignal(sign) is usual}):
         yield
-    finally:
-        for sign, handler in before.items():
-            signal.signal(sign, handler)
 
 
 def _end(sign: int, frame: FrameType | None) -> None:

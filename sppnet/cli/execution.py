@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -26,6 +25,7 @@ from sppnet.cli.output_checks import check_outputs, written_files
 from sppnet.cli.table import all_settings
 from sppnet.errors import Abandoned, Incomplete, one_line
 from sppnet.files import write_text
+from sppnet.interrupts import handled
 from sppnet.json_report import CommandReport
 from sppnet.output_files import check_file
 from sppnet.progress import log
@@ -84,17 +84,10 @@ def run_command(command: ModuleType, prog: str, argv: Sequence[str]) -> int:
 @contextmanager
 def signals_raised() -> Iterator[None]:
     """Raise `Terminated` on SIGTERM, and KeyboardInterrupt on Ctrl-C unless another handler takes it."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set signal handlers
-        return
     taken = signal.getsignal(signal.SIGINT) is not signal.default_int_handler  # background jobs of a shell ignore it
     signals = (signal.SIGTERM,) if taken else (signal.SIGTERM, signal.SIGINT)
-    before = {sign: signal.signal(sign, _raise) for sign in signals}
-    try:
+    with handled(dict.fromkeys(signals, _raise)):
         yield
-    finally:
-        for sign, handler in before.items():
-            signal.signal(sign, handler)
 
 
 def _raise(sign: int, frame: FrameType | None) -> NoReturn:

@@ -14,6 +14,7 @@ from detection.training import mining, svm_checkpoint
 from detection.training.fingerprint import fingerprint
 from detection.training.images import mean_norm
 from tests.detection.conftest import make_images
+from tests.detection.training.interruption import interrupt_after
 from tests.reference.svm import objective, optimum
 
 
@@ -135,16 +136,8 @@ def test_windows_are_pooled_once_for_trainings_together(images, tmp_path):
 def test_trainings_together_resume_after_an_interruption(images, tmp_path, monkeypatch, saves):
     config = replace(PAPER.svm, retrain_after=100)
     whole = svm.train_together(parts_in(images, tmp_path / "whole"), config)
-    parts, saved = parts_in(images, tmp_path / "broken", checkpoint_seconds=0), []
-    save = mining.Miner.save
-
-    def interrupt(miner, *args):
-        if len(saved) == saves:
-            raise KeyboardInterrupt
-        saved.append(miner)
-        save(miner, *args)
-
-    monkeypatch.setattr(mining.Miner, "save", interrupt)
+    parts = parts_in(images, tmp_path / "broken", checkpoint_seconds=0)
+    interrupt_after(saves, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         svm.train_together(parts, config)
     monkeypatch.undo()

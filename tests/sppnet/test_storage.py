@@ -47,7 +47,7 @@ def same_detections(url, finished, tmp_path):
     for stage in ("windows", "regressed"):
         path = tmp_path / f"{stage}.npz"
         path.write_bytes(files(url, f"detections/test-{stage}.npz")[f"/detections/test-{stage}.npz"])
-        ours, theirs = (load_npz(p)[0] for p in (path, finished / "detections" / path.name.join(["test-", ""])))
+        ours, theirs = (load_npz(p)[0] for p in (path, finished / "detections" / f"test-{path.name}"))
         assert list(ours) == list(theirs)
         assert all((ours[i].scores == theirs[i].scores).all() for i in ours)
         assert any(len(found) for found in ours.values())

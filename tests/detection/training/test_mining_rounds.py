@@ -13,6 +13,7 @@ from detection.networks.fc_head import FcFeatures, FcHead
 from detection.training import mining, mining_rounds, svm_checkpoint
 from tests.detection.conftest import make_images
 from tests.detection.training.backwards import Backwards
+from tests.detection.training.interruption import interrupt_after
 
 CONFIG = replace(PAPER.svm, retrain_after=100, cost=0.01)
 
@@ -118,15 +119,8 @@ def test_negatives_of_all_rounds_are_thinned_together(images, tmp_path):
 
 @pytest.mark.parametrize("saves", [0, 1, 2])
 def test_an_interrupted_training_continues_at_its_round(images, tmp_path, monkeypatch, saves):
-    whole, saved, save = mined(images, tmp_path / "whole"), [], mining.Miner.save
-
-    def interrupt(miner, *args):
-        if len(saved) == saves:
-            raise KeyboardInterrupt
-        saved.append(miner)
-        save(miner, *args)
-
-    monkeypatch.setattr(mining.Miner, "save", interrupt)
+    whole = mined(images, tmp_path / "whole")
+    interrupt_after(saves, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         mined(images, tmp_path / "broken")
     monkeypatch.undo()
